@@ -1,0 +1,104 @@
+"""Runs a script under Hydra: late imports, one clear line for the user's mistakes, a traceback only for ours."""
+
+import functools
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+from omegaconf import DictConfig
+
+from speakerlab import InputError
+from speakerlab.config import CONF, explain_composition, known_targets
+
+Task = Callable[[DictConfig], object]
+
+
+def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
+    """Decorator: the task gets the checked config of `conf/<config_name>.yaml`.
+
+    The user's mistakes (`InputError`, and whatever stops Hydra from composing) end as `error: ...` on standard error
+    with exit status 1; an interrupt ends with 130.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        @functools.wraps(task)
+        def run() -> None:
+            overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print and exit by itself
+            composed = False
+
+            def checked(cfg: DictConfig) -> object:
+                nonlocal composed
+                composed = True
+                try:
+                    return _run_task(task, cfg, config_name)
+                except InputError as error:  # here, because Hydra would announce it in two lines of its own
+                    _fail(last_line(error))
+
+            import hydra
+
+            main = hydra.main(
+                config_path=str(CONF),
+                config_name=config_name,
+                execution_whitelist=[*known_targets(), *trusted_on_command_line()],
+            )
+            try:
+                main(checked)()
+            except KeyboardInterrupt:
+                sys.stderr.write("\ninterrupted; ckpt=last continues from the last checkpoint\n")
+                sys.exit(130)
+            except Exception as error:
+                if composed:
+                    raise
+                _fail(explain_composition(error, config_name, overrides))
+
+        return run
+
+    return decorate
+
+
+def trusted_on_command_line() -> tuple[str, ...]:
+    """The targets in `trust=[...]`: only the command line may widen what a config may build, never a config file."""
+    for argument in sys.argv[1:]:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") == "trust":
+            return tuple(name.strip(" '\"") for name in value.strip("[]").split(",") if name.strip())
+    return ()
+
+
+def last_line(error: Exception) -> str:
+    """An error's own message: one that crossed from a data worker carries the worker's traceback before it."""
+    message = str(error).strip()
+    if "Original Traceback" in message:
+        message = message.splitlines()[-1].partition(": ")[2]
+    return message
+
+
+def _run_task(task: Task, cfg: DictConfig, config_name: str) -> object:
+    from hydra.core.hydra_config import HydraConfig
+
+    from speakerlab.config import check
+
+    _quiet_logging()
+    choices = {str(group): str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
+    return task(check(cfg, config_name, choices, trusted_on_command_line()))
+
+
+def _quiet_logging() -> None:
+    """One plain line a message on the console; libraries speak up only when something is wrong."""
+    console = logging.StreamHandler(sys.stdout)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("speakerlab")
+    logger.handlers = [console]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    # Lightning's own deprecated calls and its advice on a loader that this program has measured.
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="lightning_fabric")
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(1)

@@ -1,0 +1,250 @@
+"""The schema of the root configs, and the checks that stop a typo before anything is built."""
+
+import difflib
+import inspect
+import re
+import types
+import typing
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import speakerlab
+from speakerlab import InputError
+
+# Beside the package in a checkout, inside it in a wheel.
+CONF = next(
+    folder
+    for folder in (Path(speakerlab.__file__).parent / "conf", Path(speakerlab.__file__).parent.parent / "conf")
+    if folder.is_dir()
+)
+HYDRA_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_"}
+
+
+@dataclass
+class LoaderConfig:
+    crop_seconds: float = MISSING
+    sample_rate: int = MISSING
+    num_workers: int = MISSING
+
+
+@dataclass
+class AugmentConfig:
+    """Named augmentations, each a `_target_` node; null switches one off."""
+
+    noise_dir: str | None = None
+    music_dir: str | None = None
+    rir_dir: str | None = None
+    waveform: dict[str, Any] = field(default_factory=dict)
+    spectrum: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TrainConfig:
+    """Root of `conf/train.yaml`; groups are checked against the classes that they name."""
+
+    name: str = MISSING
+    seed: int = MISSING
+    ckpt: str | None = None
+    cache_dir: str = MISSING
+    output_dir: str = MISSING
+    compile: bool = False
+    threads: int | None = None
+    trust: list[str] = field(default_factory=list)
+    features: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    margin: Any = MISSING
+    data: Any = MISSING
+    sampler: Any = MISSING
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: Any = MISSING
+    scheduler: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    logger: Any = MISSING
+
+
+@dataclass
+class EvaluateConfig:
+    """Root of `conf/evaluate.yaml`."""
+
+    ckpt: str = MISSING
+    trials: str | None = None
+    trials_root: Any = None
+    device: str = "auto"
+    num_workers: int = MISSING
+    output_dir: str | None = None
+    baselines: bool = False
+    bootstrap_draws: int = 1000
+    threads: int | None = None
+
+
+SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
+
+
+@cache
+def known_targets() -> tuple[str, ...]:
+    """Every `_target_` that the shipped `conf/` names: exact names, which is all that a config may build.
+
+    A wildcard would let a config reach whatever a module imports (`torch.load` under `speakerlab.*`, for one).
+    """
+    pattern = re.compile(r"^\s*_target_:\s*([\w.]+)\s*$", re.MULTILINE)
+    found = {target for path in CONF.rglob("*.yaml") for target in pattern.findall(path.read_text(encoding="utf-8"))}
+    return tuple(sorted(found))
+
+
+def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tuple[str, ...] = ()) -> DictConfig:
+    """The config against its schema: every key known, every value of the right kind, every target trusted.
+
+    Args:
+        cfg: as Hydra composed it.
+        config_name: "train" or "evaluate".
+        choices: the chosen member of each config group, for messages.
+        trust: further targets that the user's command line admits.
+
+    Returns:
+        the config with the schema's types.
+
+    Raises:
+        InputError: naming the key, the file it comes from and the nearest right name.
+    """
+    schema = OmegaConf.structured(SCHEMAS[config_name])
+    for group, choice in choices.items():
+        if choice.startswith("["):
+            hint = "; several losses are summed by loss=weighted_sum with named children" if group == "loss" else ""
+            raise InputError(f"{group}={choice}: give one member, since a list is merged into one config{hint}")
+    known = [entry.name for entry in fields(SCHEMAS[config_name])]
+    for key in cfg:
+        if key not in known:
+            raise InputError(f"unknown key {key!r} in the config{nearest(str(key), known)}")
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise InputError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
+    try:
+        OmegaConf.resolve(cfg)
+        typed = OmegaConf.merge(schema, cfg)
+    except OmegaConfBaseException as error:
+        raise InputError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+    _check_node(typed, "", choices, {*known_targets(), *trust})
+    return typed
+
+
+def _check_node(node: Any, key: str, choices: dict[str, str], targets: set[str]) -> None:
+    if isinstance(node, DictConfig) and "_target_" in node:
+        _check_target(node, key, choices, targets)
+    if isinstance(node, DictConfig):
+        for name in node:
+            _check_node(node[name], f"{key}.{name}" if key else str(name), choices, targets)
+
+
+def _check_target(node: DictConfig, key: str, choices: dict[str, str], targets: set[str]) -> None:
+    target = str(node["_target_"])
+    admitted = target in targets or any(
+        pattern.endswith(".*") and target.startswith(pattern[:-1]) for pattern in targets
+    )
+    if not admitted:
+        hint = nearest(target, sorted(targets)) or f"; if it is your own, add trust=[{target}] to the command line"
+        raise InputError(f"{key}._target_: {target} is not a class that a config may name{hint}")
+    parameters = inspect.signature(locate(target, key)).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    where = _where(key, choices)
+    for name in node:
+        if name in HYDRA_KEYS:
+            continue
+        if name not in parameters:
+            hint = nearest(str(name), list(parameters))
+            raise InputError(f"{key}.{name}: {target} has no argument {name!r} ({where}){hint}")
+        annotation = parameters[name].annotation
+        if not _fits(node[name], annotation):
+            shown = getattr(annotation, "__name__", annotation) if isinstance(annotation, type) else annotation
+            raise InputError(f"{key}.{name}={node[name]!r} must be of type {shown} ({where})")
+
+
+def locate(target: str, key: str) -> Any:
+    """The class that a dotted name stands for; InputError if there is none."""
+    import importlib
+
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"{key}._target_: {target} can't be imported: {error}") from error
+
+
+def _where(key: str, choices: dict[str, str]) -> str:
+    group = key.split(".")[0]
+    choice = choices.get(group)
+    return f"conf/{group}/{choice}.yaml or the command line" if choice else "the command line"
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a config value has the annotated type; True for annotations that say nothing about plain values."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(annotation))
+    if annotation in (None, type(None)):
+        return value is None
+    if annotation is bool:
+        return isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if annotation is str:
+        return isinstance(value, str)
+    return True
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """`; did you mean X?`, or nothing where no known name is close."""
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def explain_composition(error: Exception, config_name: str, overrides: list[str]) -> str:
+    """One line for an error that Hydra raised while composing: the key, the file and the nearest right name."""
+    text = str(error)
+    for override in overrides:
+        key, separator, value = override.lstrip("+~").partition("=")
+        group = CONF / key.split("@")[0]
+        if separator and group.is_dir():
+            members = sorted(path.stem for path in group.glob("*.yaml"))
+            listed = value.strip("[]").split(",")
+            for member in listed:
+                if member not in (*members, "null", "") and "/" not in member:
+                    return f"{key}={member}: there is no conf/{key}/{member}.yaml{nearest(member, members)} (there are: {', '.join(members)})"
+    if re.search(r"Could not override|is not in struct|No match in the defaults list", text):
+        for override in overrides:
+            key = override.lstrip("~").partition("=")[0]
+            if (not key.startswith("+") and repr(key) in text) or f"'{key}" in text or key in text:
+                return f"unknown key {key!r} on the command line{nearest(key, _all_keys(config_name))}"
+    return text.strip().splitlines()[0]
+
+
+def _all_keys(config_name: str) -> list[str]:
+    """Dotted keys of the default composition, and the groups."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(CONF)):
+        cfg = compose(config_name)
+
+    def keys(node: Any, prefix: str) -> list[str]:
+        names = [f"{prefix}{name}" for name in node]
+        inner = [node._get_node(name) for name in node]
+        return names + [
+            key
+            for name, child in zip(names, inner, strict=True)
+            if isinstance(child, DictConfig) and not child._is_none()
+            for key in keys(child, name + ".")
+        ]
+
+    return keys(cfg, "") + [path.name for path in CONF.iterdir() if path.is_dir()]

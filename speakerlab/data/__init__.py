@@ -1,0 +1,1 @@
+"""Audio files, manifests, trial lists and the datasets made of them."""

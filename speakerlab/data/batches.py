@@ -1,0 +1,60 @@
+"""Deals an epoch's batches out to ranks and picks up where a stopped run left off."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+Key = tuple[int, int, int]
+
+
+class Sampler(Protocol):
+    """What `conf/sampler/*.yaml` names; see `speakerlab.data.samplers`."""
+
+    batches_per_epoch: int
+
+    def batches(self, seed: int, epoch: int) -> list[np.ndarray]: ...
+
+
+class EpochBatches:
+    """The `batch_sampler` of a training loader: lists of `(epoch, position in the epoch, item)`.
+
+    Whatever is random about an item is drawn from its epoch and position in the global order, so the number of
+    workers and ranks changes nothing, and a resumed epoch yields just the batches that were still to come.
+
+    Args:
+        sampler: gives an epoch's global batches.
+        seed: of the order.
+        rank, world_size: this process among all; each takes every `world_size`-th item of a batch.
+    """
+
+    def __init__(self, sampler: Sampler, seed: int, rank: int = 0, world_size: int = 1):
+        self.sampler = sampler
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.first_batch = 0
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Begin in the middle: `batch` batches of `epoch` are done."""
+        self.epoch = epoch
+        self.first_batch = batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is over `epoch`; called by Lightning before each. A resumed epoch keeps its start."""
+        if epoch != self.epoch:
+            self.start_at(epoch, 0)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, however many of them are left: Lightning counts epochs by it."""
+        return self.sampler.batches_per_epoch
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        batches = self.sampler.batches(self.seed, self.epoch)
+        firsts = np.cumsum([0, *(len(batch) for batch in batches)])
+        for first, batch in list(zip(firsts, batches, strict=False))[self.first_batch :]:
+            yield [
+                (self.epoch, int(first) + offset, int(batch[offset]))
+                for offset in range(self.rank, len(batch), self.world_size)
+            ]

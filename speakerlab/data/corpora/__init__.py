@@ -1,0 +1,1 @@
+"""One file a corpus: where its recordings lie, who speaks in them, and its trial lists."""

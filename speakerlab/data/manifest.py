@@ -1,0 +1,169 @@
+"""The manifest: one row an utterance, in a `pyarrow.Table`.
+
+Parquet is the file to exchange. An uncompressed Arrow copy lies beside it and is memory-mapped, so that all workers
+share one copy and a million utterances open at once.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from speakerlab import InputError
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        ("utterance", pa.string()),  # unique
+        ("speaker", pa.string()),
+        ("session", pa.string()),  # recording occasion; "" if unknown
+        ("root", pa.dictionary(pa.int32(), pa.string())),  # absolute folder of the corpus
+        ("path", pa.string()),  # relative to root, with forward slashes
+        ("first_sample", pa.int64()),  # first_sample and samples count at the file's own rate
+        ("samples", pa.int64()),
+        ("sample_rate", pa.int32()),  # hertz
+        ("split", pa.string()),
+        ("gender", pa.string()),  # "" if unknown
+    ]
+)
+
+
+def write_manifest(table: pa.Table, path: Path) -> None:
+    """Write `path` (Parquet) and its Arrow copy (`.arrow`), each beside its target and then renamed.
+
+    Raises:
+        InputError: if the table is no manifest (see `as_manifest`).
+    """
+    path = Path(path)
+    table = as_manifest(table, str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The copy must never be newer than a Parquet file with other rows: Parquet first.
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary)
+    with replacing(arrow_copy(path)) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
+        writer.write_table(table)
+
+
+def read_manifest(path: Path) -> pa.Table:
+    """Memory-map the Arrow copy if it is there, whole and not older than the Parquet file, else read that.
+
+    Raises:
+        InputError: if there is no such file, it is no Parquet, or no manifest.
+    """
+    path, copy = Path(path), arrow_copy(Path(path))
+    if not path.is_file():
+        raise InputError(f"{path}: no such manifest; give the path of a manifest.parquet")
+    if copy.is_file() and copy.stat().st_mtime_ns >= path.stat().st_mtime_ns:
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(copy))).read_all()
+        except (pa.ArrowInvalid, OSError):
+            table = None  # cut off: Parquet has the same rows
+        if table is not None and _missing(table) == []:
+            return table
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file; write the manifest anew") from error
+    return as_manifest(table, str(path))
+
+
+def as_manifest(table: pa.Table, source: str) -> pa.Table:
+    """The table with the columns and types of `MANIFEST_SCHEMA`, then its other columns; one chunk a column.
+
+    Raises:
+        InputError: naming `source` and the column that is missing, of a wrong type, has empty cells, repeated
+            utterances or impossible numbers.
+    """
+    missing = _missing(table)
+    if missing:
+        raise InputError(f"{source}: the manifest lacks column {', '.join(missing)}; it has {table.column_names}")
+    columns = {field.name: _typed(table[field.name], field, source) for field in MANIFEST_SCHEMA}
+    _check_rows(columns, source)
+    for name in table.column_names:
+        columns.setdefault(name, table[name])
+    return pa.table(columns).unify_dictionaries().combine_chunks()
+
+
+def concat_manifests(tables: list[pa.Table]) -> pa.Table:
+    """One manifest of several; columns that only some have are null in the others.
+
+    Raises:
+        InputError: if an utterance id occurs twice.
+    """
+    return as_manifest(pa.concat_tables(tables, promote_options="default"), "joined manifests")
+
+
+def speakers_of(table: pa.Table) -> list[str]:
+    """The speakers' names, sorted; a speaker's class is the position in this list."""
+    return sorted(pc.unique(table["speaker"]).to_pylist())
+
+
+def speaker_classes(table: pa.Table, speakers: list[str]) -> np.ndarray:
+    """Each row's position in `speakers`: `(rows,)` int64.
+
+    Raises:
+        InputError: if the table has a speaker that is not among `speakers`.
+    """
+    classes = pc.index_in(table["speaker"], value_set=pa.array(speakers, pa.string()))
+    if classes.null_count:
+        row = pc.index(pc.is_null(classes), True).as_py()
+        raise InputError(f"speaker {table['speaker'][row].as_py()!r} is not among the {len(speakers)} known speakers")
+    return classes.to_numpy().astype(np.int64)
+
+
+def file_of(table: pa.Table, row: int) -> Path:
+    """The audio file of a row."""
+    return Path(table["root"][row].as_py(), table["path"][row].as_py())
+
+
+def seconds_of(table: pa.Table) -> np.ndarray:
+    """Duration of each row in seconds: `(rows,)` float64."""
+    return table["samples"].to_numpy() / table["sample_rate"].to_numpy()
+
+
+def arrow_copy(path: Path) -> Path:
+    """Where the memory-mapped copy of a Parquet manifest lies."""
+    return path.with_suffix(".arrow")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; renamed to it if all went well, removed otherwise."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _missing(table: pa.Table) -> list[str]:
+    return [name for name in MANIFEST_SCHEMA.names if name not in table.column_names]
+
+
+def _typed(column: pa.ChunkedArray, field: pa.Field, source: str) -> pa.ChunkedArray:
+    if column.null_count:
+        raise InputError(f"{source}: column {field.name} has {column.null_count} empty cells; fill them")
+    try:
+        if pa.types.is_dictionary(field.type):
+            return column.cast(field.type.value_type).dictionary_encode()
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"{source}: column {field.name} is {column.type}, but must be {field.type}") from error
+
+
+def _check_rows(columns: dict[str, pa.ChunkedArray], source: str) -> None:
+    counts = columns["utterance"].value_counts()
+    repeated = pc.greater(counts.field("counts"), 1)
+    if pc.any(repeated).as_py():
+        name = counts.field("values").filter(repeated)[0].as_py()
+        raise InputError(f"{source}: utterance {name!r} occurs more than once; ids must be unique")
+    for name, least in (("first_sample", 0), ("samples", 1), ("sample_rate", 1)):
+        low = pc.min(columns[name]).as_py()
+        if low is not None and low < least:
+            raise InputError(f"{source}: column {name} holds {low}, but must be at least {least}")

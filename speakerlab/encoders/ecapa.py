@@ -1,0 +1,116 @@
+"""ECAPA-TDNN.
+
+Desplanques, Thienpondt, Demuynck: "ECAPA-TDNN: Emphasized Channel Attention, Propagation and Aggregation in TDNN
+Based Speaker Verification", Interspeech 2020. Parameters with 80-dimensional input and 192-dimensional output:
+6,194,432 for 512 channels and 14,660,800 for 1024.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from speakerlab.encoders.layers.masking import apply_mask, frame_mask
+from speakerlab.encoders.layers.pooling import AttentiveStatistics
+from speakerlab.encoders.layers.squeeze_excitation import SqueezeExcitation1d
+
+
+class ConvReluNorm(nn.Module):
+    """Convolution of unchanged length, ReLU, batch norm: `(batch, in, frames) -> (batch, out, frames)`."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, dilation: int = 1):
+        super().__init__()
+        self.conv = nn.Conv1d(
+            in_channels, out_channels, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2
+        )
+        self.norm = nn.BatchNorm1d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x).relu())
+
+
+class Res2Conv(nn.Module):
+    """Res2Net convolution: the channels in `scale` groups, each convolved after adding the group before it, so that
+    one layer sees several time spans. The first group passes through."""
+
+    def __init__(self, channels: int, kernel: int, dilation: int, scale: int):
+        super().__init__()
+        width = channels // scale
+        self.width = width
+        self.layers = nn.ModuleList(ConvReluNorm(width, width, kernel, dilation) for _ in range(scale - 1))
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        first, *rest = x.split(self.width, dim=1)
+        outputs = [first]
+        group = None
+        for piece, layer in zip(rest, self.layers, strict=True):
+            group = layer(apply_mask(piece if group is None else piece + group, mask))
+            outputs.append(group)
+        return torch.cat(outputs, dim=1)
+
+
+class SERes2Block(nn.Module):
+    """1x1 convolution, Res2 convolution, 1x1 convolution, squeeze-and-excitation, and a skip (figure 2)."""
+
+    def __init__(self, channels: int, kernel: int, dilation: int, scale: int, se_bottleneck: int):
+        super().__init__()
+        self.expand = ConvReluNorm(channels, channels, 1)
+        self.res2 = Res2Conv(channels, kernel, dilation, scale)
+        self.merge = ConvReluNorm(channels, channels, 1)
+        self.se = SqueezeExcitation1d(channels, se_bottleneck)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return x + self.se(self.merge(self.res2(self.expand(x), mask)), mask)
+
+
+class Ecapa(nn.Module):
+    """`(batch, frames, feature_dim)`, frame counts `(batch,)` or None `-> (batch, embed_dim)`.
+
+    Args:
+        feature_dim: values a frame.
+        channels: width of the frame-level layers (the paper: 512 or 1024).
+        embed_dim: size of the embedding.
+        pooled_channels: width after multi-layer feature aggregation (the paper: 1536).
+        attention_bottleneck: width of the pooling's attention.
+        se_bottleneck: width of the squeeze-and-excitation gates.
+        scale: groups of the Res2 convolutions.
+        dilations: one SE-Res2 block each.
+
+    Raises:
+        ValueError: if `channels` is no multiple of `scale`.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        channels: int = 1024,
+        embed_dim: int = 192,
+        pooled_channels: int = 1536,
+        attention_bottleneck: int = 128,
+        se_bottleneck: int = 128,
+        scale: int = 8,
+        dilations: tuple[int, ...] = (2, 3, 4),
+    ):
+        super().__init__()
+        if channels % scale:
+            raise ValueError(f"channels={channels} must be a multiple of scale={scale}")
+        self.embed_dim = embed_dim
+        self.stem = ConvReluNorm(feature_dim, channels, kernel=5)
+        self.blocks = nn.ModuleList(SERes2Block(channels, 3, dilation, scale, se_bottleneck) for dilation in dilations)
+        self.aggregate = ConvReluNorm(channels * len(dilations), pooled_channels, 1)
+        self.pooling = AttentiveStatistics(pooled_channels, attention_bottleneck)
+        self.pooling_norm = nn.BatchNorm1d(self.pooling.out_dim)
+        self.project = nn.Linear(self.pooling.out_dim, embed_dim)
+        self.embedding_norm = nn.BatchNorm1d(embed_dim)
+
+    def frame_level(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """What the pooling sees: `(batch, pooled_channels, frames)`."""
+        x = self.stem(apply_mask(features.transpose(1, 2), mask))  # (batch, channels, frames)
+        outputs = []
+        for block in self.blocks:
+            x = block(x, mask)
+            outputs.append(x)
+        return self.aggregate(torch.cat(outputs, dim=1))
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        mask = None if lengths is None else frame_mask(lengths, features.shape[1])
+        pooled = self.pooling(self.frame_level(features, mask), mask)  # (batch, 2 * pooled_channels)
+        return self.embedding_norm(self.project(self.pooling_norm(pooled)))

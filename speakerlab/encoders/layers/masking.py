@@ -1,0 +1,33 @@
+"""Frame masks: what keeps a padded batch from changing anybody's embedding."""
+
+import torch
+from torch import Tensor
+
+
+def frame_mask(lengths: Tensor, frames: int) -> Tensor:
+    """Which frames belong to each item.
+
+    Args:
+        lengths: `(batch,)` integer number of valid frames of each item.
+        frames: length of the padded frame axis.
+
+    Returns:
+        `(batch, 1, frames)` bool, broadcast over the channels of `(batch, channels, frames)`.
+
+    >>> frame_mask(torch.tensor([1, 3]), 3)[:, 0]
+    tensor([[ True, False, False],
+            [ True,  True,  True]])
+    """
+    return (torch.arange(frames, device=lengths.device) < lengths[:, None]).unsqueeze(1)
+
+
+def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Zero the padding of `(batch, channels, frames)`, as a convolution's own padding is zero; nothing without mask."""
+    return x if mask is None else x.masked_fill(~mask, 0.0)
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over each item's own frames: `(batch, channels, frames) -> (batch, channels, 1)`."""
+    if mask is None:
+        return x.mean(dim=-1, keepdim=True)
+    return apply_mask(x, mask).sum(dim=-1, keepdim=True) / mask.sum(dim=-1, keepdim=True)

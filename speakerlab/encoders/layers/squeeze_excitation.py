@@ -1,0 +1,19 @@
+"""Squeeze-and-excitation: every channel is rescaled by what the whole utterance says (Hu et al., CVPR 2018)."""
+
+from torch import Tensor, nn
+
+from speakerlab.encoders.layers.masking import masked_mean
+
+
+class SqueezeExcitation1d(nn.Module):
+    """`(batch, channels, frames) -> (batch, channels, frames)`, scaled by a gate in (0, 1) for each channel."""
+
+    def __init__(self, channels: int, bottleneck: int):
+        super().__init__()
+        self.squeeze = nn.Linear(channels, bottleneck)
+        self.excite = nn.Linear(bottleneck, channels)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        context = masked_mean(x, mask).squeeze(-1)  # (batch, channels)
+        gate = self.excite(self.squeeze(context).relu()).sigmoid()
+        return x * gate.unsqueeze(-1)

@@ -1,0 +1,110 @@
+"""A network on a trial list: embeddings, scores, metrics and the files that keep them."""
+
+import csv
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import nn
+from torch.utils.data import DataLoader
+
+from speakerlab.data.corpus import Progress
+from speakerlab.data.trials import Trials
+from speakerlab.data.utterances import LengthBatches, UtteranceDataset, pad_utterances
+from speakerlab.network import embed_batches, in_order
+from speakerlab.scoring.bootstrap import bootstrap_eer_interval
+from speakerlab.scoring.cosine import cosine_scores
+from speakerlab.scoring.metrics import verification_metrics
+
+METRICS = ("eer", "eer_low", "eer_high", "min_dcf_0.01", "min_dcf_0.05", "threshold", "targets", "nontargets")
+
+
+def score_trials(
+    network: nn.Module,
+    trials: Trials,
+    files: list[Path],
+    seconds: np.ndarray,
+    sample_rate: int,
+    device: torch.device,
+    num_workers: int,
+    progress: Progress,
+) -> np.ndarray:
+    """Cosine of each trial, `(trials,)`; every utterance is embedded once.
+
+    Args:
+        network: waveforms and lengths -> embeddings; moved to `device`.
+        trials: the list.
+        files: audio of each of `trials.utterances`.
+        seconds: their durations.
+        sample_rate: of the network, in hertz.
+        device: where to embed.
+        num_workers: processes that read audio.
+        progress: called with (batches done, batches).
+    """
+    batches = LengthBatches(seconds)
+    loader = DataLoader(
+        UtteranceDataset(files, sample_rate), batch_sampler=batches, collate_fn=pad_utterances, num_workers=num_workers
+    )
+
+    def reported():
+        for done, batch in enumerate(loader):
+            progress(done, len(batches))
+            yield batch
+
+    embeddings = in_order(*embed_batches(network.to(device), reported(), device))
+    return cosine_scores(embeddings, trials.enrol, trials.test)
+
+
+def trial_metrics(trials: Trials, scores: np.ndarray, draws: int) -> dict[str, float]:
+    """EER, both minDCF and the threshold, and the EER's 95 % interval over speakers where `draws` is above 0."""
+    metrics = verification_metrics(scores, trials.labels)
+    if draws:
+        speakers = speakers_by_targets(trials)
+        low, high = bootstrap_eer_interval(
+            scores, trials.labels, speakers[trials.enrol], speakers[trials.test], draws=draws
+        )
+        metrics |= {"eer_low": low, "eer_high": high}
+    return metrics
+
+
+def speakers_by_targets(trials: Trials) -> np.ndarray:
+    """A speaker number for each utterance, `(utterances,)`: those that target trials connect are one speaker.
+
+    A trial list names no speakers, and folder names are no proof of one; its labels are.
+    """
+    target = trials.labels == 1
+    count = len(trials.utterances)
+    edges = coo_array(
+        (np.ones(target.sum(), dtype=np.int8), (trials.enrol[target], trials.test[target])), shape=(count, count)
+    )
+    return connected_components(edges, directed=False)[1]
+
+
+def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:
+    """Lines `label enrol test score`, in the list's order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = trials.utterances
+    with open(path, "w", encoding="utf-8") as file:
+        for label, enrol, test, score in zip(trials.labels, trials.enrol, trials.test, scores, strict=True):
+            file.write(f"{label} {names[enrol]} {names[test]} {score:.6f}\n")
+
+
+def append_test_metrics(path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]]) -> None:
+    """Add a line a system to `test_metrics.csv`: when, which checkpoint and list, and the metrics."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ("date", "checkpoint", "trials", "system", *METRICS), restval="")
+        if is_new:
+            writer.writeheader()
+        for system, metrics in rows.items():
+            place = {
+                "date": datetime.now().isoformat(timespec="seconds"),
+                "checkpoint": str(checkpoint),
+                "trials": source,
+                "system": system,
+            }
+            writer.writerow(place | metrics)

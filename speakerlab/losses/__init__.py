@@ -1,0 +1,1 @@
+"""Losses: `(embeddings, speakers) -> (loss, margin-free logits or None)`."""

@@ -1,0 +1,48 @@
+"""What all figures share: colours, an empty figure without pyplot, and how one is saved or turned into SVG."""
+
+import io
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito, "Color Universal Design", 2008: told apart with every common colour blindness. Their yellow is left
+# out, since it can't be seen on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#777777"
+
+# A fixed salt and no date: the same data gives the same file.
+_SVG_SETTINGS = {"svg.hashsalt": "speakerlab", "svg.fonttype": "path"}
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of `width` x `height` inches with its axes, row by row.
+
+    It belongs to no window and no pyplot state, so that it needs no display and is freed like any object.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for one in axes:
+        one.grid(True, color="#dddddd", linewidth=0.6)
+        one.set_axisbelow(True)
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write `stem.png` and `stem.svg` (folders are made) and return their paths."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    # Not with_suffix: a stem such as "det_0.05" has a dot that belongs to its name.
+    png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
+    figure.savefig(png, dpi=150)
+    svg.write_text(figure_svg(figure), encoding="utf-8")
+    return png, svg
+
+
+def figure_svg(figure: Figure, transparent: bool = False) -> str:
+    """The figure as the text of an SVG file, on white or on nothing."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_SVG_SETTINGS):
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=transparent)
+    return buffer.getvalue()

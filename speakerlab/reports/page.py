@@ -1,0 +1,151 @@
+"""The HTML report of a run: one file with its figures inside, no script, nothing loaded from elsewhere.
+
+Each `*_section` turns data into a piece of HTML, `page` joins pieces into a document and `write_report` saves it:
+
+    write_report(folder, "ecapa + aam on mini",
+                 metrics_section("Best epoch", {"validation": metrics}),
+                 figure_section("Training", training_curves(folder)),
+                 folded_section("Configuration", yaml_text),
+                 facts_section("Versions", {"torch": "2.11.0"}))
+"""
+
+import base64
+import os
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from speakerlab.reports.figure import figure_svg
+
+# Metric -> (column header, factor, format). Others keep their own name.
+COLUMNS = {
+    "epoch": ("epoch", 1, "d"),
+    "eer": ("EER (%)", 100, ".2f"),
+    "eer_low": ("EER, low end (%)", 100, ".2f"),
+    "eer_high": ("EER, high end (%)", 100, ".2f"),
+    "min_dcf_0.01": ("minDCF, p = 0.01", 1, ".4f"),
+    "min_dcf_0.05": ("minDCF, p = 0.05", 1, ".4f"),
+    "threshold": ("EER threshold (score)", 1, ".4f"),
+    "accuracy": ("accuracy (%)", 100, ".2f"),
+    "targets": ("target trials", 1, ",d"),
+    "nontargets": ("non-target trials", 1, ",d"),
+}
+
+STYLE = """
+:root { color-scheme: light dark;
+  --paper: #ffffff; --ink: #1c1f23; --soft: #5d6670; --line: #dfe3e8; --panel: #f6f7f9; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #15181c; --ink: #e6e8eb; --soft: #9aa4af; --line: #333a42; --panel: #1d2126; }
+  /* Black ink turns white; the rotation puts the hues back where they were. */
+  figure img { filter: invert(0.91) hue-rotate(180deg); }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", "DejaVu Sans", sans-serif; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 0.25rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2.25rem 0 0.75rem; }
+.subtitle { color: var(--soft); margin: 0; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.45rem 0.9rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+thead th { color: var(--soft); font-size: 0.85rem; font-weight: 600; vertical-align: bottom; }
+.metrics th:not(:first-child), .metrics td { text-align: right; }
+.metrics tbody th { white-space: nowrap; }
+.metrics td { font-size: 1.05rem; white-space: nowrap; }
+.facts th { color: var(--soft); font-weight: 500; white-space: nowrap; }
+.facts td { overflow-wrap: anywhere; }
+figure { margin: 0; }
+figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+figcaption { color: var(--soft); font-size: 0.9rem; margin-top: 0.5rem; }
+details { margin: 2.25rem 0 0; border: 1px solid var(--line); border-radius: 8px; background: var(--panel); }
+summary { cursor: pointer; padding: 0.7rem 1rem; font-weight: 600; }
+pre { margin: 0; padding: 0.25rem 1rem 1rem; overflow-x: auto; font: 0.85rem/1.45 ui-monospace, Menlo, Consolas,
+  "Liberation Mono", "DejaVu Sans Mono", monospace; }
+"""
+
+
+def metrics_section(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+    """A table of metrics: a row a trial list or epoch, a column a metric, with units (rates in %).
+
+    Args:
+        title: heading.
+        rows: name of the row -> metrics as `speakerlab.scoring.metrics.verification_metrics` gives them; others are
+            shown under their own names, and a row may lack some.
+    """
+    present = dict.fromkeys(metric for metrics in rows.values() for metric in metrics)
+    known = [metric for metric in COLUMNS if metric in present]
+    columns = known + [metric for metric in present if metric not in COLUMNS]
+    head = "".join(f'<th scope="col">{escape(_header(metric))}</th>' for metric in columns)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(_value(metric, metrics.get(metric)))}</td>" for metric in columns)
+        + "</tr>\n"
+        for name, metrics in rows.items()
+    )
+    table = f'<table class="metrics"><thead><tr><th></th>{head}</tr></thead>\n<tbody>{body}</tbody></table>'
+    return _section(title, f'<div class="wide">{table}</div>')
+
+
+def facts_section(title: str, facts: Mapping[str, object]) -> str:
+    """A table of names and values, such as versions, the command or the device."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(str(value))}</td></tr>\n'
+        for name, value in facts.items()
+    )
+    return _section(title, f'<div class="wide"><table class="facts"><tbody>{rows}</tbody></table></div>')
+
+
+def figure_section(title: str, figure: Figure, caption: str = "") -> str:
+    """A figure, as an SVG image within the page."""
+    # An image and not inline SVG: the figures' ids (clip paths, glyphs) would clash within one document.
+    data = base64.b64encode(figure_svg(figure, transparent=True).encode()).decode()
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    alt = escape(caption or title)
+    return _section(title, f'<figure><img alt="{alt}" src="data:image/svg+xml;base64,{data}">{below}</figure>')
+
+
+def folded_section(title: str, text: str) -> str:
+    """Long text, such as the resolved configuration, that opens on a click."""
+    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>\n"
+
+
+def page(title: str, *sections: str, subtitle: str = "") -> str:
+    """The whole document; `title` and `subtitle` are plain text, `sections` are HTML from the functions above."""
+    under = f'<p class="subtitle">{escape(subtitle)}</p>\n' if subtitle else ""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{escape(title)}</h1>\n{under}{''.join(sections)}</body>\n</html>\n"
+    )
+
+
+def write_report(folder: Path, title: str, *sections: str, subtitle: str = "") -> Path:
+    """Write `report.html` into a folder, which is made if need be, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "report.html"
+    # Beside it and renamed: a browser that reloads never sees half a page.
+    unfinished = path.with_name("report.html.unfinished")
+    unfinished.write_text(page(title, *sections, subtitle=subtitle), encoding="utf-8")
+    os.replace(unfinished, path)
+    return path
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>\n"
+
+
+def _header(metric: str) -> str:
+    return COLUMNS[metric][0] if metric in COLUMNS else metric
+
+
+def _value(metric: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    _, factor, form = COLUMNS.get(metric, (metric, 1, ".4g"))
+    if isinstance(value, str):
+        return value
+    # CSV files give whole numbers as floats, which "d" refuses.
+    return format(round(value), form) if form.endswith("d") else format(factor * value, form)

@@ -1,0 +1,1 @@
+"""The only PyTorch Lightning code: system, data module, callbacks, run folders."""

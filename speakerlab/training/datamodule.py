@@ -1,0 +1,97 @@
+"""Loaders of training crops and of development utterances."""
+
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from speakerlab.augment.chain import Chain
+from speakerlab.data.batches import EpochBatches, Sampler
+from speakerlab.data.corpus import Corpus
+from speakerlab.data.crops import CropDataset
+from speakerlab.data.manifest import speakers_of
+from speakerlab.data.utterances import LengthBatches, UtteranceDataset, measure, pad_utterances
+
+
+class SpeakerDataModule(pl.LightningDataModule):
+    """Deals out a corpus.
+
+    Args:
+        corpus: training rows, development trials and files.
+        sampler: makes the sampler for a number of items; its batches are divided among the ranks.
+        waveform_augment, spectrum_augment: what the workers draw for each crop.
+        crop_seconds: length of a training crop.
+        sample_rate: in hertz.
+        num_workers: processes that read and augment; 0 does it in the training process.
+        seed: of order, crops and augmentations.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        sampler: Callable[[int], Sampler],
+        waveform_augment: Chain,
+        spectrum_augment: Chain,
+        crop_seconds: float,
+        sample_rate: int,
+        num_workers: int,
+        seed: int,
+    ):
+        super().__init__()
+        self.corpus = corpus
+        self.speakers = speakers_of(corpus.train)
+        self.dataset = CropDataset(
+            corpus.train, self.speakers, crop_seconds, sample_rate, seed, waveform_augment, spectrum_augment
+        )
+        self.sampler = sampler
+        self.sample_rate = sample_rate
+        self.num_workers = num_workers
+        self.seed = seed
+        self.development_seconds = measure(corpus.development)
+        self.resume_point = (0, 0)
+
+    def train_dataloader(self) -> DataLoader:
+        batches = EpochBatches(
+            self.sampler(len(self.dataset)), self.seed, self.trainer.global_rank, self.trainer.world_size
+        )
+        epoch, batch = self.resume_point
+        batches.start_at(epoch + batch // len(batches), batch % len(batches))
+        return DataLoader(
+            self.dataset,
+            batch_sampler=batches,
+            # Workers draw nothing from torch; a generator of its own keeps the loader from advancing dropout's.
+            generator=torch.Generator(),
+            **self._loading(),
+        )
+
+    def development_dataloader(self) -> DataLoader:
+        """This rank's share of the development utterances, whole; see `pad_utterances`."""
+        return DataLoader(
+            UtteranceDataset(self.corpus.development, self.sample_rate),
+            batch_sampler=LengthBatches(
+                self.development_seconds, rank=self.trainer.global_rank, world_size=self.trainer.world_size
+            ),
+            collate_fn=pad_utterances,
+            generator=torch.Generator(),
+            num_workers=self.num_workers,
+        )
+
+    def state_dict(self) -> dict:
+        """Where the stream of batches stands: (epoch, batches of it that were trained on)."""
+        loop = self.trainer.fit_loop
+        done = loop.epoch_loop.batch_progress.current.processed
+        return {"epoch": loop.epoch_progress.current.started - 1, "batches": done}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.resume_point = (state["epoch"], state["batches"])
+
+    def _loading(self) -> dict:
+        if self.num_workers == 0:
+            return {}
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": True,
+            "prefetch_factor": 4,
+            "pin_memory": torch.cuda.is_available(),
+        }

@@ -1,0 +1,45 @@
+"""A CSV table that grows by a row an epoch and is cut back when a run resumes from before its last row."""
+
+import csv
+import os
+from pathlib import Path
+
+
+class MetricsFile:
+    """Rows of numbers under fixed columns, one of which is `step`.
+
+    Args:
+        path: of the CSV file; made with the first row.
+        columns: their order.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...]):
+        self.path = path
+        self.columns = columns
+
+    def append(self, row: dict) -> None:
+        """Write one row; it is in the file when this returns."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not self.path.exists()
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
+            if is_new:
+                writer.writeheader()
+            writer.writerow({name: _rounded(value) for name, value in row.items()})
+
+    def cut_back(self, step: int) -> None:
+        """Drop the rows after `step`, and a last line that a kill left half written."""
+        if not self.path.exists():
+            return
+        with open(self.path, newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if None not in row.values() and int(row["step"]) <= step]
+        draft = self.path.with_suffix(".tmp")
+        with open(draft, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(draft, self.path)
+
+
+def _rounded(value: float | int | str) -> float | int | str:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,149 @@
+"""What a person sees of a training run: loss, accuracy, speed and the wait for data, by step and by epoch."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from speakerlab.training.metrics_file import MetricsFile
+
+COLUMNS = (
+    "epoch",
+    "step",
+    "loss",
+    "accuracy",
+    "learning_rate",
+    "margin",
+    "utterances_per_second",
+    "data_wait_share",
+)
+log = logging.getLogger("speakerlab")
+
+
+class Progress(pl.Callback):
+    """Averages over each epoch into `metrics/train_metrics.csv` and one log line, over each `log_every_n_steps` steps
+    into the logger, all under `train/`. `data_wait_share` is the part of the time in which the step waited for a
+    batch; above a few percent, more workers or faster files are wanted.
+
+    The epoch's running sums are in the checkpoint, so that an epoch that was resumed in its middle reports the same
+    loss and accuracy as one that was not.
+    """
+
+    def __init__(self):
+        self.epoch = Sums()
+        self.steps = Sums()
+
+    def state_dict(self) -> dict:
+        return self.epoch.plain()
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        self.epoch = Sums(**state_dict)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.table = MetricsFile(Path(trainer.default_root_dir) / "metrics" / "train_metrics.csv", COLUMNS)
+        if trainer.is_global_zero:
+            self.table.cut_back(trainer.global_step)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.epoch = Sums()
+        self.batch_ended = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: dict, batch_idx: int
+    ) -> None:
+        self.batch_started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: dict, batch: dict, batch_idx: int
+    ) -> None:
+        now = time.perf_counter()
+        # After a resume in the middle of an epoch, no batch has ended before the first.
+        waited = self.batch_started - getattr(self, "batch_ended", self.batch_started)
+        for sums in (self.epoch, self.steps):
+            sums.add(outputs, waited, waited + now - self.batch_started, trainer.world_size)
+        self.batch_ended = now
+        if trainer.global_step % trainer.log_every_n_steps == 0 and self.steps.batches:
+            means = self._means(self.steps, trainer, pl_module)
+            pl_module.log("loss", means["loss"], prog_bar=True, logger=False)
+            trainer.logger.log_metrics(
+                {f"train/{name}": value for name, value in means.items()}, step=trainer.global_step
+            )
+            self.steps = Sums()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        means = self._means(self.epoch, trainer, pl_module)
+        if trainer.is_global_zero:
+            epoch = trainer.current_epoch + 1
+            self.table.append({"epoch": epoch, "step": trainer.global_step} | means)
+            log.info(epoch_line(epoch, trainer.max_epochs, means, pl_module.development_metrics))
+
+    def _means(self, sums: "Sums", trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
+        group = trainer.optimizers[0].param_groups[0]
+        means = sums.means() | {"learning_rate": group["lr"]}
+        if pl_module.full_margin is not None:
+            means["margin"] = pl_module.loss.margin
+        return means
+
+
+class Sums:
+    """Running sums of a stretch of training."""
+
+    def __init__(
+        self,
+        loss: Any = 0.0,
+        accuracy: Any = 0.0,
+        batches: int = 0,
+        items: int = 0,
+        waited: float = 0.0,
+        seconds: float = 0.0,
+    ):
+        self.loss = loss  # a tensor on the device once something is added: reading it each step would stall a GPU
+        self.accuracy = accuracy
+        self.batches = batches
+        self.items = items
+        self.waited = waited
+        self.seconds = seconds
+
+    def add(self, outputs: dict, waited: float, seconds: float, ranks: int) -> None:
+        self.loss = self.loss + outputs["loss"].detach().double()
+        if outputs["accuracy"] is not None:
+            self.accuracy = self.accuracy + outputs["accuracy"].double()
+        self.batches += 1
+        self.items += outputs["items"] * ranks
+        self.waited += waited
+        self.seconds += seconds
+
+    def plain(self) -> dict[str, float]:
+        return {
+            "loss": float(self.loss),
+            "accuracy": float(self.accuracy),
+            "batches": self.batches,
+            "items": self.items,
+            "waited": self.waited,
+            "seconds": self.seconds,
+        }
+
+    def means(self) -> dict[str, float]:
+        means = {"loss": float(self.loss) / self.batches}
+        if isinstance(self.accuracy, torch.Tensor) or self.accuracy:
+            means["accuracy"] = float(self.accuracy) / self.batches
+        means["utterances_per_second"] = self.items / self.seconds
+        means["data_wait_share"] = self.waited / self.seconds
+        return means
+
+
+def epoch_line(epoch: int, epochs: int, means: dict[str, float], development: dict[str, float]) -> str:
+    """One line about one epoch."""
+    parts = [f"epoch {epoch}/{epochs}", f"loss {means['loss']:.3f}"]
+    if "accuracy" in means:
+        parts.append(f"accuracy {100 * means['accuracy']:.1f} %")
+    if development:
+        parts.append(f"EER {100 * development['eer']:.2f} %")
+        parts.append(f"minDCF(0.01) {development['min_dcf_0.01']:.3f}")
+    parts.append(f"{means['utterances_per_second']:.1f} utterances/s")
+    if means["data_wait_share"] > 0.02:
+        parts.append(f"waiting for data {100 * means['data_wait_share']:.0f} %")
+    return "  ".join(parts)

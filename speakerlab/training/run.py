@@ -1,0 +1,171 @@
+"""Run folders: where a run's files lie, and which run `ckpt=last` continues."""
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+import speakerlab
+from speakerlab import InputError
+from speakerlab.data.corpus import Corpus
+from speakerlab.data.development import write_development_trials
+from speakerlab.training.checkpoints import LAST
+
+FOLDER_VARIABLE = "SPEAKERLAB_RUN_FOLDER"  # tells the other ranks, which run the same script, where rank 0 writes
+LIBRARIES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "omegaconf", "optuna", "numpy", "soundfile")
+log = logging.getLogger("speakerlab")
+
+
+class Run:
+    """One training run's folder, and the checkpoint that it starts from.
+
+    Attributes:
+        folder: `outputs/<name>/<date_time>`.
+        checkpoint: to resume from, or None.
+        step: optimizer steps in that checkpoint; 0 for a new run.
+    """
+
+    def __init__(self, folder: Path, checkpoint: Path | None = None, step: int = 0):
+        self.folder = folder
+        self.checkpoint = checkpoint
+        self.step = step
+
+    def start(self, cfg: DictConfig, corpus: Corpus) -> None:
+        """Make the folder and write down what is about to run; on rank 0."""
+        os.environ[FOLDER_VARIABLE] = str(self.folder.resolve())
+        for name in ("checkpoints", "metrics", "plots"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(cfg, self.folder / "config.yaml", resolve=True)
+        (self.folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+        with open(self.folder / "command.txt", "a", encoding="utf-8") as file:
+            file.write(" ".join(["python", *sys.argv]) + "\n")
+        write_development_trials(self.folder, corpus.trials, corpus.development)
+        self.mark("running")
+        handler = logging.FileHandler(self.folder / "train.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(handler)
+        for note in corpus.notes:
+            log.info(note)
+
+    def mark(self, status: str) -> None:
+        """Write `status.json`: "running" or "finished"."""
+        draft = self.folder / ".status.json.tmp"
+        draft.write_text(json.dumps({"status": status}) + "\n")
+        os.replace(draft, self.folder / "status.json")
+
+
+def find_run(cfg: DictConfig) -> Run:
+    """The run that this command starts or continues.
+
+    `ckpt=last` is the newest unfinished run of the same name whose config is equal but for `ckpt`; a path is a
+    checkpoint in the folder of the run to continue, with whatever config is given now.
+
+    Raises:
+        InputError: if a given path is no checkpoint in a run's folder.
+    """
+    if FOLDER_VARIABLE in os.environ:  # this is another rank of a run that has been found
+        folder = Path(os.environ[FOLDER_VARIABLE])
+        return _resumed(folder, folder / "checkpoints" / LAST) if cfg.ckpt else Run(folder)
+    runs = Path(cfg.output_dir) / cfg.name
+    if cfg.ckpt == "last":
+        found = _newest_unfinished(runs, cfg)
+        if found is not None:
+            log.info(f"continuing {found}")
+            return _resumed(found, found / "checkpoints" / LAST)
+        log.info(f"ckpt=last: no unfinished run with this config and a checkpoint in {runs}; starting anew")
+    elif cfg.ckpt is not None:
+        checkpoint = Path(cfg.ckpt)
+        if not checkpoint.is_file():
+            raise InputError(f"ckpt={cfg.ckpt}: there is no such file; give a checkpoint's path or ckpt=last")
+        if checkpoint.parent.name != "checkpoints":
+            raise InputError(f"ckpt={cfg.ckpt} must lie in the folder checkpoints/ of the run that it continues")
+        return _resumed(checkpoint.parent.parent, checkpoint)
+    return Run(_new_folder(runs))
+
+
+def environment() -> dict[str, object]:
+    """Versions, machine and git state, for whoever wants to repeat the run."""
+    return {
+        "speakerlab": speakerlab.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "git": _git_state(),
+        "started": datetime.now().isoformat(timespec="seconds"),
+    }
+
+
+def _resumed(folder: Path, checkpoint: Path) -> Run:
+    from speakerlab.build import load_checkpoint
+
+    return Run(folder, checkpoint, load_checkpoint(checkpoint)["global_step"])
+
+
+def _newest_unfinished(runs: Path, cfg: DictConfig) -> Path | None:
+    wanted = _comparable(cfg)
+    for folder in sorted(runs.glob("*/"), reverse=True):
+        status, config = folder / "status.json", folder / "config.yaml"
+        if not (status.is_file() and config.is_file() and (folder / "checkpoints" / LAST).is_file()):
+            continue
+        if json.loads(status.read_text())["status"] == "finished":
+            continue
+        if _comparable(OmegaConf.load(config)) == wanted:
+            return folder
+    return None
+
+
+def _comparable(cfg: DictConfig) -> dict:
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    del plain["ckpt"]
+    return plain
+
+
+def _new_folder(runs: Path) -> Path:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        return Path(hydra.runtime.output_dir)
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for attempt in range(1, 1000):
+        folder = runs / (stamp if attempt == 1 else f"{stamp}_{attempt}")
+        try:
+            folder.mkdir(parents=True)  # two runs that start in the same second get a folder each
+        except FileExistsError:
+            continue
+        return folder
+    raise InputError(f"can't make a new run folder in {runs}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, object] | None:
+    """Commit of this program's checkout and whether it has changes; None outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        folder = Path(speakerlab.__file__).parent
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "changed": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        return None

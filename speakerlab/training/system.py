@@ -1,0 +1,117 @@
+"""Any network with any loss, as a Lightning module."""
+
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from speakerlab.augment.chain import Chain
+from speakerlab.network import SpeakerNetwork
+
+Schedule = Callable[[float, float], float]
+OptimizerFactory = Callable[[list[dict]], torch.optim.Optimizer]
+
+
+class SpeakerSystem(pl.LightningModule):
+    """`waveform -> waveform augmentation -> features -> spectrum augmentation -> encoder -> loss`.
+
+    Args:
+        network: features and encoder.
+        loss: `(embeddings, speakers) -> loss, margin-free logits or None`.
+        waveform_augment, spectrum_augment: what is done to a batch; drawn by the workers.
+        optimizer: makes an optimizer from parameter groups.
+        schedule: factor of the learning rate at (epoch, total epochs); fractions of an epoch count.
+        margin_schedule: share of the loss's margin, likewise; unused by losses without a margin.
+        speakers: names in class order.
+        config: the plain, resolved config; kept in the checkpoint, where it rebuilds the network.
+    """
+
+    def __init__(
+        self,
+        network: SpeakerNetwork,
+        loss: nn.Module,
+        waveform_augment: Chain,
+        spectrum_augment: Chain,
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+        margin_schedule: Schedule,
+        speakers: list[str],
+        config: dict,
+    ):
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.waveform_augment = waveform_augment
+        self.spectrum_augment = spectrum_augment
+        self.optimizer_factory = optimizer
+        self.schedule = schedule
+        self.margin_schedule = margin_schedule
+        self.full_margin: float | None = getattr(loss, "margin", None)
+        self.speakers = speakers
+        self.config = config
+        # What the callback `Verification` measured at the end of this epoch; empty where it did not.
+        self.development_metrics: dict[str, float] = {}
+        self.restored_random_state: dict[str, Tensor] | None = None
+
+    def training_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor | int]:
+        waveform = self.waveform_augment.apply(batch["waveform"], batch["waveform_draws"])
+        features, _ = self.network.features(waveform)  # (batch, frames, dim)
+        features = self.spectrum_augment.apply(features, batch["spectrum_draws"])
+        embeddings = self.network.encoder(features)  # (batch, embed_dim)
+        loss, logits = self.loss(embeddings, batch["speaker"])
+        # Without the margin: with it, a well-trained model looks as if it classified badly.
+        correct = None if logits is None else (logits.argmax(dim=1) == batch["speaker"]).float().mean()
+        return {"loss": loss, "accuracy": correct, "items": len(waveform)}
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.network(waveform, lengths)
+
+    def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
+        epoch = self.current_epoch + batch_idx / self.trainer.num_training_batches
+        total = self.trainer.max_epochs
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = group["base_lr"] * self.schedule(epoch, total)
+        if self.full_margin is not None:
+            self.loss.margin = self.full_margin * self.margin_schedule(epoch, total)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One optimizer; norms, biases and other vectors are spared the weight decay, which would only shrink gains."""
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
+            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = self.optimizer_factory(groups)
+        for group in optimizer.param_groups:
+            group["base_lr"] = group["lr"]
+        return optimizer
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["config"] = self.config
+        checkpoint["speakers"] = self.speakers
+        checkpoint["random_state"] = random_state()
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.restored_random_state = checkpoint["random_state"]
+
+    def on_train_start(self) -> None:
+        # Only now: building the model and starting the workers have drawn random numbers since the restore.
+        if self.restored_random_state is not None:
+            restore_random_state(self.restored_random_state)
+            self.restored_random_state = None
+
+
+def random_state() -> dict[str, Tensor]:
+    """The states of torch's generators, which dropout draws from. Data has none: it is counter-based."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_random_state(states: dict[str, Tensor]) -> None:
+    """Undo what has been drawn since `random_state()`."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

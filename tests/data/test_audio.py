@@ -1,0 +1,223 @@
+"""Samples against what was written, and SciPy's resampler; messages as a stranger reads them."""
+
+import math
+import pickle
+import warnings
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from scipy.signal import resample_poly
+
+from speakerlab.data.audio import AudioError, AudioInfo, probe, read_audio
+
+STEP = 1 / 32768  # of 16-bit PCM
+
+
+@pytest.fixture
+def sweep() -> np.ndarray:
+    """3 s from 50 Hz to 3 kHz at 16 kHz: no two stretches are alike, so that a shift by one sample shows."""
+    frequency = np.linspace(50, 3000, 48000)
+    return (0.4 * np.sin(2 * np.pi * np.cumsum(frequency) / 16000)).astype(np.float32)
+
+
+def write_aac(path, samples: np.ndarray, container: str | None = None) -> None:
+    """`(samples,)` or `(channels, samples)` at 16 kHz."""
+    samples = np.atleast_2d(samples)
+    layout = "mono" if len(samples) == 1 else "stereo"
+    with av.open(str(path), "w", format=container) as output:
+        stream = output.add_stream("aac", rate=16000, layout=layout, bit_rate=128000)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+        frame.sample_rate, frame.pts = 16000, 0
+        for part in (frame, None):
+            output.mux(stream.encode(part))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff"])
+def test_lossless_files_come_back(tmp_path, sweep, suffix):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, sweep, 16000, subtype="PCM_16")
+    assert probe(path) == AudioInfo(16000, 48000, 1)
+    samples = read_audio(path)
+    assert samples.dtype == np.float32 and samples.shape == (48000,)
+    np.testing.assert_allclose(samples, sweep, atol=STEP)
+    np.testing.assert_array_equal(read_audio(path, 12345, 1000), samples[12345:13345])
+    np.testing.assert_array_equal(read_audio(path, 47000), samples[47000:])
+
+
+OPUS = {"format": "OGG", "subtype": "OPUS"}
+
+
+@pytest.mark.parametrize("suffix, options", [("ogg", {}), ("opus", OPUS), ("mp3", {})])
+def test_lossy_files_are_near(tmp_path, sweep, suffix, options):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, sweep, 16000, **options)
+    assert probe(path) == AudioInfo(16000, 48000, 1)
+    part = read_audio(path, 20001, 16000)
+    assert part.shape == (16000,)
+    assert np.corrcoef(part, sweep[20001:36001])[0, 1] > 0.99
+    np.testing.assert_allclose(part, read_audio(path)[20001:36001], atol=0.01)  # MP3 without preroll: off by 0.4
+
+
+def test_m4a_is_aligned_and_seeks(tmp_path, sweep):
+    path = tmp_path / "a.m4a"
+    write_aac(path, sweep)
+    assert probe(path) == AudioInfo(16000, 48000, 1)
+    samples = read_audio(path)
+    assert samples.dtype == np.float32 and samples.shape == (48000,)
+    # The encoder's 1024 priming samples must be gone: only shift 0 fits.
+    fits = {lag: np.corrcoef(samples[4000:40000], sweep[4000 + lag : 40000 + lag])[0, 1] for lag in range(-3, 4)}
+    assert max(fits, key=fits.get) == 0 and fits[0] > 0.999
+    for first, count in [(0, 100), (1023, 2), (20001, 8000), (47900, 100)]:
+        np.testing.assert_allclose(read_audio(path, first, count), samples[first : first + count], atol=1e-6)
+
+
+def test_raw_aac_is_counted_by_packets(tmp_path, sweep):
+    path = tmp_path / "a.aac"
+    write_aac(path, sweep, "adts")
+    info = probe(path)
+    assert info.samples == math.ceil((48000 + 1024) / 1024) * 1024  # priming and padding stay: nothing says how much
+    samples = read_audio(path)
+    assert np.corrcoef(samples[5024:41024], sweep[4000:40000])[0, 1] > 0.999
+    np.testing.assert_array_equal(read_audio(path, 20001, 8000), samples[20001:28001])
+
+
+@pytest.mark.parametrize("kind", ["wav", "m4a"])
+def test_channels_are_averaged(tmp_path, sweep, kind):
+    path = tmp_path / f"a.{kind}"
+    both = np.stack([sweep, -0.5 * sweep])  # (channels, samples)
+    if kind == "wav":
+        soundfile.write(path, both.T, 16000, subtype="FLOAT")
+    else:
+        write_aac(path, both)
+    assert probe(path).channels == 2
+    tolerance = 1e-6 if kind == "wav" else 0.02
+    np.testing.assert_allclose(read_audio(path)[4000:40000], 0.25 * sweep[4000:40000], atol=tolerance)
+
+
+def test_other_rates_are_resampled_and_counted_in_the_files_own(tmp_path):
+    path = tmp_path / "a.wav"
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)
+    soundfile.write(path, tone, 8000, subtype="FLOAT")
+    samples = read_audio(path, 2000, 4000)
+    assert samples.shape == (8000,) and samples.dtype == np.float32
+    reference = resample_poly(tone[2000:6000], 2, 1)
+    np.testing.assert_allclose(samples[500:-500], reference[500:-500], atol=2e-3)
+    np.testing.assert_allclose(read_audio(path, sample_rate=8000), tone, atol=1e-6)
+
+
+def test_overshoot_is_clipped_and_another_scale_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.array([0.5, 1.2, -1.1], np.float32), 16000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(path), [0.5, 1.0, -1.0])
+    soundfile.write(path, np.array([0.5, 12000.0], np.float32), 16000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"a\.wav: samples reach 12000, but float audio must lie in \[-1, 1\]"):
+        read_audio(path)
+
+
+def cut(source, target) -> None:
+    data = source.read_bytes()
+    target.write_bytes(data[: len(data) // 2])
+
+
+def test_truncated_flac(tmp_path, sweep):
+    soundfile.write(tmp_path / "whole.flac", sweep, 16000)
+    cut(tmp_path / "whole.flac", tmp_path / "a.flac")
+    assert probe(tmp_path / "a.flac").samples == 48000  # the header can't tell
+    with pytest.raises(AudioError, match=r"a\.flac: (damaged or )?cut off"):
+        read_audio(tmp_path / "a.flac")
+    start = read_audio(tmp_path / "a.flac", 0, 4000)  # what is there can still be read
+    np.testing.assert_allclose(start, sweep[:4000], atol=STEP)
+
+
+def test_truncated_mp3(tmp_path, sweep, capfd):
+    """Its decoder ends without an error."""
+    soundfile.write(tmp_path / "whole.mp3", sweep, 16000)
+    cut(tmp_path / "whole.mp3", tmp_path / "a.mp3")
+    with pytest.raises(AudioError, match=r"a\.mp3: cut off, \d{5} of 48000 samples from sample 0 could be read"):
+        read_audio(tmp_path / "a.mp3")
+
+
+def test_truncated_aac(tmp_path, sweep):
+    write_aac(tmp_path / "whole.m4a", sweep)
+    cut(tmp_path / "whole.m4a", tmp_path / "a.m4a")
+    with pytest.raises(AudioError, match=r"a\.m4a: not readable as audio"):
+        probe(tmp_path / "a.m4a")
+    with pytest.raises(AudioError, match=r"a\.m4a: not readable as audio"):
+        read_audio(tmp_path / "a.m4a")
+
+
+def test_m4a_whose_last_packets_are_gone(tmp_path, sweep):
+    """With the index in front (as for the web), a cut file opens and only the decoder notices."""
+    write = {"movflags": "faststart"}
+    with av.open(str(tmp_path / "whole.m4a"), "w", options=write) as output:
+        stream = output.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(sweep[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        for part in (frame, None):
+            output.mux(stream.encode(part))
+    cut(tmp_path / "whole.m4a", tmp_path / "a.m4a")
+    assert probe(tmp_path / "a.m4a").samples == 48000
+    with pytest.raises(AudioError, match=r"a\.m4a: (damaged or )?cut off"):
+        read_audio(tmp_path / "a.m4a")
+    with pytest.raises(AudioError, match=r"a\.m4a: cut off, 0 of 8000 samples from sample 40000 could be read"):
+        read_audio(tmp_path / "a.m4a", 40000, 8000)
+
+
+def test_unusable_files_say_why(tmp_path):
+    (tmp_path / "zero.wav").touch()
+    (tmp_path / "zero.m4a").touch()
+    (tmp_path / "text.wav").write_text("this is no audio\n")
+    (tmp_path / "text.m4a").write_text("this is no audio\n")
+    (tmp_path / "folder.wav").mkdir()
+    reasons = {
+        "zero.wav": r"is empty \(0 bytes\)",
+        "zero.m4a": r"is empty \(0 bytes\)",
+        "text.wav": r"not readable as audio \(Format not recognised\)",
+        "text.m4a": r"not readable as audio \(Invalid data",
+        "folder.wav": r"is a folder, not an audio file",
+        "gone.wav": r"can't be opened \(No such file or directory\)",
+    }
+    for name, reason in reasons.items():
+        for function in (probe, read_audio):
+            with pytest.raises(AudioError, match=f"^{tmp_path}/{name}: {reason}[^\n]*$"):
+                function(tmp_path / name)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("sample_rate", [16000, 8000])
+def test_samples_that_are_no_numbers_are_refused(tmp_path, sweep, value, sample_rate):
+    sweep[777] = value
+    soundfile.write(tmp_path / "a.wav", sweep, 16000, subtype="FLOAT")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(AudioError, match=r"a\.wav: holds NaN or infinite samples"):
+            read_audio(tmp_path / "a.wav", sample_rate=sample_rate)
+
+
+def test_video_without_sound(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as output:
+        stream = output.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))
+        for part in (frame, None):
+            output.mux(stream.encode(part))
+    with pytest.raises(AudioError, match=r"a\.mp4: holds no audio stream"):
+        probe(tmp_path / "a.mp4")
+
+
+def test_positions_out_of_range(tmp_path, sweep):
+    soundfile.write(tmp_path / "a.wav", sweep, 16000)
+    with pytest.raises(AudioError, match="has 48000 samples; samples 47000 to 49000 were asked for"):
+        read_audio(tmp_path / "a.wav", 47000, 2000)
+    with pytest.raises(AudioError, match="has 48000 samples; samples 48000 to 48000"):
+        read_audio(tmp_path / "a.wav", 48000)
+    for first, count in [(-1, None), (0, 0)]:
+        with pytest.raises(ValueError, match=f"first={first} .* count={count}"):
+            read_audio(tmp_path / "a.wav", first, count)
+
+
+def test_the_error_survives_a_worker_process():
+    error = pickle.loads(pickle.dumps(AudioError("a.wav: broken")))
+    assert isinstance(error, AudioError) and str(error) == "a.wav: broken"

@@ -1,0 +1,52 @@
+"""Train a speaker-recognition model.
+
+    python train.py                                       # ECAPA-TDNN + AAM-softmax on the embedded corpus
+    python train.py model=ecapa loss=aam data=folder data.root=/data/voices
+    python train.py ckpt=last                             # go on where a stopped run left off
+    python train.py trainer=gpu_8gb sampler.batch_size=32
+    python train.py --help                                # groups, their members, every key
+
+Everything that can be set stands in conf/; a run writes to outputs/<name>/<date_time>/.
+"""
+
+from omegaconf import DictConfig
+
+from speakerlab.cli.launch import script, trusted_on_command_line
+
+
+@script("train")
+def main(cfg: DictConfig) -> float | None:
+    """Returns the best development EER, which is what a sweep minimises."""
+    # Here and not above: --help and a typo answer before torch and Lightning are imported.
+    import torch
+
+    from speakerlab import build
+    from speakerlab.cli.progress import progress_bar
+    from speakerlab.cli.tables import show_training
+    from speakerlab.reports.training import training_report
+    from speakerlab.training.hardware import prepare_cpu
+    from speakerlab.training.run import find_run
+
+    trust = trusted_on_command_line()
+    prepare_cpu(cfg.threads)
+    build.try_components(cfg, trust)
+    with progress_bar("corpus") as progress:
+        corpus = build.build_corpus(cfg, trust, progress)
+
+    run = find_run(cfg)
+    trainer = build.build_trainer(cfg, run.folder, run.step, trust)
+    data = build.build_datamodule(cfg, corpus, trust)
+    torch.manual_seed(cfg.seed)
+    system = build.build_system(cfg, data, trust)
+
+    if trainer.is_global_zero:
+        run.start(cfg, corpus)
+    trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+    if not trainer.is_global_zero:
+        return None
+    run.mark("finished")
+    return show_training(run.folder, training_report(run.folder))
+
+
+if __name__ == "__main__":
+    main()
