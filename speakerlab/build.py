@@ -55,13 +55,13 @@ def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> Speake
 
 
 def build_augment(cfg: DictConfig, sample_rate: int, trust: tuple[str, ...] = ()) -> tuple[Chain, Chain]:
-    """The chains on waveforms and on features; what is null or has no folder is left out."""
+    """The chains on waveforms and on features; what is null is left out."""
     chains = []
     for kind in ("waveform", "spectrum"):
         chain = {}
         for name, node in cfg[kind].items():
             key = f"augment.{kind}.{name}"
-            if node is None or ("folder" in node and node.folder is None):
+            if node is None:
                 continue
             wired = {}
             if "folder" in node:
@@ -141,6 +141,8 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
     build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
+    if cfg.trainer.max_epochs is None or cfg.trainer.max_epochs < 1:
+        raise InputError(f"trainer.max_epochs={cfg.trainer.max_epochs} must be at least 1: schedules count by it")
     if cfg.loader.crop_seconds < 0.1:
         raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
     if cfg.loader.num_workers < 0:

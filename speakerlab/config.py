@@ -115,10 +115,6 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
         InputError: naming the key, the file it comes from and the nearest right name.
     """
     schema = OmegaConf.structured(SCHEMAS[config_name])
-    for group, choice in choices.items():
-        if choice.startswith("["):
-            hint = "; several losses are summed by loss=weighted_sum with named children" if group == "loss" else ""
-            raise InputError(f"{group}={choice}: give one member, since a list is merged into one config{hint}")
     known = [entry.name for entry in fields(SCHEMAS[config_name])]
     for key in cfg:
         if key not in known:
@@ -131,8 +127,18 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
         typed = OmegaConf.merge(schema, cfg)
     except OmegaConfBaseException as error:
         raise InputError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+    if config_name == "train":
+        _switch_off_without_folder(typed.augment)
     _check_node(typed, "", choices, {*known_targets(), *trust})
     return typed
+
+
+def _switch_off_without_folder(augment: DictConfig) -> None:
+    """An augmentation that needs a folder and got none becomes null."""
+    for kind in ("waveform", "spectrum"):
+        for name, node in augment[kind].items():
+            if node is not None and "folder" in node and node.folder is None:
+                augment[kind][name] = None
 
 
 def _check_node(node: Any, key: str, choices: dict[str, str], targets: set[str]) -> None:
@@ -163,8 +169,7 @@ def _check_target(node: DictConfig, key: str, choices: dict[str, str], targets: 
             raise InputError(f"{key}.{name}: {target} has no argument {name!r} ({where}){hint}")
         annotation = parameters[name].annotation
         if not _fits(node[name], annotation):
-            shown = getattr(annotation, "__name__", annotation) if isinstance(annotation, type) else annotation
-            raise InputError(f"{key}.{name}={node[name]!r} must be of type {shown} ({where})")
+            raise InputError(f"{key}.{name}={node[name]!r} must be {_described(annotation)} ({where})")
 
 
 def locate(target: str, key: str) -> Any:
@@ -200,6 +205,14 @@ def _fits(value: Any, annotation: Any) -> bool:
     if annotation is str:
         return isinstance(value, str)
     return True
+
+
+def _described(annotation: Any) -> str:
+    """An annotation in words: `int or null`."""
+    options = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
+    if options:
+        return " or ".join(_described(option) for option in options)
+    return "null" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
 
 
 def nearest(name: str, known: list[str]) -> str:

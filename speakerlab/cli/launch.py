@@ -26,6 +26,7 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def run() -> None:
             overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+            _refuse_merged_members(overrides)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print and exit by itself
             composed = False
 
@@ -59,6 +60,15 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
     return decorate
 
 
+def _refuse_merged_members(overrides: list[str]) -> None:
+    """Stop at `loss=[a,b]`: Hydra would merge the two members into one config."""
+    for override in overrides:
+        group, _, members = override.lstrip("+").partition("=")
+        if members.startswith("[") and (CONF / group).is_dir():
+            hint = "; several losses are summed by loss=weighted_sum with named children" if group == "loss" else ""
+            _fail(f"{group}={members}: give one member of the group, since Hydra merges a list into one{hint}")
+
+
 def trusted_on_command_line() -> tuple[str, ...]:
     """The targets in `trust=[...]`: only the command line may widen what a config may build, never a config file."""
     for argument in sys.argv[1:]:
@@ -88,7 +98,7 @@ def _run_task(task: Task, cfg: DictConfig, config_name: str) -> object:
 
 def _quiet_logging() -> None:
     """One plain line a message on the console; libraries speak up only when something is wrong."""
-    console = logging.StreamHandler(sys.stdout)
+    console = _Console()
     console.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("speakerlab")
     logger.handlers = [console]
@@ -97,6 +107,13 @@ def _quiet_logging() -> None:
     # Lightning's own deprecated calls and its advice on a loader that this program has measured.
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="lightning_fabric")
+
+
+class _Console(logging.Handler):
+    """Prints to whatever standard output is at the time: a live progress bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
 
 
 def _fail(message: str) -> None:

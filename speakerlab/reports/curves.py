@@ -27,8 +27,7 @@ VERTICES = 1000  # of a line: more can't be seen
 def training_curves(folder: Path) -> Figure:
     """Loss, accuracy, EER, minDCF, learning rate and margin by epoch, one panel each.
 
-    The axis counts epochs that are over: the validation after epoch 0 is drawn at 1. Columns that a file does not
-    have, or that are empty, have no line, and a panel without lines is left out.
+    Columns that a file does not have, or that are empty, have no line, and a panel without lines is left out.
 
     Args:
         folder: of a run; `metrics/train_metrics.csv` and `metrics/val_metrics.csv` are read.
@@ -78,13 +77,7 @@ def _line(table: dict[str, NDArray], column: str) -> tuple[NDArray, NDArray]:
         return np.empty(0), np.empty(0)
     epoch, value = table["epoch"], table[column]
     usable = np.isfinite(epoch) & np.isfinite(value)
-    epoch, value = epoch[usable], value[usable]
-    _, row_epoch, rows = np.unique(epoch, return_inverse=True, return_counts=True)
-    # The rows of an epoch are spread evenly up to its end: rank 1 .. n of n.
-    order = np.argsort(row_epoch, kind="stable")
-    rank = np.empty(len(epoch))
-    rank[order] = np.arange(len(epoch)) - np.repeat(np.cumsum(rows) - rows, rows) + 1
-    x, y = (epoch + rank / rows[row_epoch])[order], value[order]
+    x, y = epoch[usable], value[usable]
     stride = -(-len(x) // VERTICES) if len(x) else 1
     # Counted from the end, so that the newest value is always among those kept.
     return x[::-1][::stride][::-1], y[::-1][::stride][::-1]

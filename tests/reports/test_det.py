@@ -105,14 +105,14 @@ def test_training_curves_by_epoch(tmp_path):
     metrics = tmp_path / "metrics"
     metrics.mkdir()
     (metrics / "train_metrics.csv").write_text(
-        "epoch,step,loss,accuracy,margin\n0,1,4.0,0.1,\n0,2,3.0,0.2,\n1,3,2.0,0.4,\n1,4,1.0,,\n"
+        "epoch,step,loss,accuracy,margin\n1,1,4.0,0.1,\n2,2,3.0,0.2,\n3,3,2.0,0.4,\n4,4,1.0,,\n"
     )
-    (metrics / "val_metrics.csv").write_text("epoch,step,eer,min_dcf_0.05\n0,2,0.25,0.9\n1,4,0.125,0.5\n")
+    (metrics / "val_metrics.csv").write_text("epoch,step,eer,min_dcf_0.05\n2,2,0.25,0.9\n4,4,0.125,0.5\n")
     panels = {axes.get_title("left"): axes.lines for axes in training_curves(tmp_path).axes}
     assert list(panels) == ["training loss", "training accuracy (%)", "validation EER (%)", "validation minDCF"]
     drawn = {title: np.array(lines[0].get_data()).tolist() for title, lines in panels.items()}
-    assert drawn["training loss"] == [[0.5, 1, 1.5, 2], [4, 3, 2, 1]]
-    assert drawn["validation EER (%)"] == [[1, 2], [25, 12.5]]
+    assert drawn["training loss"] == [[1, 2, 3, 4], [4, 3, 2, 1]]
+    assert drawn["validation EER (%)"] == [[2, 4], [25, 12.5]]
     assert drawn["training accuracy (%)"][1] == [10, 20, 40]
 
 
