@@ -54,8 +54,7 @@ def main() -> None:
 
     scaler = StandardScaler().fit(rows)
     for dimensions in arguments.dimensions:
-        lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=dimensions)
-        lda.fit(scaler.transform(rows), speakers)
+        lda = LinearDiscriminantAnalysis(n_components=dimensions).fit(scaler.transform(rows), speakers)
         embeddings = lda.transform(scaler.transform(utterances))
         metrics = trial_metrics(trials, cosine_scores(embeddings, trials.enrol, trials.test), draws=1000)
         print(

@@ -69,8 +69,7 @@ def bootstrap_eers(
     rates = _drawn_eers(scores, is_target, enrol, test, speakers, draws, seed)
     if not rates:
         raise InputError(f"none of {draws} draws of {speakers} speakers has both target and non-target trials")
-    low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return np.array(rates)
 
 
 def _drawn_eers(

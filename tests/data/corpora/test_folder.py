@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import soundfile
+
+from speakerlab import InputError
+from speakerlab.data.corpora.folder import FolderCorpus
+
+
+def add(root, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / name, np.zeros(4000), 8000)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Six speakers with three files of half a second each."""
+    add(tmp_path / "train", *(f"s{speaker}/{session}/1.wav" for speaker in range(6) for session in "xyz"))
+    return tmp_path / "train"
+
+
+@pytest.fixture
+def corpus(tmp_path, root):
+    """Makes the corpus, with these settings unless others are given."""
+
+    def make(**settings) -> FolderCorpus:
+        defaults = {
+            "root": str(root),
+            "trials": None,
+            "trials_root": None,
+            "heldout_speakers": 2,
+            "heldout_trials": 8,
+            "min_seconds": 0.1,
+            "stereo": "quarantine",
+            "max_bad_share": 0.0,
+            "seed": 1,
+            "cache_dir": str(tmp_path / "cache"),
+        }
+        return FolderCorpus(**(defaults | settings))
+
+    return make
+
+
+def test_drawn_trials_are_over_held_out_speakers(corpus, root):
+    loaded = corpus().load()
+    speakers = set(loaded.train["speaker"].to_pylist())
+    held_out = {name.split("/")[0] for name in loaded.trials.utterances}
+    assert len(speakers) == 4 and len(held_out) == 2 and not speakers & held_out
+    assert loaded.train.num_rows == 12
+    assert loaded.development == [root / name for name in loaded.trials.utterances]
+    assert all(file.is_file() for file in loaded.development)
+    assert loaded.trials.labels.tolist().count(1) == 4 == loaded.trials.labels.tolist().count(0)
+    for label, enrol, test in zip(loaded.trials.labels, loaded.trials.enrol, loaded.trials.test, strict=True):
+        first, second = (loaded.trials.utterances[i].split("/")[0] for i in (enrol, test))
+        assert label == (first == second)
+    assert loaded.notes[0].startswith("train: 18 utterances of 6 speakers") and loaded.notes[1] == "8 development trials"
+
+
+def test_the_seed_draws(corpus):
+    assert corpus().load().trials.utterances == corpus().load().trials.utterances
+    assert len({frozenset(corpus(seed=seed).load().train["speaker"].to_pylist()) for seed in range(6)}) > 1
+
+
+@pytest.mark.parametrize("given_root", [True, False])
+def test_listed_trials_use_all_speakers_for_training(corpus, tmp_path, given_root):
+    add(tmp_path / "dev", "p/1.wav", "p/2.flac", "q/1.wav")
+    path = (tmp_path if given_root else tmp_path / "dev") / "list.txt"
+    path.write_text("1 p/1.wav p/2.wav\n0 q/1.wav p/1.wav\n")
+    loaded = corpus(trials=str(path), trials_root=str(tmp_path / "dev") if given_root else None).load()
+    assert loaded.train.num_rows == 18
+    assert loaded.trials.utterances == ["p/1.wav", "p/2.wav", "q/1.wav"]
+    assert loaded.development == [tmp_path / "dev" / name for name in ("p/1.wav", "p/2.flac", "q/1.wav")]
+
+
+def test_several_roots(corpus, tmp_path, root):
+    add(tmp_path / "more", "t0/1.wav", "t0/2.wav")
+    add(tmp_path / "dev1", "p/1.wav")
+    add(tmp_path / "dev2", "q/1.wav")
+    (tmp_path / "list.txt").write_text("0 p/1.wav q/1.wav\n1 q/1.wav q/1.wav\n")
+    loaded = corpus(
+        root=[str(root), str(tmp_path / "more")],
+        trials=str(tmp_path / "list.txt"),
+        trials_root=[str(tmp_path / "dev1"), str(tmp_path / "dev2")],
+    ).load()
+    assert len(set(loaded.train["speaker"].to_pylist())) == 7
+    assert loaded.development == [tmp_path / "dev1" / "p/1.wav", tmp_path / "dev2" / "q/1.wav"]
+
+
+def test_trials_over_training_speakers_are_refused(corpus, tmp_path, root):
+    add(tmp_path / "train", "s0/extra/9.wav")  # not that recording, but that speaker
+    (tmp_path / "list.txt").write_text("1 s0/x/1.wav s0/extra/9.wav\n")
+    with pytest.raises(InputError, match="2 of 2 development utterances belong to training speakers"):
+        corpus(trials=str(tmp_path / "list.txt"), trials_root=str(root)).load()
+
+
+def test_missing_audio_is_named_with_its_line(corpus, tmp_path):
+    add(tmp_path / "dev", "p/1.wav")
+    (tmp_path / "dev" / "list.txt").write_text("1 p/1.wav p/1.wav\n0 p/1.wav q/7.wav\n")
+    with pytest.raises(InputError, match=r"1 of 2 utterances have no file .*q/7\.wav \(line 2\)"):
+        corpus(trials=str(tmp_path / "dev" / "list.txt")).load()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_too_few_speakers_on_a_side_are_refused(corpus, count):
+    with pytest.raises(InputError, match=f"heldout_speakers={count} must leave at least 2 of 6"):
+        corpus(heldout_speakers=count).load()

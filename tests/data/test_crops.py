@@ -1,0 +1,166 @@
+"""Crops of files whose every sample tells where it stood."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+import torch
+from torch.utils.data import DataLoader
+
+from speakerlab.data.batches import EpochBatches
+from speakerlab.data.crops import CropDataset
+from speakerlab.data.manifest import as_manifest
+from speakerlab.data.samplers.random import RandomSampler
+
+RATE = 16000
+
+
+class Recorder:
+    """An augmentation chain that draws what it was asked with, and a number."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def draw(self, seed, samples):
+        number = np.random.default_rng([*seed, len(self.name)]).random(dtype=np.float32)
+        return {self.name: {"seed": np.array(seed), "samples": np.array(samples), "number": np.array(number)}}
+
+
+def write(folder, name: str, seconds: float, rate: int = RATE) -> tuple[str, int, int]:
+    """Noise, exact in 16 bits."""
+    samples = round(seconds * rate)
+    noise = np.random.default_rng(samples).integers(-20000, 20000, samples).astype(np.int16)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(folder / name, noise, rate)
+    return name, samples, rate
+
+
+def manifest(folder, files, first_sample=0) -> pa.Table:
+    """Of (name, samples, rate); the name's folder is the speaker."""
+    names, samples, rates = zip(*files, strict=True)
+    columns = {
+        "utterance": list(names),
+        "speaker": [name.split("/")[0] for name in names],
+        "session": [""] * len(names),
+        "root": [str(folder)] * len(names),
+        "path": list(names),
+        "first_sample": [first_sample] * len(names),
+        "samples": [count - first_sample for count in samples],
+        "sample_rate": list(rates),
+        "split": ["train"] * len(names),
+        "gender": [""] * len(names),
+    }
+    return as_manifest(pa.table(columns), "test")
+
+
+def dataset(table, crop_seconds=0.1, seed=7) -> CropDataset:
+    speakers = sorted(set(table["speaker"].to_pylist()))
+    return CropDataset(table, speakers, crop_seconds, RATE, seed, Recorder("w"), Recorder("spec"))
+
+
+def place(crop: np.ndarray, whole: np.ndarray) -> int:
+    """Where in the file the crop stands, to the bit."""
+    windows = np.lib.stride_tricks.sliding_window_view(whole, len(crop))
+    (found,) = np.flatnonzero((windows == crop).all(axis=1))
+    return int(found)
+
+
+@pytest.fixture
+def table(tmp_path):
+    names = ("b/1.wav", 0.5), ("a/1.flac", 0.3), ("b/2.wav", 0.2), ("c/1.wav", 0.11)
+    return manifest(tmp_path, [write(tmp_path, name, seconds) for name, seconds in names])
+
+
+def test_an_item(table, tmp_path):
+    item = dataset(table)[4, 17, 0]
+    whole, _ = soundfile.read(tmp_path / "b/1.wav", dtype="float32")
+    assert item["waveform"].dtype == np.float32 and item["waveform"].shape == (1600,)
+    assert 0 <= place(item["waveform"], whole) <= 6400
+    assert (item["length"], item["speaker"], item["utterance"]) == (1600, 1, 0)
+    for draws in (item["waveform_draws"]["w"], item["spectrum_draws"]["spec"]):
+        assert draws["seed"].tolist() == [7, 4, 17] and draws["samples"] == 1600
+    assert [dataset(table)[0, 0, i]["speaker"] for i in range(4)] == [1, 0, 1, 2]
+
+
+def test_starts_are_uniform_and_reach_the_last(tmp_path):
+    """1,600 samples of 1,609: ten places, each a tenth of the time (chi-square, 9 degrees, p = 1e-4)."""
+    crops = dataset(manifest(tmp_path, [write(tmp_path, "a/1.wav", 1609 / RATE)]))
+    whole, _ = soundfile.read(tmp_path / "a/1.wav", dtype="float32")
+    counts = np.bincount([place(crops[0, p, 0]["waveform"], whole) for p in range(1000)], minlength=10)
+    assert len(counts) == 10
+    assert ((counts - 100.0) ** 2 / 100.0).sum() < 33.7
+
+
+def test_starts_count_from_the_first_sample(tmp_path):
+    crops = dataset(manifest(tmp_path, [write(tmp_path, "a/1.wav", 0.3)], first_sample=3000))
+    whole, _ = soundfile.read(tmp_path / "a/1.wav", dtype="float32")
+    places = [place(crops[0, position, 0]["waveform"], whole) for position in range(60)]
+    assert 3000 <= min(places) < 3100 and 3100 < max(places) <= 3200
+
+
+@pytest.mark.parametrize("samples", [1, 700, 800, 1599, 1600])
+def test_short_files_repeat(tmp_path, samples):
+    crops = dataset(manifest(tmp_path, [write(tmp_path, "a/1.wav", samples / RATE)]))
+    whole, _ = soundfile.read(tmp_path / "a/1.wav", dtype="float32")
+    expected = [whole[i % samples] for i in range(1600)]
+    np.testing.assert_array_equal(crops[0, 0, 0]["waveform"], expected)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 44100, 48000])
+@pytest.mark.parametrize("crop_seconds", [0.1, 0.5101, 0.33333])
+def test_other_rates_give_crops_of_the_same_length(tmp_path, rate, crop_seconds):
+    """A 440 Hz tone stays one, to the last sample: nothing is repeated to fill the crop."""
+    time = np.arange(rate) / rate
+    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * time), rate)
+    crops = dataset(manifest(tmp_path, [("tone.wav", rate, rate)]), crop_seconds)
+    for position in range(5):
+        crop = crops[0, position, 0]["waveform"]
+        assert crop.shape == (round(crop_seconds * RATE),)
+        # Amplitude and phase by least squares; the resampler rings at both ends.
+        phase = 2 * np.pi * 440 * np.arange(len(crop)) / RATE
+        basis = np.stack([np.sin(phase), np.cos(phase)], axis=1)
+        weights = np.linalg.lstsq(basis, crop, rcond=None)[0]
+        assert np.hypot(*weights) == pytest.approx(0.5, abs=0.01)
+        error = np.abs(crop - basis @ weights)
+        assert error[100:-100].max() < 0.01 and error.max() < 0.3
+
+
+def same(first: dict, second: dict) -> bool:
+    return all(np.array_equal(first[key], second[key]) for key in ("waveform", "length", "speaker", "utterance"))
+
+
+def test_the_key_and_the_seed_decide(table):
+    first = dataset(table)[3, 5, 0]
+    np.random.seed(0)
+    torch.manual_seed(0)
+    again = dataset(table)[3, 5, 0]
+    assert same(first, again)
+    assert first["waveform_draws"]["w"]["number"] == again["waveform_draws"]["w"]["number"]
+    for other in (dataset(table)[4, 5, 0], dataset(table)[3, 6, 0], dataset(table, seed=8)[3, 5, 0]):
+        assert not same(first, other)
+        assert first["waveform_draws"]["w"]["number"] != other["waveform_draws"]["w"]["number"]
+
+
+def test_workers_and_ranks_change_nothing(table):
+    crops = dataset(table)
+
+    def load(workers, rank=0, world_size=1):
+        batches = EpochBatches(RandomSampler(len(crops), 4, crops_per_utterance=3), 7, rank, world_size)
+        batches.set_epoch(1)
+        return list(DataLoader(crops, batch_sampler=batches, num_workers=workers))
+
+    alone, helped = load(0), load(2)
+    assert len(alone) == len(helped) == 3
+    for first, second in zip(alone, helped, strict=True):
+        assert torch.equal(first["waveform"], second["waveform"]) and first["waveform"].dtype == torch.float32
+        for key in ("length", "speaker", "utterance"):
+            assert torch.equal(first[key], second[key]) and first[key].dtype == torch.int64
+        assert torch.equal(first["waveform_draws"]["w"]["number"], second["waveform_draws"]["w"]["number"])
+    for whole, *shares in zip(alone, load(0, 0, 2), load(0, 1, 2), strict=True):
+        for rank, share in enumerate(shares):
+            assert torch.equal(share["waveform"], whole["waveform"][rank::2])
+
+
+def test_an_unknown_speaker_is_refused(table):
+    with pytest.raises(ValueError, match="speaker 'b' is not among the 2 known"):
+        CropDataset(table, ["a", "c"], 0.1, RATE, 0, Recorder("w"), Recorder("s"))

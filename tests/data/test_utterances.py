@@ -1,0 +1,95 @@
+"""Whole utterances: lengths, batches and padding."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch.utils.data import DataLoader
+
+from speakerlab import InputError
+from speakerlab.data.utterances import LengthBatches, UtteranceDataset, measure, pad_utterances
+
+
+def seconds(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(1.0, 20.0, count)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 4, 101])
+def test_every_utterance_once_over_all_ranks(count, world_size):
+    lengths = seconds(count)
+    ranks = [list(LengthBatches(lengths, 60.0, rank, world_size)) for rank in range(world_size)]
+    assert sorted(index for batches in ranks for batch in batches for index in batch) == list(range(count))
+    counts = [len(batches) for batches in ranks]
+    assert max(counts) - min(counts) <= 1
+    assert [len(LengthBatches(lengths, 60.0, rank, world_size)) for rank in range(world_size)] == counts
+
+
+def test_padded_batches_keep_the_limit_and_the_longest_come_first():
+    lengths = seconds(200)
+    batches = list(LengthBatches(lengths, 60.0))
+    order = [lengths[index] for batch in batches for index in batch]
+    assert order == sorted(lengths, reverse=True)
+    for batch, following in zip(batches, [*batches[1:], None], strict=True):
+        longest = max(lengths[batch])
+        assert len(batch) * longest <= 60.0
+        if following is not None:
+            assert (len(batch) + 1) * longest > 60.0  # full: one more would not have fitted
+
+
+def test_an_utterance_above_the_limit_is_a_batch_of_its_own():
+    assert list(LengthBatches(np.array([3.0, 90.0, 200.0, 3.0]), 60.0)) == [[2], [1], [0, 3]]
+
+
+def test_no_utterances():
+    assert list(LengthBatches(np.array([]))) == []
+
+
+def test_padding():
+    items = [(4, np.array([0.1, 0.2], np.float32)), (1, np.array([0.3, 0.4, 0.5], np.float32))]
+    batch = pad_utterances(items)
+    assert torch.equal(batch["waveform"], torch.tensor([[0.1, 0.2, 0.0], [0.3, 0.4, 0.5]]))
+    assert batch["length"].tolist() == [2, 3] and batch["utterance"].tolist() == [4, 1]
+    assert batch["length"].dtype == batch["utterance"].dtype == torch.int64
+
+
+def write(path, samples: int, rate: int = 16000):
+    soundfile.write(path, np.random.default_rng(samples).uniform(-0.5, 0.5, samples), rate)
+    return path
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_gives_whole_files(tmp_path, workers):
+    files = [write(tmp_path / f"{i}.wav", samples) for i, samples in enumerate((3000, 8000, 2000))]
+    files.append(write(tmp_path / "3.wav", 2000, rate=8000))
+    loader = DataLoader(
+        UtteranceDataset(files, 16000),
+        batch_sampler=LengthBatches(measure(files), 0.55),
+        collate_fn=pad_utterances,
+        num_workers=workers,
+    )
+    found = {}
+    for batch in loader:
+        for row, length, index in zip(batch["waveform"], batch["length"], batch["utterance"], strict=True):
+            assert (row[length:] == 0).all()
+            found[int(index)] = row[:length].numpy()
+    assert sorted(found) == [0, 1, 2, 3] and len(found[3]) == 4000
+    for index in range(3):
+        np.testing.assert_array_equal(found[index], soundfile.read(files[index], dtype="float32")[0])
+
+
+def test_measure(tmp_path):
+    files = [write(tmp_path / "a.wav", 16000), write(tmp_path / "b.flac", 12000, 8000), write(tmp_path / "c.wav", 1600)]
+    np.testing.assert_array_equal(measure(files), [1.0, 1.5, 0.1])
+
+
+def test_measure_names_the_first_bad_file_and_counts_them(tmp_path):
+    good, short = write(tmp_path / "good.wav", 16000), write(tmp_path / "short.wav", 1599)
+    (tmp_path / "text.wav").write_text("no audio")
+    files = [good, short, tmp_path / "text.wav", tmp_path / "gone.wav"]
+    with pytest.raises(InputError, match=r"short\.wav is 0\.100 s long; at least 0\.1 s .*\(3 of 4 files"):
+        measure(files)
+    with pytest.raises(InputError, match=r"gone\.wav: can't be opened .*\(1 of 2 files"):
+        measure([good, tmp_path / "gone.wav"])
+    with pytest.raises(InputError, match=r"text\.wav: not readable as audio.*\(2 of 3 files"):
+        measure([good, tmp_path / "text.wav", short])

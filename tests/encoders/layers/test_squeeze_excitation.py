@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from speakerlab.encoders.layers.masking import frame_mask
+from speakerlab.encoders.layers.squeeze_excitation import SqueezeExcitation1d
+
+LENGTHS = [6, 2, 5]
+
+
+def naive(layer: SqueezeExcitation1d, item: torch.Tensor) -> torch.Tensor:
+    """`(channels, frames)`, one utterance: s = sigmoid(W2 relu(W1 z + b1) + b2), every channel times its s."""
+    item = item.double()
+    context = [sum(channel) / len(channel) for channel in item]  # z, the mean over time
+    hidden = layer.squeeze.weight.double() @ torch.stack(context) + layer.squeeze.bias.double()
+    gate = layer.excite.weight.double() @ hidden.clamp(min=0.0) + layer.excite.bias.double()
+    return torch.stack([channel / (1.0 + torch.exp(-g)) for channel, g in zip(item, gate, strict=True)]).float()
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_it_matches_the_formula_for_each_utterance_alone(masked):
+    torch.manual_seed(0)
+    layer = SqueezeExcitation1d(channels=4, bottleneck=3)
+    x = torch.randn(3, 4, 6) + 1.0
+    scaled = layer(x, frame_mask(torch.tensor(LENGTHS), 6) if masked else None)
+    assert scaled.shape == x.shape
+    for out, item, length in zip(scaled, x, LENGTHS if masked else [6] * 3, strict=True):
+        torch.testing.assert_close(out[:, :length], naive(layer, item[:, :length]))
+
+
+def test_gates_differ_between_utterances_and_lie_between_0_and_1():
+    torch.manual_seed(0)
+    x = 3.0 * torch.randn(5, 4, 6)
+    gates = SqueezeExcitation1d(4, 3)(x) / x
+    assert ((gates > 0) & (gates < 1)).all()
+    assert gates[:, 0, 0].unique().numel() == 5
+    torch.testing.assert_close(gates, gates[:, :, :1].expand_as(gates))  # one gate for all frames

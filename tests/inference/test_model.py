@@ -1,0 +1,171 @@
+"""From what the user names to files, lists, devices and networks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from omegaconf import OmegaConf
+
+from speakerlab import InputError
+from speakerlab.build import build_network
+from speakerlab.data.development import write_development_trials
+from speakerlab.data.trials import read_trials
+from speakerlab.inference.model import (
+    find_checkpoint,
+    find_trials,
+    list_name,
+    load_systems,
+    output_folder,
+    pick_device,
+    run_folder,
+)
+
+CONFIG = {
+    "seed": 3,
+    "loader": {"sample_rate": 16000},
+    "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8, "sample_rate": 16000},
+    "model": {
+        "encoder": {
+            "_target_": "speakerlab.encoders.ecapa.Ecapa",
+            "channels": 16,
+            "pooled_channels": 24,
+            "embed_dim": 6,
+            "attention_bottleneck": 8,
+            "se_bottleneck": 8,
+        }
+    },
+}
+
+
+def evaluation(**changes):
+    plain = {"trials": None, "trials_root": None, "output_dir": None}
+    return OmegaConf.create(plain | changes)
+
+
+def save(path, config=CONFIG, seed: int = 0):
+    """A checkpoint of an untrained network: its path and the network."""
+    torch.manual_seed(seed)
+    network = build_network(config)
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    weights["loss.weight"] = torch.zeros(2, 6)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"config": config, "speakers": ["a", "b"], "state_dict": weights}, path)
+    return path, network.eval()
+
+
+def add(root, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / name, np.zeros(4000), 8000)
+
+
+def test_finding_a_checkpoint(tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    with pytest.raises(InputError, match=f"ckpt={tmp_path / 'run'}: this folder holds no checkpoints/best.ckpt"):
+        find_checkpoint(str(tmp_path / "run"))
+    for name in ("last.ckpt", "best.ckpt"):  # the best wins once it is there
+        (folder / name).touch()
+        assert find_checkpoint(str(tmp_path / "run")) == folder / name
+    assert find_checkpoint(str(folder / "last.ckpt")) == folder / "last.ckpt"
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_checkpoint("~/x.ckpt") == tmp_path / "x.ckpt"
+
+
+def test_a_checkpoint_that_is_none_is_refused(tmp_path):
+    with pytest.raises(InputError, match="there is no such file"):
+        load_systems(find_checkpoint(str(tmp_path / "gone.ckpt")), with_baselines=False)
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(InputError, match="can't be read as a checkpoint"):
+        load_systems(tmp_path / "text.ckpt", with_baselines=False)
+
+
+def test_the_checkpoint_alone_rebuilds_the_network(tmp_path):
+    path, network = save(tmp_path / "best.ckpt")
+    systems = load_systems(path, with_baselines=False)
+    assert list(systems.networks) == ["model"] and systems.sample_rate == 16000
+    model, waveform = systems.networks["model"], 0.1 * torch.randn(2, 8000)
+    assert not model.training
+    with torch.inference_mode():
+        assert torch.equal(model(waveform), network(waveform))
+
+
+def test_baselines(tmp_path):
+    path, _ = save(tmp_path / "best.ckpt")
+    networks = load_systems(path, with_baselines=True).networks
+    assert list(networks) == ["model", "untrained network", "mean MFCC"]
+    torch.manual_seed(CONFIG["seed"])  # as training began
+    expected = build_network(CONFIG).state_dict()
+    found = networks["untrained network"].state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    name = "encoder.stem.conv.weight"
+    assert not torch.equal(found[name], networks["model"].state_dict()[name])
+
+
+def test_a_checkpoint_may_name_networks_only(tmp_path):
+    path, _ = save(tmp_path / "best.ckpt")
+    contents = torch.load(path, weights_only=True)
+    contents["config"]["model"]["encoder"] = {"_target_": "os.system", "command": "true"}
+    torch.save(contents, path)
+    with pytest.raises(InputError, match=r"names os\.system, which is neither a feature nor an encoder"):
+        load_systems(path, with_baselines=False)
+
+
+@pytest.mark.parametrize("cuda", [True, False])
+def test_devices(monkeypatch, cuda):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    assert pick_device("auto").type == ("cuda" if cuda else "cpu")
+    assert pick_device("cpu").type == "cpu"
+    for name in ("gpu", "tpu", "") if cuda else ("cuda", "cuda:0", "gpu", "mps"):
+        with pytest.raises(InputError, match=f"device={name} is not here; use auto, cpu"):
+            pick_device(name)
+    if cuda:
+        assert pick_device("cuda:1") == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_development_trials_come_from_the_run(tmp_path, inside):
+    """A checkpoint in a run's checkpoints/, or one moved beside its trials/."""
+    checkpoint = tmp_path / "run" / ("checkpoints" if inside else "") / "best.ckpt"
+    with pytest.raises(InputError, match=f"{tmp_path / 'run'} holds no development trials"):
+        find_trials(evaluation(), checkpoint)
+    (tmp_path / "list.txt").write_text("1 a/1.wav a/2.wav\n")
+    files = [tmp_path / "a/1.flac", tmp_path / "a/2.flac"]
+    write_development_trials(tmp_path / "run", read_trials(tmp_path / "list.txt"), files)
+    trials, found = find_trials(evaluation(), checkpoint)
+    assert trials.utterances == ["a/1.wav", "a/2.wav"] and found == files
+
+
+@pytest.mark.parametrize("roots", [None, "one", "two"])
+def test_given_trials(tmp_path, roots):
+    add(tmp_path, "a/1.wav", "other/b/1.flac") if roots == "two" else add(tmp_path, "a/1.wav", "b/1.flac")
+    path = (tmp_path if roots is None else tmp_path / "lists") / "list.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("0 a/1.wav b/1.wav\n")
+    given = {None: None, "one": str(tmp_path), "two": [str(tmp_path), str(tmp_path / "other")]}[roots]
+    trials, files = find_trials(evaluation(trials=str(path), trials_root=given), tmp_path / "best.ckpt")
+    assert trials.utterances == ["a/1.wav", "b/1.wav"]
+    assert files == [tmp_path / "a/1.wav", tmp_path / ("other/b/1.flac" if roots == "two" else "b/1.flac")]
+
+
+def test_bad_trials_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.txt: the trial list can't be read"):
+        find_trials(evaluation(trials=str(tmp_path / "gone.txt")), tmp_path / "best.ckpt")
+    (tmp_path / "list.txt").write_text("0 a/1.wav b/1.wav\n")
+    with pytest.raises(InputError, match="2 of 2 utterances have no file"):
+        find_trials(evaluation(trials=str(tmp_path / "list.txt")), tmp_path / "best.ckpt")
+
+
+def test_names_and_places():
+    inside, lone = Path("outputs/x/1/checkpoints/best.ckpt"), Path("models/ecapa.ckpt")
+    assert run_folder(inside) == Path("outputs/x/1") and run_folder(lone) is None
+    assert output_folder(evaluation(), inside) == Path("outputs/x/1")
+    assert output_folder(evaluation(), lone) == Path("outputs/evaluate/ecapa")
+    assert output_folder(evaluation(output_dir="here"), inside) == Path("here")
+    assert list_name(evaluation()) == "development"
+    assert list_name(evaluation(trials="/data/veri_test2.txt")) == "veri_test2"

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from speakerlab.data.utterances import pad_utterances
+from speakerlab.encoders.ecapa import Ecapa
+from speakerlab.features.fbank import Fbank
+from speakerlab.network import SpeakerNetwork, embed_batches, in_order
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def network() -> SpeakerNetwork:
+    """Kilobytes, in training mode, with batch norms that have seen data."""
+    torch.manual_seed(0)
+    encoder = Ecapa(8, channels=16, embed_dim=6, pooled_channels=24, attention_bottleneck=8, se_bottleneck=8)
+    network = SpeakerNetwork(Fbank(8), encoder)
+    for _ in range(3):
+        network(0.1 * torch.randn(8, 8000))
+    return network
+
+
+def utterances(*lengths: int) -> list[tuple[int, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    tones = [np.sin(np.arange(n) * generator.uniform(0.02, 0.5)) + 0.1 * generator.standard_normal(n) for n in lengths]
+    return [(index, (0.3 * tone).astype(np.float32)) for index, tone in enumerate(tones)]
+
+
+def test_it_is_features_then_encoder(network):
+    network.eval()
+    batch = pad_utterances(utterances(4000, 6000))
+    features, frames = network.features(batch["waveform"], batch["length"])
+    assert frames.tolist() == [23, 36] and network.embed_dim == 6
+    expected = network.encoder(features, frames)
+    assert torch.equal(network(batch["waveform"], batch["length"]), expected)
+    torch.testing.assert_close(network(batch["waveform"][1:]), expected[1:], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batches_give_what_each_utterance_gives_alone_and_leave_no_trace(network, training):
+    items = utterances(9000, 4000, 6123, 1600, 12345, 2000, 5999)
+    before = {name: value.clone() for name, value in network.train(training).state_dict().items()}
+    batches = [pad_utterances([items[i] for i in chosen]) for chosen in ([4, 0, 2], [6], [1, 5, 3])]
+    indices, embeddings = embed_batches(network, batches, CPU)
+    assert indices.tolist() == [4, 0, 2, 6, 1, 5, 3]
+    assert all(module.training == training for module in network.modules())
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    ordered = in_order(indices, embeddings)
+    assert ordered.shape == (7, 6) and ordered.dtype == np.float32
+    network.eval()
+    with torch.inference_mode():
+        alone = [network(torch.from_numpy(waveform)[None])[0].numpy() for _, waveform in items]
+    np.testing.assert_allclose(ordered, np.stack(alone), atol=1e-4)
+    distances = np.linalg.norm(ordered[:, None] - ordered, axis=-1)
+    assert distances[np.triu_indices(7, 1)].min() > 1e-2  # the order would show
+
+
+def test_autocast_around_it_does_not_matter(network):
+    batches = [pad_utterances(utterances(6000, 4000))]
+    _, expected = embed_batches(network, batches, CPU)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, embeddings = embed_batches(network, batches, CPU)
+    assert torch.equal(embeddings, expected) and embeddings.dtype == torch.float32
+    assert not embeddings.requires_grad
+
+
+def test_the_mode_comes_back_after_an_error(network):
+    network.train()
+    with pytest.raises(ValueError, match="shorter than one frame"):
+        embed_batches(network, [pad_utterances(utterances(100))], CPU)
+    assert network.training
+
+
+def test_a_rank_without_utterances(network):
+    indices, embeddings = embed_batches(network, [], CPU)
+    assert indices.shape == (0,) and indices.dtype == torch.int64
+    assert embeddings.shape == (0, 6)
+
+
+def test_in_order():
+    embeddings = torch.arange(12.0).reshape(4, 3)
+    ordered = in_order(torch.tensor([2, 0, 3, 1]), embeddings)
+    assert ordered.tolist() == [[3, 4, 5], [9, 10, 11], [0, 1, 2], [6, 7, 8]]
+
+
+def test_float16_weights_still_give_float32():
+    class Half(nn.Module):
+        embed_dim = 2
+
+        def forward(self, waveform, lengths):
+            return waveform[:, :2].half()
+
+    _, embeddings = embed_batches(Half(), [pad_utterances(utterances(100))], CPU)
+    assert embeddings.dtype == torch.float32

@@ -1,0 +1,85 @@
+"""What `precision: auto` becomes on machines that are not here."""
+
+import pytest
+import torch
+
+from speakerlab import InputError
+from speakerlab.training import hardware
+from speakerlab.training.hardware import has_gpu, prepare_cpu, resolve_precision
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets what the machine has."""
+
+    def pretend(gpu: bool = False, gpu_bf16: bool = False, avx512: bool = False, amx: bool = False) -> None:
+        def is_bf16_supported(including_emulation=True):
+            return gpu_bf16 or including_emulation  # emulated on every GPU, and slow
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+        monkeypatch.setattr(hardware.torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+        monkeypatch.setattr(hardware.torch.cpu, "_is_amx_tile_supported", lambda: amx)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    "has, accelerator, expected",
+    [
+        ({"gpu": True, "gpu_bf16": True}, "auto", "bf16-mixed"),
+        ({"gpu": True, "gpu_bf16": True}, "gpu", "bf16-mixed"),
+        ({"gpu": True}, "auto", "16-mixed"),
+        ({"gpu": True}, "cuda", "16-mixed"),
+        ({"gpu": True, "gpu_bf16": True}, "cpu", "32-true"),
+        ({"gpu": True, "amx": True}, "cpu", "bf16-mixed"),
+        ({}, "auto", "32-true"),
+        ({"avx512": True}, "auto", "bf16-mixed"),
+        ({"amx": True}, "cpu", "bf16-mixed"),
+    ],
+)
+def test_auto(machine, has, accelerator, expected):
+    machine(**has)
+    assert resolve_precision("auto", accelerator) == expected
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true", "bf16-true"])
+@pytest.mark.parametrize("gpu", [True, False])
+def test_what_is_asked_for_stays(machine, gpu, precision):
+    machine(gpu=gpu)
+    assert resolve_precision(precision, "auto") == precision
+
+
+@pytest.mark.parametrize("precision", ["16-mixed", "16-true", "16"])
+def test_fp16_needs_a_gpu(machine, precision):
+    machine()
+    with pytest.raises(InputError, match=f"trainer.precision={precision} needs a GPU"):
+        resolve_precision(precision, "auto")
+    machine(gpu=True)
+    assert resolve_precision(precision, "auto") == precision
+    with pytest.raises(InputError, match="needs a GPU"):
+        resolve_precision(precision, "cpu")
+
+
+@pytest.mark.parametrize("accelerator, expected", [("auto", True), ("gpu", True), ("cuda", True), ("cpu", False)])
+def test_has_gpu(machine, accelerator, expected):
+    machine(gpu=True)
+    assert has_gpu(accelerator) == expected
+    machine(gpu=False)
+    assert not has_gpu(accelerator)
+
+
+def test_threads():
+    before = torch.get_num_threads()
+    try:
+        prepare_cpu(1)
+        assert torch.get_num_threads() == 1
+        prepare_cpu(None)
+        assert torch.get_num_threads() == 1
+        tiny = torch.tensor(1e-39) * 0.5
+        assert tiny.item() == 0.0  # denormals are flushed
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
+    with pytest.raises(InputError, match="threads=0 must be at least 1"):
+        prepare_cpu(0)

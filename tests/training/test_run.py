@@ -1,0 +1,191 @@
+"""Which run a command starts or continues, and what its folder holds."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from speakerlab import InputError
+from speakerlab.data.corpus import Corpus
+from speakerlab.data.development import read_development_trials
+from speakerlab.data.trials import Trials
+from speakerlab.training import run as run_module
+from speakerlab.training.run import FOLDER_VARIABLE, Run, find_run
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """A process that has trained nothing; Hydra says that this is no multirun."""
+    for name in (FOLDER_VARIABLE, "LOCAL_RANK"):
+        monkeypatch.setenv(name, "")  # so that monkeypatch takes away what a test sets
+        monkeypatch.delenv(name)
+    hydra = SimpleNamespace(mode=RunMode.RUN, runtime=SimpleNamespace(output_dir="unused"))
+    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: hydra))
+    handlers = list(run_module.log.handlers)
+    yield hydra
+    for handler in set(run_module.log.handlers) - set(handlers):
+        run_module.log.removeHandler(handler)
+        handler.close()
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Makes a config; keywords replace values."""
+
+    def make(**changes):
+        plain = {
+            "name": "ecapa_aam",
+            "seed": 1,
+            "ckpt": None,
+            "output_dir": str(tmp_path / "outputs"),
+            "optimizer": {"lr": 1e-05, "betas": [0.9, 0.98]},
+            "data": {"root": "/data/ö", "trials": None},
+            "copy": "${seed}",
+        }
+        return OmegaConf.create(plain | changes)
+
+    return make
+
+
+def corpus(tmp_path) -> Corpus:
+    pairs = np.array([[0, 1]], np.int32)
+    trials = Trials(np.array([1], np.int8), pairs[:, 0], pairs[:, 1], ["a/1", "a/2"], np.array([1]), "test")
+    return Corpus(pa.table({}), trials, [tmp_path / "a/1.wav", tmp_path / "a/2.wav"], ("18 utterances", "1 trial"))
+
+
+def checkpoint(run: Run, name: str = "last.ckpt", step: int = 40) -> Path:
+    path = run.folder / "checkpoints" / name
+    torch.save({"config": {}, "speakers": ["a"], "state_dict": {}, "global_step": step}, path)
+    return path
+
+
+def start(cfg, tmp_path, status: str = "running", step: int = 40) -> Run:
+    """A run as an earlier process left it."""
+    run = find_run(cfg)
+    run.start(cfg, corpus(tmp_path))
+    checkpoint(run, step=step)
+    run.mark(status)
+    os.environ.pop(FOLDER_VARIABLE, None)
+    return run
+
+
+def test_a_new_run(tmp_path, config):
+    cfg = config()
+    run = find_run(cfg)
+    assert (run.checkpoint, run.step) == (None, 0)
+    assert run.folder.parent == tmp_path / "outputs" / "ecapa_aam" and run.folder.is_dir()
+    run.start(cfg, corpus(tmp_path))
+    logging.getLogger("speakerlab").warning("hello")
+    assert OmegaConf.load(run.folder / "config.yaml") == OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    assert json.loads((run.folder / "status.json").read_text()) == {"status": "running"}
+    assert "hello" in (run.folder / "train.log").read_text()
+    assert (run.folder / "command.txt").read_text().startswith("python ")
+    environment = json.loads((run.folder / "environment.json").read_text())
+    assert environment["libraries"]["torch"] == torch.__version__.split("+")[0]
+    assert len(environment["git"]["commit"]) == 40
+    trials, files = read_development_trials(run.folder)
+    assert trials.utterances == ["a/1", "a/2"] and files == corpus(tmp_path).development
+    run.mark("finished")
+    assert json.loads((run.folder / "status.json").read_text()) == {"status": "finished"}
+    assert all((run.folder / name).is_dir() for name in ("checkpoints", "metrics", "plots"))
+
+
+def test_runs_of_one_second_get_a_folder_each(config):
+    folders = [find_run(config()).folder for _ in range(4)]
+    assert len(set(folders)) == 4
+
+
+def test_multirun_writes_where_hydra_says(tmp_path, config, fresh):
+    fresh.mode, fresh.runtime.output_dir = RunMode.MULTIRUN, str(tmp_path / "multirun" / "3")
+    assert find_run(config()).folder == tmp_path / "multirun" / "3"
+
+
+def test_a_second_run_of_one_process_gets_a_folder_of_its_own(tmp_path, config):
+    """A sweep trains one model after the other in one process; each tells its ranks where it writes."""
+    first = find_run(config())
+    first.start(config(), corpus(tmp_path))
+    second = find_run(config(seed=2))
+    assert second.folder != first.folder
+
+
+def test_the_other_ranks_write_where_the_first_does(tmp_path, config, monkeypatch):
+    first = find_run(config())
+    first.start(config(), corpus(tmp_path))
+    monkeypatch.setenv("LOCAL_RANK", "1")  # as Lightning tells the processes that it starts
+    assert find_run(config()).folder == first.folder.resolve()
+    checkpoint(first, step=7)
+    resumed = find_run(config(ckpt="last"))
+    assert (resumed.folder, resumed.step) == (first.folder.resolve(), 7)
+
+
+def test_last_continues_the_newest_unfinished_run(tmp_path, config):
+    for step in (10, 20, 30):
+        run = start(config(), tmp_path, step=step)
+    found = find_run(config(ckpt="last"))
+    assert (found.folder, found.step) == (run.folder, 30)
+    assert found.checkpoint == run.folder / "checkpoints" / "last.ckpt"
+    run.mark("finished")
+    older = find_run(config(ckpt="last"))
+    assert older.folder != run.folder and older.step == 20
+
+
+def test_a_continued_run_is_found_again(tmp_path, config):
+    """Its folder now holds the config with ckpt=last."""
+    first = start(config(), tmp_path)
+    assert start(config(ckpt="last"), tmp_path).folder == first.folder
+    assert find_run(config(ckpt="last")).folder == first.folder
+    assert len((first.folder / "command.txt").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 2}, {"name": "other"}, {"optimizer": {"lr": 2e-05, "betas": [0.9, 0.98]}}, {"extra": None}],
+)
+def test_last_leaves_other_configs_alone(tmp_path, config, changes, caplog):
+    run = start(config(), tmp_path)
+    with caplog.at_level(logging.INFO, "speakerlab"):
+        found = find_run(config(ckpt="last", **changes))
+    assert found.folder != run.folder and (found.checkpoint, found.step) == (None, 0)
+    if not logging.getLogger("speakerlab").propagate:
+        return
+    assert "no unfinished run with this config" in caplog.text
+
+
+@pytest.mark.parametrize("missing", ["status.json", "config.yaml", "checkpoints/last.ckpt"])
+def test_last_skips_what_never_got_going(tmp_path, config, missing):
+    older = start(config(), tmp_path, step=10)
+    newer = start(config(), tmp_path, step=20)
+    (newer.folder / missing).unlink()
+    assert find_run(config(ckpt="last")).folder == older.folder
+
+
+def test_last_without_any_run_starts_anew(config):
+    assert find_run(config(ckpt="last")).checkpoint is None
+
+
+def test_a_path_continues_in_its_own_folder_whatever_the_config(tmp_path, config):
+    run = start(config(), tmp_path, status="finished")
+    path = checkpoint(run, "epoch_003.ckpt", step=33)
+    found = find_run(config(ckpt=str(path), seed=5))
+    assert (found.folder, found.checkpoint, found.step) == (run.folder, path, 33)
+
+
+def test_bad_paths_are_refused(tmp_path, config):
+    with pytest.raises(InputError, match=r"gone\.ckpt: there is no such file"):
+        find_run(config(ckpt=str(tmp_path / "gone.ckpt")))
+    torch.save({}, tmp_path / "lone.ckpt")
+    with pytest.raises(InputError, match=r"lone\.ckpt must lie in the folder checkpoints/"):
+        find_run(config(ckpt=str(tmp_path / "lone.ckpt")))
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({"weights": 1}, tmp_path / "checkpoints" / "foreign.ckpt")
+    with pytest.raises(InputError, match="was not written by speakerlab"):
+        find_run(config(ckpt=str(tmp_path / "checkpoints" / "foreign.ckpt")))

@@ -1,0 +1,89 @@
+"""Schedules against their closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+
+from speakerlab.training.schedules import Constant, MarginRamp, WarmupCosine, WarmupExponential
+
+EPOCHS = np.linspace(0.0, 20.0, 401)
+
+
+def naive(kind: str, epoch: float, total: float, warmup: float, final: float) -> float:
+    if warmup and epoch < warmup:
+        return epoch / warmup
+    done = (epoch - warmup) / (total - warmup)
+    if kind == "cosine":
+        return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+    return math.exp(math.log(final) * done)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0, 6.0])
+@pytest.mark.parametrize("final", [0.001, 0.1, 1.0])
+@pytest.mark.parametrize("kind, schedule", [("cosine", WarmupCosine), ("exponential", WarmupExponential)])
+def test_closed_forms(kind, schedule, final, warmup):
+    factor = schedule(warmup, final)
+    found = [factor(epoch, 20.0) for epoch in EPOCHS]
+    assert found == pytest.approx([naive(kind, epoch, 20.0, warmup, final) for epoch in EPOCHS])
+    assert 0 <= min(found) and max(found) <= 1
+    assert found[-1] == pytest.approx(final)
+    peak = round(warmup * 20)
+    assert found[peak] == 1.0
+    assert (np.diff(found[:peak]) > 0).all() and (np.diff(found[peak:]) <= 1e-12).all()
+
+
+def test_constant():
+    assert [Constant()(epoch, 5) for epoch in (0, 0.3, 5)] == [1.0, 1.0, 1.0]
+    assert [Constant(2.0)(epoch, 5) for epoch in (0, 0.5, 1, 2, 5)] == [0.0, 0.25, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("schedule", [WarmupCosine(1.5), WarmupExponential(1.5), Constant(1.5), MarginRamp(0.2, 0.6)])
+def test_steps_an_epoch_do_not_matter(schedule):
+    """Batches of half the size: every second step has the factor of the step that it replaces."""
+    coarse = [schedule(step / 10, 8) for step in range(80)]
+    fine = [schedule(step / 20, 8) for step in range(160)]
+    assert fine[::2] == coarse
+
+
+@pytest.mark.parametrize("schedule", [WarmupCosine, WarmupExponential])
+def test_a_warm_up_longer_than_training_only_rises(schedule):
+    factors = [schedule(10.0)(epoch, 4) for epoch in np.linspace(0, 4, 41)]
+    assert factors == pytest.approx([epoch / 10 for epoch in np.linspace(0, 4, 41)])
+
+
+def test_past_the_end_the_last_factor_stays():
+    assert WarmupCosine(1.0, 0.2)(11, 10) == pytest.approx(0.2)
+    assert WarmupExponential(1.0, 0.2)(11, 10) == pytest.approx(0.2)
+    assert MarginRamp(0.0, 1.0)(11, 10) == 1.0
+
+
+@pytest.mark.parametrize("start, end", [(0.0, 0.3), (0.2, 0.6), (0.0, 1.0), (0.0, 0.0), (0.4, 0.4), (1.0, 1.0)])
+def test_margin_ramp(start, end):
+    """The line through (start, 0) and (end, 1), cut off; a jump where the two meet."""
+    ramp = MarginRamp(start, end)
+    shares = np.linspace(0.0, 1.0, 101)
+    found = [ramp(share * 30, 30) for share in shares]
+    if start == end:
+        expected = [float(share * 30 / 30 >= end) for share in shares]
+    else:
+        expected = np.interp(shares, [start, end], [0.0, 1.0])
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "schedule, arguments, message",
+    [
+        (Constant, {"warmup_epochs": -1}, "warmup_epochs=-1 must be at least 0"),
+        (WarmupCosine, {"warmup_epochs": -0.5}, "warmup_epochs=-0.5 must be at least 0"),
+        (WarmupCosine, {"final_ratio": -0.1}, "final_ratio=-0.1 must be at least 0"),
+        (WarmupExponential, {"warmup_epochs": -2.0}, "warmup_epochs=-2.0 must be at least 0"),
+        (WarmupExponential, {"final_ratio": 0.0}, "final_ratio=0.0 must be positive"),
+        (MarginRamp, {"start": 0.5, "end": 0.4}, "start=0.5 and end=0.4 must be in order"),
+        (MarginRamp, {"start": -0.1}, "start=-0.1 and end=0.3 must be"),
+        (MarginRamp, {"end": 1.1}, "start=0.0 and end=1.1 must be"),
+    ],
+)
+def test_bad_settings_are_refused(schedule, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        schedule(**arguments)
