@@ -155,6 +155,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple
 
     from speakerlab.training.checkpoints import AtomicCheckpointIO
     from speakerlab.training.hardware import resolve_precision
+    from speakerlab.training.progress import Bar
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its import sets it to INFO, tips and all
     callbacks = [
@@ -165,9 +166,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple
     if progress_bar is None:
         progress_bar = sys.stdout.isatty()
     if progress_bar:
-        from pytorch_lightning.callbacks import RichProgressBar
-
-        callbacks.append(RichProgressBar(leave=False))
+        callbacks.append(Bar())
     logger = build(cfg.logger, "logger", trust=trust, save_dir=str(folder), purge_step=resumed_step or None)
     try:
         return build(

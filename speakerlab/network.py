@@ -48,11 +48,13 @@ def embed_batches(
     training = network.training
     network.eval()
     indices, embeddings = [], []
-    for batch in batches:
-        with torch.autocast(device.type, enabled=False), torch.compiler.set_stance("force_eager"):
-            embeddings.append(network(batch["waveform"].to(device), batch["length"].to(device)).float())
-        indices.append(batch["utterance"].to(device))
-    network.train(training)
+    try:
+        for batch in batches:
+            with torch.autocast(device.type, enabled=False), torch.compiler.set_stance("force_eager"):
+                embeddings.append(network(batch["waveform"].to(device), batch["length"].to(device)).float())
+            indices.append(batch["utterance"].to(device))
+    finally:
+        network.train(training)
     if not indices:  # a rank beyond the last batch
         return torch.zeros(0, dtype=torch.int64, device=device), torch.zeros(0, network.embed_dim, device=device)
     return torch.cat(indices), torch.cat(embeddings)

@@ -29,12 +29,17 @@ class EpochBatches:
     """
 
     def __init__(self, sampler: Sampler, seed: int, rank: int = 0, world_size: int = 1):
-        self.sampler = sampler
+        self.strategy = sampler
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
         self.first_batch = 0
+
+    @property
+    def sampler(self) -> "EpochBatches":
+        """Itself: Lightning announces epochs to `loader.batch_sampler.sampler`, and never to a batch sampler."""
+        return self
 
     def start_at(self, epoch: int, batch: int) -> None:
         """Begin in the middle: `batch` batches of `epoch` are done."""
@@ -48,10 +53,10 @@ class EpochBatches:
 
     def __len__(self) -> int:
         """Batches of a whole epoch, however many of them are left: Lightning counts epochs by it."""
-        return self.sampler.batches_per_epoch
+        return self.strategy.batches_per_epoch
 
     def __iter__(self) -> Iterator[list[Key]]:
-        batches = self.sampler.batches(self.seed, self.epoch)
+        batches = self.strategy.batches(self.seed, self.epoch)
         firsts = np.cumsum([0, *(len(batch) for batch in batches)])
         for first, batch in list(zip(firsts, batches, strict=False))[self.first_batch :]:
             yield [

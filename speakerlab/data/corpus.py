@@ -44,10 +44,11 @@ def check_disjoint(train: pa.Table, development: list[Path]) -> None:
     Raises:
         InputError: naming the first file and how many there are.
     """
-    folders = {
-        str((Path(root) / path).parents[_depth(path)].resolve())
+    speakers = {
+        (Path(root) / path).parents[_depth(path)]
         for root, path in zip(train["root"].to_pylist(), train["path"].to_pylist(), strict=True)
     }
+    folders = {str(folder.resolve()) for folder in speakers}  # links are followed once a speaker, not once a file
     shared = [path for path in development if any(str(parent) in folders for parent in path.resolve().parents)]
     if shared:
         raise InputError(

@@ -1,5 +1,7 @@
 """What a trained network must beat."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MFCC
@@ -18,9 +20,10 @@ class MeanMfcc(nn.Module):
         super().__init__()
         self.hop = round(0.010 * sample_rate)
         window = round(0.025 * sample_rate)
-        settings = {"n_fft": 512, "win_length": window, "hop_length": self.hop, "n_mels": 40, "center": False}
-        self.window = settings["n_fft"]
+        self.window = max(512, 2 ** math.ceil(math.log2(window)))  # `MFCC` pads the window to the transform's size
+        settings = {"n_fft": self.window, "win_length": window, "hop_length": self.hop, "n_mels": 40, "center": False}
         self.mfcc = MFCC(sample_rate, self.embed_dim, melkwargs=settings)
+        self.mfcc.amplitude_to_DB.top_db = None  # its floor hangs on the loudest sound of the whole batch
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         coefficients = self.mfcc(waveform)  # (batch, 20, frames)

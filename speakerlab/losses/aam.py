@@ -42,7 +42,8 @@ class AamSoftmax(nn.Module):
         easy_margin: see `add_angular_margin`.
 
     Raises:
-        ValueError: if the margin is outside [0, pi) or the scale is not positive.
+        ValueError: if the margin is outside [0, pi / 2] (from 2.33 on the continuation would rise) or the scale is not
+            positive.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class AamSoftmax(nn.Module):
         easy_margin: bool = False,
     ):
         super().__init__()
-        if not 0 <= margin < math.pi:
-            raise ValueError(f"margin={margin} must be at least 0 and less than pi")
+        if not 0 <= margin <= math.pi / 2:
+            raise ValueError(f"margin={margin} must be between 0 and pi / 2")
         if scale <= 0:
             raise ValueError(f"scale={scale} must be positive")
         self.margin = margin

@@ -32,7 +32,8 @@ class MetricsFile:
         if not self.path.exists():
             return
         with open(self.path, newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if None not in row.values() and int(row["step"]) <= step]
+            whole = (line for line in file if line.endswith("\n"))
+            rows = [row for row in csv.DictReader(whole) if int(row["step"]) <= step]
         draft = self.path.with_suffix(".tmp")
         with open(draft, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)

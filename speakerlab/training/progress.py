@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import RichProgressBar
 
 from speakerlab.training.metrics_file import MetricsFile
 
@@ -86,6 +87,19 @@ class Progress(pl.Callback):
         if pl_module.full_margin is not None:
             means["margin"] = pl_module.loss.margin
         return means
+
+
+class Bar(RichProgressBar):
+    """The live bar of an epoch, numbered from 1 as everywhere else, without the logger's version number."""
+
+    def __init__(self):
+        super().__init__(leave=False)
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
 
 
 class Sums:

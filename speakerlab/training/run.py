@@ -70,7 +70,8 @@ def find_run(cfg: DictConfig) -> Run:
     Raises:
         InputError: if a given path is no checkpoint in a run's folder.
     """
-    if FOLDER_VARIABLE in os.environ:  # this is another rank of a run that has been found
+    # Another rank of a run that has been found; in rank 0 the variable is left over from a sweep's previous run.
+    if FOLDER_VARIABLE in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
         folder = Path(os.environ[FOLDER_VARIABLE])
         return _resumed(folder, folder / "checkpoints" / LAST) if cfg.ckpt else Run(folder)
     runs = Path(cfg.output_dir) / cfg.name

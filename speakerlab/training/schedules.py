@@ -73,7 +73,9 @@ class MarginRamp:
         done = epoch / total_epochs
         if done >= self.end:
             return 1.0
-        return max(0.0, (done - self.start) / (self.end - self.start))
+        if done <= self.start:
+            return 0.0
+        return (done - self.start) / (self.end - self.start)
 
 
 def _checked(name: str, value: float) -> float:

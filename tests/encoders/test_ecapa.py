@@ -10,8 +10,10 @@ def tiny(seed: int = 0) -> Ecapa:
     """Kilobytes, in evaluation mode, with batch norms that have seen data (fresh ones would be the identity)."""
     torch.manual_seed(seed)
     encoder = Ecapa(DIM, channels=16, embed_dim=6, pooled_channels=24, attention_bottleneck=8, se_bottleneck=8)
-    for _ in range(3):
-        encoder(2.0 * torch.randn(8, 40, DIM) + 0.5)
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.momentum = None  # the statistics become those of the batches seen, in full
+    encoder(2.0 * torch.randn(8, 40, DIM) + 0.5)
     return encoder.eval()
 
 
@@ -57,7 +59,7 @@ def test_batch_mates_and_padding_change_nothing(frames, fill):
     together = encoder(padded(utterances, frames, fill), torch.tensor(lengths))
     alone = torch.cat([encoder(utterance[None]) for utterance in utterances])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
-    assert torch.pdist(alone).min() > 1e-2  # or else everything is the same anyway
+    assert torch.pdist(alone).min() > 0.1  # or else everything is the same anyway
 
 
 @torch.inference_mode()

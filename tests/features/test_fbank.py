@@ -103,8 +103,8 @@ def test_too_short_audio_is_refused():
 
 
 @pytest.mark.parametrize(
-    "sample_rate, low_hz, high_hz", [(16000, 20.0, 8001.0), (8000, 20.0, 7600.0), (16000, 4000.0, 4000.0),
-                                     (16000, -1.0, 0.0), (16000, 20.0, -8000.0)]
+    "sample_rate, low_hz, high_hz",
+    [(16000, 20.0, 8001.0), (8000, 20.0, 7600.0), (16000, 4000.0, 4000.0), (16000, -1.0, 0.0), (16000, 20.0, -8000.0)],
 )
 def test_bad_bands_are_refused(sample_rate, low_hz, high_hz):
     with pytest.raises(ValueError, match=rf"low_hz={low_hz} and high_hz={high_hz} must span"):

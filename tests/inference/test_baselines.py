@@ -1,6 +1,5 @@
-"""The mean MFCC against SciPy and librosa's filters."""
+"""The mean MFCC against a loop over frames in NumPy and SciPy."""
 
-import librosa
 import numpy as np
 import pytest
 import scipy.fft
@@ -21,7 +20,9 @@ def reference(waveform: np.ndarray, rate: int, size: int) -> np.ndarray:
     window = np.zeros(size)
     first = (size - length) // 2
     window[first : first + length] = np.hanning(length + 1)[:-1]
-    filters = librosa.filters.mel(sr=rate, n_fft=size, n_mels=40, htk=True, norm=None, dtype=np.float64)
+    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), 42) / 2595) - 1)  # HTK's mel scale
+    bins = np.fft.rfftfreq(size, 1 / rate)
+    filters = np.stack([np.interp(bins, edges[i : i + 3], [0.0, 1.0, 0.0]) for i in range(40)])
     rows = []
     for start in range(0, len(waveform) - size + 1, hop):
         power = np.abs(np.fft.rfft(waveform[start : start + size] * window)) ** 2

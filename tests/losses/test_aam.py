@@ -104,7 +104,7 @@ def test_logits_are_without_the_margin(easy_margin):
     np.testing.assert_allclose(logits.numpy(), 20.0 * cosines(loss, embeddings), atol=1e-4)
 
 
-@pytest.mark.parametrize("margin", [0.05, 0.2, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("margin", [0.05, 0.2, 0.5, 1.0, math.pi / 2])
 def test_it_falls_with_the_angle(margin):
     angles = torch.linspace(0.01, math.pi - 0.01, 5000, dtype=torch.float64)
     shifted = add_angular_margin(angles.cos(), margin)
@@ -147,7 +147,7 @@ def test_lengths_of_embeddings_do_not_matter():
     "arguments, message",
     [
         ({"margin": -0.1}, "margin=-0.1 must be"),
-        ({"margin": math.pi}, r"margin=3\.14\d* must be"),
+        ({"margin": 2.0}, "margin=2.0 must be between 0 and pi / 2"),
         ({"scale": 0.0}, "scale=0.0 must be positive"),
         ({"scale": -3.0}, "scale=-3.0 must be positive"),
     ],

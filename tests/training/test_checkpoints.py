@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -128,13 +129,7 @@ def finish_epochs(callback: Checkpoints, trainer: Trainer, eers: list[float | No
         trainer.current_epoch = epoch
         module.development_metrics = {} if eer is None else {"eer": eer}
         callback.on_train_epoch_end(trainer, module)
-    return {path.name: path.read_text() for path in (trainer_folder(trainer)).iterdir()}
-
-
-def trainer_folder(trainer: Trainer):
-    from pathlib import Path
-
-    return Path(trainer.default_root_dir) / "checkpoints"
+    return {path.name: path.read_text() for path in Path(trainer.default_root_dir, "checkpoints").iterdir()}
 
 
 def test_best_and_last(tmp_path):

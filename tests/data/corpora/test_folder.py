@@ -53,7 +53,9 @@ def test_drawn_trials_are_over_held_out_speakers(corpus, root):
     for label, enrol, test in zip(loaded.trials.labels, loaded.trials.enrol, loaded.trials.test, strict=True):
         first, second = (loaded.trials.utterances[i].split("/")[0] for i in (enrol, test))
         assert label == (first == second)
-    assert loaded.notes[0].startswith("train: 18 utterances of 6 speakers") and loaded.notes[1] == "8 development trials"
+    assert (
+        loaded.notes[0].startswith("train: 18 utterances of 6 speakers") and loaded.notes[1] == "8 development trials"
+    )
 
 
 def test_the_seed_draws(corpus):
