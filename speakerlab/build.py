@@ -116,8 +116,6 @@ def build_system(cfg: DictConfig, data: "SpeakerDataModule", trust: tuple[str, .
 
     network = build_network(cfg, trust)
     loss = build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=len(data.speakers))
-    if cfg.compile:
-        network.encoder.compile()
     return SpeakerSystem(
         network=network,
         loss=loss,
@@ -128,6 +126,7 @@ def build_system(cfg: DictConfig, data: "SpeakerDataModule", trust: tuple[str, .
         margin_schedule=build(cfg.margin, "margin", trust=trust),
         speakers=data.speakers,
         config=OmegaConf.to_container(cfg, resolve=True),
+        compile_encoder=cfg.compile,
     )
 
 

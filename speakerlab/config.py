@@ -226,13 +226,14 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
     text = str(error)
     for override in overrides:
         key, separator, value = override.lstrip("+~").partition("=")
-        group = CONF / key.split("@")[0]
-        if separator and group.is_dir():
-            members = sorted(path.stem for path in group.glob("*.yaml"))
-            listed = value.strip("[]").split(",")
-            for member in listed:
-                if member not in (*members, "null", "") and "/" not in member:
-                    return f"{key}={member}: there is no conf/{key}/{member}.yaml{nearest(member, members)} (there are: {', '.join(members)})"
+        group = key.split("@")[0]
+        if not (separator and (CONF / group).is_dir()):
+            continue
+        members = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        for member in value.split(","):  # several in a multirun
+            if member not in (*members, "null", "") and "/" not in member:
+                hint = nearest(member, members)
+                return f"{key}={member}: there is no conf/{group}/{member}.yaml{hint} (there are: {', '.join(members)})"
     if re.search(r"Could not override|is not in struct|No match in the defaults list", text):
         for override in overrides:
             key = override.lstrip("~").partition("=")[0]

@@ -34,8 +34,8 @@ def embed_batches(
 ) -> tuple[Tensor, Tensor]:
     """Embed padded batches of utterances, in evaluation mode and float32; the mode is restored afterwards.
 
-    Float32 whatever the training precision, and eager, since whole utterances would have a compiled encoder compile
-    anew for each length: a development EER during training is to the digit what an evaluation of the checkpoint gives.
+    Float32 whatever the training precision: a development EER during training is to the digit what an evaluation of
+    the checkpoint gives.
 
     Args:
         network: waveforms and lengths -> embeddings.
@@ -45,23 +45,24 @@ def embed_batches(
     Returns:
         utterance indices `(utterances,)` and embeddings `(utterances, embed_dim)`, both on `device`.
     """
-    training = network.training
+    modes = [(module, module.training) for module in network.modules()]  # a frozen batch norm keeps its own
     network.eval()
     indices, embeddings = [], []
     try:
         for batch in batches:
-            with torch.autocast(device.type, enabled=False), torch.compiler.set_stance("force_eager"):
+            with torch.autocast(device.type, enabled=False):
                 embeddings.append(network(batch["waveform"].to(device), batch["length"].to(device)).float())
             indices.append(batch["utterance"].to(device))
     finally:
-        network.train(training)
+        for module, training in modes:
+            module.training = training
     if not indices:  # a rank beyond the last batch
         return torch.zeros(0, dtype=torch.int64, device=device), torch.zeros(0, network.embed_dim, device=device)
     return torch.cat(indices), torch.cat(embeddings)
 
 
 def in_order(indices: Tensor, embeddings: Tensor) -> np.ndarray:
-    """`(utterances, embed_dim)` with row `i` for utterance `i`; each index must occur."""
-    ordered = torch.empty_like(embeddings)
+    """`(utterances, embed_dim)` with row `i` for utterance `i`; one that is missing is NaN, which no scoring takes."""
+    ordered = torch.full_like(embeddings, float("nan"))
     ordered[indices] = embeddings
     return ordered.cpu().numpy()

@@ -1,20 +1,25 @@
 """A corpus of seconds and a network of kilobytes, and the scripts as a user starts them."""
 
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
 import soundfile
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
 
-ROOT = Path(__file__).resolve().parent.parent
+from speakerlab.config import CONF
+
+sys.path.insert(0, str(Path(__file__).parent))  # for tests/processes.py, here and in the processes that it starts
 SAMPLE_RATE = 16000
-# Hydra, Lightning and the folder scanner keep their caches here, so that tests leave a home as they found it.
+# The embedded corpus and the manifests of folders: tests leave a home as they found it.
 os.environ.setdefault("SPEAKERLAB_CACHE", tempfile.mkdtemp(prefix="speakerlab-tests-"))
 
 
@@ -36,17 +41,9 @@ class Folders:
         ]
 
 
-@dataclass(frozen=True)
-class Finished:
-    """What a script left behind."""
-
-    rc: int
-    stdout: str
-    stderr: str
-
-
-def tiny_training() -> list[str]:
-    """Overrides for a network of a few kilobytes in float32 on one thread."""
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Overrides for a network of a few kilobytes and batches of 4 half seconds, in float32 on one thread."""
     return [
         "model.encoder.channels=16",
         "model.encoder.pooled_channels=24",
@@ -94,30 +91,20 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return Folders(root / "train", root / "development", root / "development.txt")
 
 
-def start_script(script: str, *arguments: str, cwd: Path, **options) -> subprocess.Popen:
-    """`python SCRIPT ARGUMENTS` in the folder `cwd`, with this Python; one thread, so that runs compare."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPEAKERLAB_RUN")}
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / script), *arguments],
-        cwd=cwd,
-        env=environment | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
 @pytest.fixture
-def run_script(tmp_path: Path) -> Callable[..., Finished]:
-    """`run_script("train.py", *arguments)` in the test's own folder."""
+def compose() -> Iterator[Callable[..., tuple[DictConfig, dict[str, str]]]]:
+    """`compose("model=ecapa", ...)`: the config of a script before it is checked, and the chosen member of each group."""
 
-    def run(script: str, *arguments: str, cwd: Path = tmp_path, timeout: float = 300.0) -> Finished:
-        process = start_script(script, *arguments, cwd=cwd)
-        try:
-            stdout, stderr = process.communicate(timeout=timeout)
-        finally:
-            process.kill()
-        return Finished(process.returncode, stdout, stderr)
+    def make(*overrides: str, config_name: str = "train") -> tuple[DictConfig, dict[str, str]]:
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(config_dir=str(CONF)):
+            cfg = hydra.compose(config_name, list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
+        choices = {str(group): str(choice) for group, choice in cfg.hydra.runtime.choices.items()}
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return cfg, choices
 
-    return run
+    yield make
+    HydraConfig.instance().cfg = None
+    GlobalHydra.instance().clear()

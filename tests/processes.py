@@ -73,9 +73,7 @@ class Forked:
         if self.process.is_alive():
             self.kill()
             raise TimeoutError(f"still running after {timeout} s: {(self.cwd / 'stdout').read_text()[-2000:]}")
-        return Finished(
-            self.process.exitcode, (self.cwd / "stdout").read_text(), (self.cwd / "stderr").read_text()
-        )
+        return Finished(self.process.exitcode, (self.cwd / "stdout").read_text(), (self.cwd / "stderr").read_text())
 
 
 def run_forked(script: str, *arguments: str, cwd: Path) -> Finished:

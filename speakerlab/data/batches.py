@@ -5,6 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from speakerlab import InputError
+
 Key = tuple[int, int, int]
 
 
@@ -59,6 +61,10 @@ class EpochBatches:
         batches = self.strategy.batches(self.seed, self.epoch)
         firsts = np.cumsum([0, *(len(batch) for batch in batches)])
         for first, batch in list(zip(firsts, batches, strict=False))[self.first_batch :]:
+            if len(batch) < self.world_size:
+                raise InputError(
+                    f"a batch of {len(batch)} is too small for {self.world_size} processes: raise sampler.batch_size"
+                )
             yield [
                 (self.epoch, int(first) + offset, int(batch[offset]))
                 for offset in range(self.rank, len(batch), self.world_size)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -63,8 +64,6 @@ def hold_out_speakers(table: pa.Table, count: int, seed: int) -> tuple[pa.Table,
     Raises:
         InputError: if fewer than two speakers would stay on either side.
     """
-    import numpy as np
-
     speakers = speakers_of(table)
     if not 2 <= count <= len(speakers) - 2:
         raise InputError(

@@ -1,6 +1,8 @@
 """The development trials of a run, kept in its folder so that a checkpoint can be evaluated on them later."""
 
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from speakerlab import InputError
 from speakerlab.data.trials import Trials, read_trials, write_trials
@@ -10,7 +12,9 @@ def write_development_trials(run: Path, trials: Trials, files: list[Path]) -> No
     """Write `trials/development.txt`, and beside it the audio file of each utterance in order of appearance."""
     folder = run / "trials"
     folder.mkdir(parents=True, exist_ok=True)
-    write_trials(trials, folder / "development.txt")
+    # The columns of a list are told apart by spaces, which a name may hold; the files are named beside it.
+    names = [quote(name, safe="/") if len(name.split()) > 1 else name for name in trials.utterances]
+    write_trials(replace(trials, utterances=names), folder / "development.txt")
     lines = "".join(f"{file.resolve()}\n" for file in files)
     (folder / "development_files.txt").write_text(lines, encoding="utf-8")
 
@@ -24,5 +28,5 @@ def read_development_trials(run: Path) -> tuple[Trials, list[Path]]:
     folder = run / "trials"
     if not (folder / "development.txt").is_file():
         raise InputError(f"{run} holds no development trials; give trials=LIST and trials_root=FOLDER")
-    files = (folder / "development_files.txt").read_text(encoding="utf-8").splitlines()
+    files = (folder / "development_files.txt").read_text(encoding="utf-8").split("\n")[:-1]
     return read_trials(folder / "development.txt"), [Path(file) for file in files]

@@ -26,9 +26,7 @@ def mel_filters(num_mels: int, fft_size: int, sample_rate: int, low_hz: float, h
     left, center, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (bins[:, None] - left) / (center - left)
     falling = (right - bins[:, None]) / (right - center)
-    filters = torch.minimum(rising, falling).clamp(min=0.0)
-    filters[-1] = 0.0  # Kaldi leaves the Nyquist bin out
-    return filters.float()
+    return torch.minimum(rising, falling).clamp(min=0.0).float()
 
 
 class Fbank(nn.Module):
@@ -64,8 +62,10 @@ class Fbank(nn.Module):
         self.dim = num_mels
         self.channels = 1
         self.mean_norm = mean_norm
-        self.frame_length = round(0.025 * sample_rate)
-        self.frame_shift = round(0.010 * sample_rate)
+        if num_mels < 1:
+            raise ValueError(f"num_mels={num_mels} must be at least 1")
+        self.frame_length = sample_rate * 25 // 1000  # whole samples, cut off as Kaldi does
+        self.frame_shift = sample_rate * 10 // 1000
         self.fft_size = 2 ** math.ceil(math.log2(self.frame_length))
         window = torch.hann_window(self.frame_length, periodic=False, dtype=torch.float64).pow(0.85).float()
         self.register_buffer("window", window, persistent=False)

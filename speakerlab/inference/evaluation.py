@@ -53,6 +53,7 @@ def score_trials(
         for done, batch in enumerate(loader):
             progress(done, len(batches))
             yield batch
+        progress(len(batches), len(batches))
 
     embeddings = in_order(*embed_batches(network.to(device), reported(), device))
     return cosine_scores(embeddings, trials.enrol, trials.test)

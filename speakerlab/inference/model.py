@@ -80,6 +80,8 @@ def pick_device(device: str) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cpu" or (device.startswith("cuda") and torch.cuda.is_available()):
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = ["cuda", *(f"cuda:{index}" for index in range(count))] if count else []
+    if device in ("cpu", *gpus):
         return torch.device(device)
-    raise InputError(f"device={device} is not here; use auto, cpu" + (" or cuda" if torch.cuda.is_available() else ""))
+    raise InputError(f"device={device} is not here; use {', '.join(['auto', 'cpu', *gpus])}")

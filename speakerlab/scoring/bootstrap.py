@@ -15,7 +15,6 @@ from speakerlab import InputError
 from speakerlab.scoring.metrics import checked_trials, tie_starts
 
 
-
 def bootstrap_eer_interval(
     scores: ArrayLike,
     labels: ArrayLike,

@@ -138,7 +138,7 @@ def _new_folder(runs: Path) -> Path:
         return Path(hydra.runtime.output_dir)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 1000):
-        folder = runs / (stamp if attempt == 1 else f"{stamp}_{attempt}")
+        folder = runs / (stamp if attempt == 1 else f"{stamp}_{attempt:03d}")
         try:
             folder.mkdir(parents=True)  # two runs that start in the same second get a folder each
         except FileExistsError:

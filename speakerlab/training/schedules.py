@@ -32,7 +32,9 @@ class WarmupCosine:
 
     def __init__(self, warmup_epochs: float = 1.0, final_ratio: float = 0.01):
         self.warmup_epochs = _checked("warmup_epochs", warmup_epochs)
-        self.final_ratio = _checked("final_ratio", final_ratio)
+        if not 0 <= final_ratio <= 1:
+            raise ValueError(f"final_ratio={final_ratio} must be between 0 and 1")
+        self.final_ratio = final_ratio
 
     def __call__(self, epoch: float, total_epochs: float) -> float:
         done = _progress(epoch, self.warmup_epochs, total_epochs)
@@ -45,8 +47,8 @@ class WarmupExponential:
 
     def __init__(self, warmup_epochs: float = 1.0, final_ratio: float = 0.001):
         self.warmup_epochs = _checked("warmup_epochs", warmup_epochs)
-        if final_ratio <= 0:
-            raise ValueError(f"final_ratio={final_ratio} must be positive")
+        if not 0 < final_ratio <= 1:
+            raise ValueError(f"final_ratio={final_ratio} must be above 0 and at most 1")
         self.final_ratio = final_ratio
 
     def __call__(self, epoch: float, total_epochs: float) -> float:

@@ -25,6 +25,7 @@ class SpeakerSystem(pl.LightningModule):
         margin_schedule: share of the loss's margin, likewise; unused by losses without a margin.
         speakers: names in class order.
         config: the plain, resolved config; kept in the checkpoint, where it rebuilds the network.
+        compile_encoder: run the encoder of a training step through `torch.compile`.
     """
 
     def __init__(
@@ -38,9 +39,13 @@ class SpeakerSystem(pl.LightningModule):
         margin_schedule: Schedule,
         speakers: list[str],
         config: dict,
+        compile_encoder: bool = False,
     ):
         super().__init__()
         self.network = network
+        # The method and not the module, which would be registered twice; whole utterances go through the network
+        # itself, eagerly, since each length would compile anew.
+        self.encode = torch.compile(network.encoder.forward) if compile_encoder else network.encoder.forward
         self.loss = loss
         self.waveform_augment = waveform_augment
         self.spectrum_augment = spectrum_augment
@@ -58,7 +63,7 @@ class SpeakerSystem(pl.LightningModule):
         waveform = self.waveform_augment.apply(batch["waveform"], batch["waveform_draws"])
         features, _ = self.network.features(waveform)  # (batch, frames, dim)
         features = self.spectrum_augment.apply(features, batch["spectrum_draws"])
-        embeddings = self.network.encoder(features)  # (batch, embed_dim)
+        embeddings = self.encode(features)  # (batch, embed_dim)
         loss, logits = self.loss(embeddings, batch["speaker"])
         # Without the margin: with it, a well-trained model looks as if it classified badly.
         correct = None if logits is None else (logits.argmax(dim=1) == batch["speaker"]).float().mean()
@@ -85,6 +90,9 @@ class SpeakerSystem(pl.LightningModule):
         optimizer = self.optimizer_factory(groups)
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
+        # Fused optimizers offer to undo the loss scaling within their step, which is after gradients are clipped, so
+        # that Lightning refuses to clip. Told that they can't, it undoes the scaling before it clips.
+        optimizer._step_supports_amp_scaling = False
         return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:

@@ -119,9 +119,10 @@ def test_a_checkpoint_may_name_networks_only(tmp_path):
 @pytest.mark.parametrize("cuda", [True, False])
 def test_devices(monkeypatch, cuda):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 * cuda)
     assert pick_device("auto").type == ("cuda" if cuda else "cpu")
     assert pick_device("cpu").type == "cpu"
-    for name in ("gpu", "tpu", "") if cuda else ("cuda", "cuda:0", "gpu", "mps"):
+    for name in ("gpu", "tpu", "", "cuda:2") if cuda else ("cuda", "cuda:0", "gpu", "mps"):
         with pytest.raises(InputError, match=f"device={name} is not here; use auto, cpu"):
             pick_device(name)
     if cuda:

@@ -76,9 +76,9 @@ def test_margin_ramp(start, end):
     [
         (Constant, {"warmup_epochs": -1}, "warmup_epochs=-1 must be at least 0"),
         (WarmupCosine, {"warmup_epochs": -0.5}, "warmup_epochs=-0.5 must be at least 0"),
-        (WarmupCosine, {"final_ratio": -0.1}, "final_ratio=-0.1 must be at least 0"),
+        (WarmupCosine, {"final_ratio": -0.1}, "final_ratio=-0.1 must be between 0 and 1"),
         (WarmupExponential, {"warmup_epochs": -2.0}, "warmup_epochs=-2.0 must be at least 0"),
-        (WarmupExponential, {"final_ratio": 0.0}, "final_ratio=0.0 must be positive"),
+        (WarmupExponential, {"final_ratio": 0.0}, "final_ratio=0.0 must be above 0"),
         (MarginRamp, {"start": 0.5, "end": 0.4}, "start=0.5 and end=0.4 must be in order"),
         (MarginRamp, {"start": -0.1}, "start=-0.1 and end=0.3 must be"),
         (MarginRamp, {"end": 1.1}, "start=0.0 and end=1.1 must be"),
