@@ -94,7 +94,7 @@ def markdown(arguments: argparse.Namespace, folders: list[Path]) -> str:
         "Trials: `dev_so762.txt`, 14,400 same-session trials over 24 speakers that are not trained on.",
         "Metrics are those of the last epoch; the best epoch's EER is beside them for comparison only.",
         "",
-        f"`python {' '.join(train_command(arguments, arguments.seeds[0]))}`",
+        f"`python {' '.join(train_command(arguments, arguments.seeds[0]))}`".replace(str(arguments.speech), "DIR"),
         "",
         "| seed | EER % | minDCF(0.01) | minDCF(0.05) | best epoch's EER % | minutes | CPU minutes |",
         "|---|---|---|---|---|---|---|",

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,7 +195,8 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for damaged files
-        raise InputError(f"ckpt={path} can't be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"ckpt={path} can't be read as a checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or not {"config", "speakers", "state_dict"} <= checkpoint.keys():
         raise InputError(f"ckpt={path} was not written by speakerlab: it holds no config and speakers")
     return checkpoint
@@ -203,9 +205,10 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
 def network_from_checkpoint(checkpoint: dict) -> SpeakerNetwork:
     """Rebuild the trained network, in evaluation mode, from what the checkpoint alone says."""
     config = checkpoint["config"]
-    for node in (config["features"], config["model"]["encoder"]):
-        if not str(node["_target_"]).startswith(NETWORK_TARGETS):
-            raise InputError(f"the checkpoint names {node['_target_']}, which is neither a feature nor an encoder")
+    admitted = {target for target in known_targets() if target.startswith(NETWORK_TARGETS)}
+    for target in _targets([config["features"], config["model"]]):
+        if target not in admitted:
+            raise InputError(f"the checkpoint names {target}, which is neither a feature nor an encoder of speakerlab")
     network = build_network(config)
     weights = {
         name.removeprefix("network."): value
@@ -214,3 +217,14 @@ def network_from_checkpoint(checkpoint: dict) -> SpeakerNetwork:
     }
     network.load_state_dict(weights)
     return network.eval()
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """Every `_target_` in a plain config, however deep."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from _targets(child)

@@ -119,10 +119,10 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
     for key in cfg:
         if key not in known:
             raise InputError(f"unknown key {key!r} in the config{nearest(str(key), known)}")
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise InputError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
     try:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+        if missing:
+            raise InputError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
         OmegaConf.resolve(cfg)
         typed = OmegaConf.merge(schema, cfg)
     except OmegaConfBaseException as error:

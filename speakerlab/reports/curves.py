@@ -47,7 +47,7 @@ def training_curves(folder: Path) -> Figure:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(4.6 * columns, 2.7 * rows, rows, columns)
-    for axis, (title, lines) in zip(axes, panels.items()):
+    for axis, (title, lines) in zip(axes, panels.items(), strict=False):
         _draw_panel(axis, title, lines)
     for empty in axes[len(panels) :]:
         empty.remove()
@@ -84,7 +84,7 @@ def _line(table: dict[str, NDArray], column: str) -> tuple[NDArray, NDArray]:
 
 
 def _draw_panel(axes: Axes, title: str, lines: list[tuple[str, NDArray, NDArray, float]]) -> None:
-    for colour, (name, x, y, factor) in zip(COLOURS, lines):
+    for colour, (name, x, y, factor) in zip(COLOURS, lines, strict=False):
         # Dots for few points: a run of one epoch has no line to see.
         marker = "o" if len(x) <= 40 else ""
         axes.plot(x, factor * y, color=colour, linewidth=1.5, marker=marker, markersize=3.5, label=name)

@@ -1,0 +1,158 @@
+"""Config -> objects, and a checkpoint -> a network: what a component refuses is said with its key, foreign code never
+runs."""
+
+import copy
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from speakerlab import InputError
+from speakerlab.build import (
+    build,
+    build_augment,
+    build_network,
+    load_checkpoint,
+    network_from_checkpoint,
+    try_components,
+)
+from speakerlab.config import check
+
+NETWORK = {
+    "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8},
+    "model": {
+        "encoder": {
+            "_target_": "speakerlab.encoders.ecapa.Ecapa",
+            "channels": 16,
+            "pooled_channels": 24,
+            "embed_dim": 8,
+            "dilations": [2, 3],
+        }
+    },
+}
+
+
+@pytest.fixture
+def checkpoint() -> dict:
+    torch.manual_seed(0)
+    weights = build_network(NETWORK).state_dict()
+    return {
+        "config": copy.deepcopy(NETWORK),
+        "speakers": ["a", "b"],
+        "state_dict": {f"network.{name}": value for name, value in weights.items()} | {"loss.weight": torch.zeros(2, 8)},
+    }
+
+
+def test_wired_arguments():
+    encoder = build(NETWORK["model"]["encoder"], "model.encoder", feature_dim=8)
+    assert encoder.stem.conv.in_channels == 8 and len(encoder.blocks) == 2
+    shallow = OmegaConf.create(NETWORK["model"]["encoder"] | {"dilations": [4]})
+    assert len(build(shallow, "model.encoder", feature_dim=8).blocks) == 1
+
+
+def test_a_components_complaint_names_the_key():
+    node = NETWORK["model"]["encoder"] | {"channels": 17}
+    with pytest.raises(InputError, match=r"^model\.encoder: channels=17 must be a multiple of scale=8$"):
+        build(node, "model.encoder", feature_dim=8)
+    with pytest.raises(InputError, match=r"^loss: "):  # two sizes are missing
+        build({"_target_": "speakerlab.losses.aam.AamSoftmax"}, "loss")
+
+
+@pytest.mark.parametrize("target", ["os.system", "torch.load", "torch.hub.load", "speakerlab.losses.aam.torch.load"])
+def test_only_known_targets_are_built(target):
+    with pytest.raises(Exception, match=r"whitelist"):
+        build({"_target_": target}, "loss")
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("model.encoder.channels=12", r"model\.encoder: channels=12"),
+        ("features.low_hz=9000", r"features: low_hz=9000"),
+        ("loss.margin=4", r"loss: margin=4"),
+        ("sampler.batch_size=1", r"sampler: batch_size=1"),
+        ("scheduler.warmup_epochs=-1", r"scheduler: warmup_epochs=-1"),
+        ("margin.end=2", r"margin: start=0.0 and end=2"),
+        ("optimizer.lr=-1", r"optimizer: .*-1"),
+        ("trainer.max_epochs=0", r"trainer\.max_epochs=0"),
+        ("trainer.max_epochs=null", r"trainer\.max_epochs=None"),
+        ("loader.crop_seconds=0", r"loader\.crop_seconds=0"),
+        ("loader.num_workers=-1", r"loader\.num_workers=-1"),
+    ],
+)
+def test_out_of_range_values_stop_before_any_data(compose, override, message):
+    cfg, choices = compose(override)
+    with pytest.raises(InputError, match=message):
+        try_components(check(cfg, "train", choices))
+
+
+def test_augmentations_need_their_folder(compose, tmp_path):
+    cfg, choices = compose("augment=noise", f"augment.noise_dir={tmp_path / 'nowhere'}")
+    with pytest.raises(InputError, match=r"augment\.waveform\.noise.*nowhere"):
+        build_augment(check(cfg, "train", choices).augment, 16000)
+
+
+def test_a_checkpoint_gives_its_network_back(tmp_path, checkpoint):
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    network = network_from_checkpoint(load_checkpoint(tmp_path / "x.ckpt"))
+    assert not network.training
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, checkpoint["state_dict"][f"network.{name}"])
+
+
+class Payload:
+    """Pickled code: touches a file when it is loaded."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_bad_checkpoint_files(tmp_path, checkpoint):
+    torch.save(checkpoint, tmp_path / "good.ckpt")
+    whole = (tmp_path / "good.ckpt").read_bytes()
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    torch.save(checkpoint | {"extra": Payload(tmp_path / "ran")}, tmp_path / "evil.ckpt")
+    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.ckpt").write_bytes(b"")
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    with zipfile.ZipFile(tmp_path / "zip.ckpt", "w") as archive:
+        archive.writestr("a", "b")
+    for name in ("foreign", "list", "evil", "cut", "empty", "text", "zip", "missing"):
+        with pytest.raises(InputError, match=rf"{name}\.ckpt") as caught:
+            load_checkpoint(tmp_path / f"{name}.ckpt")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError):
+        load_checkpoint(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        (["features", "_target_"], "os.system"),
+        (["features", "_target_"], "torch.load"),
+        (["features", "_target_"], "speakerlab.encoders.ecapa.torch.load"),
+        (["features", "_target_"], "speakerlab.data.corpora.mini.MiniCorpus"),
+        (["features", "num_mels"], {"_target_": "os.mkdir", "path": "RAN"}),
+        (["features", "num_mels"], {"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": "RAN"}),
+        (["model", "encoder", "_target_"], "pytorch_lightning.Trainer"),
+        (["model", "encoder", "dilations"], [{"_target_": "os.mkdir", "path": "RAN"}]),
+        (["model", "encoder", "dilations"], [[{"deep": {"_target_": "os.mkdir", "path": "RAN"}}]]),
+        (["model", "other"], {"_target_": "os.mkdir", "path": "RAN"}),
+    ],
+)
+def test_a_checkpoints_config_names_features_and_encoders_alone(tmp_path, monkeypatch, checkpoint, place, value):
+    monkeypatch.chdir(tmp_path)
+    node = checkpoint["config"]
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+    with pytest.raises(InputError, match=r"the checkpoint names \S+, which is neither a feature nor an encoder"):
+        network_from_checkpoint(checkpoint)
+    assert not list(tmp_path.iterdir())

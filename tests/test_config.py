@@ -1,0 +1,147 @@
+"""A typo stops with the key, the file and the nearest right name."""
+
+import pytest
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import OmegaConf
+
+from speakerlab import InputError
+from speakerlab.config import check, explain_composition, known_targets, nearest
+
+
+@pytest.fixture
+def refusal(compose):
+    """The message with which a command line's config is refused."""
+
+    def of(*overrides: str, trust: tuple[str, ...] = (), config_name: str = "train") -> str:
+        cfg, choices = compose(*overrides, config_name=config_name)
+        with pytest.raises(InputError) as caught:
+            check(cfg, config_name, choices, trust)
+        message = str(caught.value)
+        assert "\n" not in message
+        return message
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "overrides, expected",
+    [
+        # a key
+        (["+ckptt=last"], ["'ckptt'", "did you mean ckpt?"]),
+        (["+modle=ecapa"], ["'modle'", "did you mean model?"]),
+        (["+zzz=1"], ["'zzz'"]),
+        (["+loader.crops=2"], ["loader", "crops"]),
+        (["+augment.noise=x"], ["augment", "noise"]),
+        # an argument of a target: its file, and the nearest
+        (["+loss.margins=0.1"], ["loss.margins", "'margins'", "conf/loss/aam.yaml", "did you mean margin?"]),
+        (["+model.encoder.chanels=8"], ["model.encoder.chanels", "conf/model/ecapa.yaml", "did you mean channels?"]),
+        (["+trainer.max_epoch=8"], ["trainer.max_epoch", "conf/trainer/auto.yaml", "did you mean max_epochs?"]),
+        (["+optimizer.learning_rate=1"], ["optimizer.learning_rate", "conf/optimizer/adamw.yaml"]),
+        (["+callbacks.checkpoints.every=1"], ["callbacks.checkpoints.every", "did you mean every_epoch?"]),
+        (["augment=specaugment", "+augment.spectrum.specaugment.masks=1"], ["augment.spectrum.specaugment.masks"]),
+        # a type
+        (["seed=one"], ["seed", "one"]),
+        (["compile=perhaps"], ["compile", "perhaps"]),
+        (["loader.num_workers=1.5"], ["loader.num_workers", "1.5"]),
+        (["loss.margin=wide"], ["loss.margin='wide'", "must be float", "conf/loss/aam.yaml"]),
+        (["model.encoder.channels=8.5"], ["model.encoder.channels=8.5", "must be int"]),
+        (["loss.easy_margin=1"], ["loss.easy_margin=1", "must be bool"]),
+        (["callbacks.verification.every_n_epochs=true"], ["callbacks.verification.every_n_epochs", "must be int"]),
+        (["data=folder", "data.root=x", "data.trials=[a,b]"], ["data.trials", "must be str or null"]),
+        # nothing where something must be
+        (["data=folder"], ["data.root must be given", "data.root=..."]),
+        # a target
+        (["loss._target_=os.system"], ["loss._target_", "os.system", "not a class that a config may name"]),
+        (["loss._target_=torch.load"], ["loss._target_", "torch.load"]),
+        (["loss._target_=speakerlab.losses.aam.torch.load"], ["loss._target_", "torch.load"]),
+        (["loss._target_=speakerlab.losses.aam.AmSoftmax"], ["did you mean speakerlab.losses.aam.AamSoftmax?"]),
+        (["+callbacks.mine._target_=abc.def.Ghi"], ["callbacks.mine._target_", "trust=[abc.def.Ghi]"]),
+        # a value that points nowhere
+        (["loss.margin=${nowhere}"], ["loss.margin", "nowhere"]),
+    ],
+)
+def test_refused(refusal, overrides, expected):
+    message = refusal(*overrides)
+    assert all(part in message for part in expected), message
+
+
+def test_evaluation_is_checked_too(refusal):
+    assert "ckpt must be given" in refusal(config_name="evaluate")
+    assert "did you mean trials?" in refusal("ckpt=x", "+trial=y", config_name="evaluate")
+    assert "num_workers" in refusal("ckpt=x", "num_workers=two", config_name="evaluate")
+
+
+def test_trust_admits_a_target(compose):
+    overrides = ["optimizer._target_=torch.optim.Adadelta", "~optimizer.betas", "~optimizer.fused"]
+    cfg, choices = compose(*overrides)
+    with pytest.raises(InputError, match=r"torch\.optim\.Adadelta"):
+        check(cfg, "train", choices)
+    for trust in ("torch.optim.Adadelta", "torch.optim.*"):
+        cfg, choices = compose(*overrides)
+        assert check(cfg, "train", choices, (trust,)).optimizer._target_ == "torch.optim.Adadelta"
+
+
+def test_trust_is_exact(refusal):
+    overrides = ["optimizer._target_=torch.optim.Adadelta"]
+    for trust in ("torch.optim", "torch.optim.Ada", "torch.optim.Adadelta.x", "torch.opt.*"):
+        assert "torch.optim.Adadelta" in refusal(*overrides, trust=(trust,))
+
+
+def test_a_config_cannot_trust_itself(refusal):
+    """Only the command line's `trust=` reaches `check`; see speakerlab.cli.launch."""
+    assert "Adadelta" in refusal("optimizer._target_=torch.optim.Adadelta", "trust=[torch.optim.Adadelta]")
+
+
+def test_trusted_names_must_exist(refusal):
+    assert "can't be imported" in refusal("loss._target_=nowhere.Loss", trust=("nowhere.Loss",))
+
+
+def test_defaults_pass_and_get_their_types(compose):
+    cfg, choices = compose("seed=7", "compile=true", "threads=null", "ckpt=last")
+    cfg = check(cfg, "train", choices)
+    assert (cfg.seed, cfg.compile, cfg.threads, cfg.ckpt) == (7, True, None, "last")
+    assert cfg.name == "ecapa_aam"
+
+
+def test_augmentations_without_a_folder_are_off(compose, tmp_path):
+    cfg, choices = compose("augment=noise", f"augment.noise_dir={tmp_path}")
+    waveform = check(cfg, "train", choices).augment.waveform
+    assert waveform.noise.folder == str(tmp_path)
+    assert waveform.music is None and waveform.reverb is None
+
+
+@pytest.mark.parametrize(
+    "overrides, expected",
+    [
+        (["model=ecappa"], ["model=ecappa", "conf/model/ecappa.yaml", "did you mean ecapa?", "ecapa_c1024"]),
+        (["loss=zzz"], ["loss=zzz", "there are: aam"]),
+        (["+experiment=dem"], ["experiment=dem", "did you mean demo?"]),
+        (["modle=ecapa"], ["'modle'", "did you mean model?"]),
+        (["optimiser=adam"], ["'optimiser'", "did you mean optimizer?"]),
+        (["trainer.max_epoch=1"], ["'trainer.max_epoch'", "did you mean trainer.max_epochs?"]),
+        (["seed=2", "los.margin=1"], ["'los.margin'", "did you mean loss.margin?"]),
+        (["loss.margin=0.3", "loss.margin.x=1"], ["loss.margin"]),
+        (["name='"], ["name='"]),
+    ],
+)
+def test_composition_errors_in_a_line(compose, overrides, expected):
+    with pytest.raises((HydraException, ConfigCompositionException, ValueError)) as caught:
+        compose(*overrides)
+    message = explain_composition(caught.value, "train", overrides)
+    assert "\n" not in message
+    assert all(part in message for part in expected), message
+
+
+def test_known_targets_are_those_of_conf():
+    assert "speakerlab.losses.aam.AamSoftmax" in known_targets()
+    assert not [target for target in known_targets() if "*" in target]
+
+
+def test_nearest():
+    assert nearest("chanels", ["channels", "scale"]) == "; did you mean channels?"
+    assert nearest("zzz", ["channels"]) == ""
+
+
+def test_an_empty_config_is_refused():
+    with pytest.raises(InputError):
+        check(OmegaConf.create({"nothing": 1}), "train", {})
