@@ -45,12 +45,12 @@ def build(node: DictConfig | dict, key: str, *args: Any, trust: tuple[str, ...] 
     except InputError:
         raise
     except (ValueError, TypeError) as error:
-        raise InputError(f"{key}: {error}") from error
+        raise InputError(f"{key}: {str(error).splitlines()[0]}") from error
 
 
 def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork:
     """Features and encoder; the features' `dim` becomes the encoder's `feature_dim`."""
-    features = build(cfg["features"], "features", trust=trust)
+    features = build(cfg["features"], "features", trust=trust, sample_rate=cfg["loader"]["sample_rate"])
     encoder = build(cfg["model"]["encoder"], "model.encoder", trust=trust, feature_dim=features.dim)
     return SpeakerNetwork(features, encoder)
 
@@ -134,6 +134,8 @@ def build_system(cfg: DictConfig, data: "SpeakerDataModule", trust: tuple[str, .
 def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     """Build everything that needs no data, without memory for weights: a value out of range stops before hours of
     scanning, not after."""
+    from speakerlab.training.hardware import resolve_precision
+
     with torch.device("meta"):
         network = build_network(cfg, trust)
         build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
@@ -141,8 +143,19 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
     build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
+    resolve_precision(str(cfg.trainer.precision), str(cfg.trainer.accelerator))
     if cfg.trainer.max_epochs is None or cfg.trainer.max_epochs < 1:
         raise InputError(f"trainer.max_epochs={cfg.trainer.max_epochs} must be at least 1: schedules count by it")
+    if cfg.trainer.accumulate_grad_batches < 1:
+        raise InputError(f"trainer.accumulate_grad_batches={cfg.trainer.accumulate_grad_batches} must be at least 1")
+    if cfg.trainer.gradient_clip_val is not None and cfg.trainer.gradient_clip_val < 0:
+        raise InputError(f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val} must be at least 0, or null")
+    if cfg.seed < 0:
+        raise InputError(f"seed={cfg.seed} must be at least 0")
+    if not cfg.name:
+        raise InputError("name must not be empty: runs are kept in outputs/<name>/")
+    if cfg.callbacks.get("verification") is None:
+        raise InputError("callbacks.verification can't be null: the best checkpoint is chosen by it")
     if cfg.loader.crop_seconds < 0.1:
         raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
     if cfg.loader.num_workers < 0:
@@ -154,7 +167,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from speakerlab.training.checkpoints import AtomicCheckpointIO
-    from speakerlab.training.hardware import resolve_precision
+    from speakerlab.training.hardware import has_gpu, resolve_precision
     from speakerlab.training.progress import Bar
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its import sets it to INFO, tips and all
@@ -167,13 +180,15 @@ def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple
         progress_bar = sys.stdout.isatty()
     if progress_bar:
         callbacks.append(Bar())
-    logger = build(cfg.logger, "logger", trust=trust, save_dir=str(folder), purge_step=resumed_step or None)
+    logger = build(cfg.logger, "logger", trust=trust, save_dir=str(folder), purge_step=resumed_step + 1 if resumed_step else None)
     try:
         return build(
             cfg.trainer,
             "trainer",
             trust=trust,
             precision=precision,
+            # Torch synchronises batch norms on GPUs alone.
+            sync_batchnorm=bool(cfg.trainer.get("sync_batchnorm")) and has_gpu(str(cfg.trainer.accelerator)),
             enable_progress_bar=progress_bar,
             callbacks=callbacks,
             logger=logger,
@@ -202,8 +217,16 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     return checkpoint
 
 
-def network_from_checkpoint(checkpoint: dict) -> SpeakerNetwork:
-    """Rebuild the trained network, in evaluation mode, from what the checkpoint alone says."""
+def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork:
+    """Rebuild the trained network, in evaluation mode, from what the checkpoint alone says.
+
+    Args:
+        checkpoint: as `load_checkpoint` gives it.
+        trust: classes admitted besides this project's features and encoders.
+
+    Raises:
+        InputError: if the checkpoint names any other class.
+    """
     config = checkpoint["config"]
     admitted = {target for target in known_targets() if target.startswith(NETWORK_TARGETS)}
     for target in _targets([config["features"], config["model"]]):

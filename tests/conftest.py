@@ -93,7 +93,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 @pytest.fixture
 def compose() -> Iterator[Callable[..., tuple[DictConfig, dict[str, str]]]]:
-    """`compose("model=ecapa", ...)`: the config of a script before it is checked, and the chosen member of each group."""
+    """`compose("model=ecapa", ...)`: a config before it is checked, and the chosen member of each group."""
 
     def make(*overrides: str, config_name: str = "train") -> tuple[DictConfig, dict[str, str]]:
         GlobalHydra.instance().clear()

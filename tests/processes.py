@@ -3,15 +3,27 @@
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["torch", "torchaudio", "pytorch_lightning", "torch._dynamo", "hydra", "tensorboard"])
+SERVER.set_forkserver_preload(
+    [
+        "hydra.main",
+        "matplotlib.backends.backend_agg",
+        "tensorboard.summary",
+        "torch._dynamo",
+        "speakerlab.data.corpora.folder",
+        "speakerlab.inference.model",
+        "speakerlab.reports.training",
+        "speakerlab.training.system",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -24,65 +36,51 @@ class Finished:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's variables but for what would tell a script about another run; one thread, so that runs compare."""
-    own = {name: value for name, value in os.environ.items() if name != "SPEAKERLAB_RUN_FOLDER"}
-    return own | {"OMP_NUM_THREADS": "1"}
+    """This process's variables but for what would tell a script about another run, or keep Python from remembering
+    compiled sources, which costs a start 20 s; one thread, so that runs compare."""
+    unwanted = ("SPEAKERLAB_RUN", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)} | {
+        "OMP_NUM_THREADS": "1"
+    }
 
 
-def run_new(script: str, *arguments: str, cwd: Path, timeout: float = 300.0) -> Finished:
-    """`python SCRIPT ARGUMENTS` in the folder `cwd`, as a user starts it."""
+def run_new(script: str, *arguments: str, cwd: Path, options: tuple[str, ...] = ()) -> Finished:
+    """`python OPTIONS SCRIPT ARGUMENTS` in the folder `cwd`, as a user starts it."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments],
+        [sys.executable, *options, str(ROOT / script), *arguments],
         cwd=cwd,
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=300.0,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-class Forked:
-    """The same in a process forked from one that has imported the heavy libraries: a real process, which can be killed,
-    within milliseconds.
+def run_forked(script: str, *arguments: str, cwd: Path, kill: tuple[str, int] | None = None) -> Finished:
+    """The same in a process forked from one that has imported the heavy libraries: a real process within milliseconds.
 
     Args:
         script: such as `train.py`.
         arguments: of its command line.
         cwd: where it runs; its output goes to the files `stdout` and `stderr` there.
+        kill: a file's name and a number: SIGKILL when a file of this name is about to be put in its place, by a rename,
+            for that many times.
     """
-
-    def __init__(self, script: str, *arguments: str, cwd: Path):
-        self.cwd = cwd
-        cwd.mkdir(parents=True, exist_ok=True)
-        argv = [str(ROOT / script), *arguments]
-        self.process: BaseProcess = SERVER.Process(target=_be_script, args=(argv, str(cwd), clean_environment()))
-        self.process.start()
-
-    @property
-    def is_running(self) -> bool:
-        return self.process.is_alive()
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-        self.process.join()
-
-    def wait(self, timeout: float = 300.0) -> Finished:
-        self.process.join(timeout)
-        if self.process.is_alive():
-            self.kill()
-            raise TimeoutError(f"still running after {timeout} s: {(self.cwd / 'stdout').read_text()[-2000:]}")
-        return Finished(self.process.exitcode, (self.cwd / "stdout").read_text(), (self.cwd / "stderr").read_text())
+    cwd.mkdir(parents=True, exist_ok=True)
+    argv = [str(ROOT / script), *arguments]
+    process = SERVER.Process(target=_be_script, args=(argv, str(cwd), clean_environment(), kill))
+    process.start()
+    process.join(300.0)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"{argv} still runs: {(cwd / 'stdout').read_text()[-2000:]}")
+    return Finished(process.exitcode, (cwd / "stdout").read_text(), (cwd / "stderr").read_text())
 
 
-def run_forked(script: str, *arguments: str, cwd: Path) -> Finished:
-    """`Forked`, to its end."""
-    return Forked(script, *arguments, cwd=cwd).wait()
-
-
-def _be_script(argv: list[str], cwd: str, environment: dict[str, str]) -> None:
+def _be_script(argv: list[str], cwd: str, environment: dict[str, str], kill: tuple[str, int] | None) -> None:
     """In the child: become `python ARGV` with its output in files."""
+    multiprocessing.set_start_method(None, force=True)  # loader workers start as they always do
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
@@ -90,6 +88,22 @@ def _be_script(argv: list[str], cwd: str, environment: dict[str, str]) -> None:
         file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)
         os.close(file)
+    if kill is not None:
+        sys.addaudithook(_killer(*kill))
     sys.argv = argv
     sys.path.insert(0, str(ROOT))
     runpy.run_path(argv[0], run_name="__main__")
+
+
+def _killer(name: str, count: int) -> Callable[[str, tuple], None]:
+    """An audit hook that strikes at one exact moment, where a killer from outside would have to race."""
+    seen = 0
+
+    def watch(event: str, arguments: tuple) -> None:
+        nonlocal seen
+        if event == "os.rename" and os.path.basename(arguments[1]) == name:  # what os.replace reports
+            seen += 1
+            if seen == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return watch

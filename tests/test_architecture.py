@@ -1,4 +1,4 @@
-"""Who may import whom, how long things may grow, and where tests lie: DESIGN sections 1 and 7, read from the sources."""
+"""Who may import whom, how long things may grow, where tests lie: DESIGN sections 1 and 7, read from the sources."""
 
 import ast
 from collections.abc import Iterator

@@ -41,7 +41,8 @@ def checkpoint() -> dict:
     return {
         "config": copy.deepcopy(NETWORK),
         "speakers": ["a", "b"],
-        "state_dict": {f"network.{name}": value for name, value in weights.items()} | {"loss.weight": torch.zeros(2, 8)},
+        "state_dict": {f"network.{name}": value for name, value in weights.items()}
+        | {"loss.weight": torch.zeros(2, 8)},
     }
 
 

@@ -19,7 +19,7 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
     """Decorator: the task gets the checked config of `conf/<config_name>.yaml`.
 
     The user's mistakes (`InputError`, and whatever stops Hydra from composing) end as `error: ...` on standard error
-    with exit status 1; an interrupt ends with 130.
+    with exit status 1; an interrupt before training ends with 130.
     """
 
     def decorate(task: Task) -> Callable[[], None]:
@@ -48,7 +48,7 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
             try:
                 main(checked)()
             except KeyboardInterrupt:
-                sys.stderr.write("\ninterrupted; ckpt=last continues from the last checkpoint\n")
+                sys.stderr.write("\ninterrupted\n")
                 sys.exit(130)
             except Exception as error:
                 if composed:

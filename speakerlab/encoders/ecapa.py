@@ -75,7 +75,7 @@ class Ecapa(nn.Module):
         dilations: one SE-Res2 block each.
 
     Raises:
-        ValueError: if `channels` is no multiple of `scale`.
+        ValueError: if a size is not positive or `channels` is no multiple of `scale`.
     """
 
     def __init__(
@@ -90,6 +90,18 @@ class Ecapa(nn.Module):
         dilations: tuple[int, ...] = (2, 3, 4),
     ):
         super().__init__()
+        sizes = {
+            "feature_dim": feature_dim,
+            "channels": channels,
+            "embed_dim": embed_dim,
+            "pooled_channels": pooled_channels,
+            "attention_bottleneck": attention_bottleneck,
+            "se_bottleneck": se_bottleneck,
+            "scale": scale,
+        }
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name}={size} must be at least 1")
         if channels % scale:
             raise ValueError(f"channels={channels} must be a multiple of scale={scale}")
         self.embed_dim = embed_dim

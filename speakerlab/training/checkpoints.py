@@ -1,5 +1,6 @@
 """Checkpoints: the best by development EER, the last, and each epoch when asked."""
 
+import logging
 import os
 import shutil
 import time
@@ -10,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
+log = logging.getLogger("speakerlab")
 LAST = "last.ckpt"
 BEST = "best.ckpt"
 
@@ -101,8 +103,14 @@ class Checkpoints(pl.callbacks.Checkpoint):
         # The last name is what a resumed run starts from: once it is there, the others are.
         self._save(trainer, *names)
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            log.info("interrupted; the same command with ckpt=last goes on from the last checkpoint")
+
     def _save(self, trainer: pl.Trainer, first: str, *others: str) -> None:
         folder = Path(trainer.default_root_dir) / "checkpoints"
+        if trainer.is_global_zero and hasattr(trainer.logger.experiment, "flush"):
+            trainer.logger.experiment.flush()  # the points before this checkpoint will not be logged again
         trainer.save_checkpoint(folder / first, weights_only=False)
         if trainer.is_global_zero:
             for name in others:

@@ -8,6 +8,7 @@ import torch
 from speakerlab import InputError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's mallopt(3)
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all-16-bit weights would break the float32 islands
 
 
 def has_gpu(accelerator: str) -> bool:
@@ -24,8 +25,10 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     """`auto` becomes bf16 where the hardware multiplies it, fp16 on older GPUs, else float32.
 
     Raises:
-        InputError: for fp16 on a CPU, which Lightning would silently turn into bf16.
+        InputError: for an unknown precision, and for fp16 on a CPU, which Lightning would silently turn into bf16.
     """
+    if precision not in PRECISIONS:
+        raise InputError(f"trainer.precision={precision} must be one of {', '.join(PRECISIONS)}")
     gpu = has_gpu(accelerator)
     if precision == "auto":
         if gpu:

@@ -36,6 +36,7 @@ class Progress(pl.Callback):
     def __init__(self):
         self.epoch = Sums()
         self.steps = Sums()
+        self.logged_step = 0
 
     def state_dict(self) -> dict:
         return self.epoch.plain()
@@ -66,7 +67,9 @@ class Progress(pl.Callback):
         for sums in (self.epoch, self.steps):
             sums.add(outputs, waited, waited + now - self.batch_started, trainer.world_size)
         self.batch_ended = now
-        if trainer.global_step % trainer.log_every_n_steps == 0 and self.steps.batches:
+        is_due = trainer.global_step % trainer.log_every_n_steps == 0
+        if is_due and trainer.global_step != self.logged_step:  # accumulation stays at a step for several batches
+            self.logged_step = trainer.global_step
             means = self._means(self.steps, trainer, pl_module)
             pl_module.log("loss", means["loss"], prog_bar=True, logger=False)
             trainer.logger.log_metrics(
@@ -122,7 +125,7 @@ class Sums:
         self.seconds = seconds
 
     def add(self, outputs: dict, waited: float, seconds: float, ranks: int) -> None:
-        self.loss = self.loss + outputs["loss"].detach().double()
+        self.loss = self.loss + outputs["batch_loss"].double()
         if outputs["accuracy"] is not None:
             self.accuracy = self.accuracy + outputs["accuracy"].double()
         self.batches += 1

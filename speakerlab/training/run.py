@@ -18,7 +18,8 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development_trials
 from speakerlab.training.checkpoints import LAST
 
-FOLDER_VARIABLE = "SPEAKERLAB_RUN_FOLDER"  # tells the other ranks, which run the same script, where rank 0 writes
+# Tell the other ranks, which run the same script, where rank 0 writes and what it resumes from.
+FOLDER_VARIABLE, CHECKPOINT_VARIABLE = "SPEAKERLAB_RUN_FOLDER", "SPEAKERLAB_RUN_CHECKPOINT"
 LIBRARIES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "omegaconf", "optuna", "numpy", "soundfile")
 log = logging.getLogger("speakerlab")
 
@@ -40,6 +41,7 @@ class Run:
     def start(self, cfg: DictConfig, corpus: Corpus) -> None:
         """Make the folder and write down what is about to run; on rank 0."""
         os.environ[FOLDER_VARIABLE] = str(self.folder.resolve())
+        os.environ[CHECKPOINT_VARIABLE] = str(self.checkpoint.resolve()) if self.checkpoint else ""
         for name in ("checkpoints", "metrics", "plots"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, self.folder / "config.yaml", resolve=True)
@@ -70,10 +72,10 @@ def find_run(cfg: DictConfig) -> Run:
     Raises:
         InputError: if a given path is no checkpoint in a run's folder.
     """
-    # Another rank of a run that has been found; in rank 0 the variable is left over from a sweep's previous run.
+    # Another rank of a run that has been found; in rank 0 the variables are left over from a sweep's previous run.
     if FOLDER_VARIABLE in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
-        folder = Path(os.environ[FOLDER_VARIABLE])
-        return _resumed(folder, folder / "checkpoints" / LAST) if cfg.ckpt else Run(folder)
+        folder, checkpoint = Path(os.environ[FOLDER_VARIABLE]), os.environ[CHECKPOINT_VARIABLE]
+        return _resumed(folder, Path(checkpoint)) if checkpoint else Run(folder)
     runs = Path(cfg.output_dir) / cfg.name
     if cfg.ckpt == "last":
         found = _newest_unfinished(runs, cfg)

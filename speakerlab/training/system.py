@@ -67,7 +67,8 @@ class SpeakerSystem(pl.LightningModule):
         loss, logits = self.loss(embeddings, batch["speaker"])
         # Without the margin: with it, a well-trained model looks as if it classified badly.
         correct = None if logits is None else (logits.argmax(dim=1) == batch["speaker"]).float().mean()
-        return {"loss": loss, "accuracy": correct, "items": len(waveform)}
+        # Lightning divides what it finds under "loss" by the batches accumulated; people want the loss itself.
+        return {"loss": loss, "batch_loss": loss.detach(), "accuracy": correct, "items": len(waveform)}
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         return self.network(waveform, lengths)
@@ -98,6 +99,7 @@ class SpeakerSystem(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["config"] = self.config
         checkpoint["speakers"] = self.speakers
+        checkpoint["utterances"] = len(self.trainer.datamodule.dataset)
         checkpoint["random_state"] = random_state()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:

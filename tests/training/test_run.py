@@ -19,13 +19,13 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import read_development_trials
 from speakerlab.data.trials import Trials
 from speakerlab.training import run as run_module
-from speakerlab.training.run import FOLDER_VARIABLE, Run, find_run
+from speakerlab.training.run import CHECKPOINT_VARIABLE, FOLDER_VARIABLE, Run, find_run
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """A process that has trained nothing; Hydra says that this is no multirun."""
-    for name in (FOLDER_VARIABLE, "LOCAL_RANK"):
+    for name in (FOLDER_VARIABLE, CHECKPOINT_VARIABLE, "LOCAL_RANK"):
         monkeypatch.setenv(name, "")  # so that monkeypatch takes away what a test sets
         monkeypatch.delenv(name)
     hydra = SimpleNamespace(mode=RunMode.RUN, runtime=SimpleNamespace(output_dir="unused"))
@@ -118,13 +118,24 @@ def test_a_second_run_of_one_process_gets_a_folder_of_its_own(tmp_path, config):
 
 
 def test_the_other_ranks_write_where_the_first_does(tmp_path, config, monkeypatch):
-    first = find_run(config())
-    first.start(config(), corpus(tmp_path))
+    first = find_run(config(ckpt="last"))  # nothing to resume
+    first.start(config(ckpt="last"), corpus(tmp_path))
     monkeypatch.setenv("LOCAL_RANK", "1")  # as Lightning tells the processes that it starts
-    assert find_run(config()).folder == first.folder.resolve()
-    checkpoint(first, step=7)
-    resumed = find_run(config(ckpt="last"))
-    assert (resumed.folder, resumed.step) == (first.folder.resolve(), 7)
+    other = find_run(config(ckpt="last"))
+    assert (other.folder, other.checkpoint) == (first.folder.resolve(), None)
+
+
+@pytest.mark.parametrize("ckpt", ["last", "path"])
+def test_the_other_ranks_resume_from_what_the_first_does(tmp_path, config, monkeypatch, ckpt):
+    run = start(config(), tmp_path, step=40)
+    path = checkpoint(run, "epoch_001.ckpt", step=20)
+    cfg = config(ckpt="last" if ckpt == "last" else str(path))
+    first = find_run(cfg)
+    first.start(cfg, corpus(tmp_path))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    other = find_run(cfg)
+    assert (other.folder, other.step) == (run.folder.resolve(), 40 if ckpt == "last" else 20)
+    assert other.checkpoint == first.checkpoint.resolve()
 
 
 def test_last_continues_the_newest_unfinished_run(tmp_path, config):

@@ -1,0 +1,360 @@
+"""The scripts as a user runs them: real processes on a corpus of seconds, killed and resumed for real."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from processes import Finished, run_forked, run_new
+
+EPOCHS, STEPS = 4, 6  # steps an epoch: 24 utterances in batches of 4
+SPEED = ("utterances_per_second", "data_wait_share")  # columns that differ from run to run
+
+
+def rows(run: Path, name: str) -> list[dict[str, str]]:
+    """Rows of `metrics/<name>_metrics.csv`, without what depends on the machine's mood."""
+    with open(run / "metrics" / f"{name}_metrics.csv", newline="") as file:
+        return [{key: row[key] for key in row if key not in SPEED} for row in csv.DictReader(file)]
+
+
+def runs(folder: Path, name: str = "tiny") -> list[Path]:
+    return sorted((folder / "outputs" / name).glob("*/"))
+
+
+def last(run: Path) -> dict:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def same(first, second) -> bool:
+    """Bit for bit, however nested."""
+    if isinstance(first, torch.Tensor):
+        return isinstance(second, torch.Tensor) and torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
+
+
+@pytest.fixture(scope="module")
+def training(folders, tiny) -> list[str]:
+    """Four epochs in which every step draws random crops and masks, and writes a checkpoint."""
+    return [
+        *folders.overrides(),
+        *tiny,
+        "name=tiny",
+        f"trainer.max_epochs={EPOCHS}",
+        "augment=specaugment",
+        "loader.num_workers=1",
+        "callbacks.checkpoints.every_minutes=0.000001",
+    ]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: where it was started, what it said, and its folder."""
+
+    cwd: Path
+    finished: Finished
+    run: Path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, training) -> Trained:
+    cwd = tmp_path_factory.mktemp("trained")
+    finished = run_forked("train.py", *training, cwd=cwd)
+    assert finished.rc == 0, finished.stderr
+    return Trained(cwd, finished, runs(cwd)[0])
+
+
+# --- Quick answers
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
+def test_help_imports_nothing_heavy(tmp_path, script):
+    done = run_new(script, "--help", cwd=tmp_path, options=("-X", "importtime"))
+    assert done.rc == 0
+    assert "ckpt" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "omegaconf" in imported
+    assert not imported & {"torch", "torchaudio", "pytorch_lightning", "lightning_fabric", "matplotlib", "scipy"}
+    assert not list(tmp_path.iterdir())
+
+
+def assert_refused(done: Finished, *expected: str) -> None:
+    """Exit status 1 and one line that says what is wrong."""
+    assert done.rc == 1, (done.stdout, done.stderr)
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1 and done.stderr.endswith("\n"), done.stderr
+    assert all(part in done.stderr for part in expected), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["train.py", "loss.margni=0.3"], ["'loss.margni'", "did you mean loss.margin?"]),
+        (["train.py", "model=ecappa"], ["model=ecappa", "did you mean ecapa?"]),
+        (["train.py", "model=[ecapa,ecapa_c1024]"], ["model=[ecapa,ecapa_c1024]", "one member"]),
+        (["train.py", "data=folder"], ["data.root must be given"]),
+        (["evaluate.py"], ["ckpt"]),
+    ],
+)
+def test_a_typo_stops_a_real_process(tmp_path, arguments, expected):
+    assert_refused(run_new(*arguments, cwd=tmp_path), *expected)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["+loss.margni=0.3"], ["loss.margni", "conf/loss/aam.yaml", "did you mean margin?"]),
+        (["loss.margin=wide"], ["loss.margin='wide'", "must be float"]),
+        (["loss.margin=4"], ["loss: margin=4", "pi"]),
+        (["loss._target_=torch.load"], ["loss._target_", "torch.load"]),
+        (["trainer.precision=16-mixed"], ["trainer.precision=16-mixed", "needs a GPU"]),
+        (["data.root=NOWHERE"], ["NOWHERE", "no such folder"]),
+        (["data.trials=NOWHERE.txt"], ["NOWHERE.txt"]),
+        (["ckpt=NOWHERE.ckpt"], ["NOWHERE.ckpt", "no such file"]),
+        (["threads=0"], ["threads=0"]),
+    ],
+)
+def test_bad_values_stop_training(tmp_path, folders, tiny, arguments, expected):
+    done = run_forked("train.py", *folders.overrides(), *tiny, *arguments, cwd=tmp_path)
+    assert_refused(done, *expected)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_bad_trial_lists_stop_training(tmp_path, folders, tiny):
+    lines = folders.trials.read_text().splitlines()
+    missing = tmp_path / "missing.txt"
+    missing.write_text("\n".join([*lines[:3], "1 s0/a/0.flac s0/a/nowhere.flac", *lines[3:]]))
+    done = run_forked("train.py", *folders.overrides(), *tiny, f"data.trials={missing}", cwd=tmp_path)
+    assert_refused(done, "missing.txt", "s0/a/nowhere.flac (line 4)")
+    seen = [f"data.trials_root={folders.train}"]
+    assert_refused(
+        run_forked("train.py", *folders.overrides(), *tiny, *seen, cwd=tmp_path), "belong to training speakers"
+    )
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_broken_file_stops_training_where_it_is_met(tmp_path, folders, tiny):
+    """Its header is whole, so that the scan took it; the worker that decodes it names it."""
+    shutil.copytree(folders.train, tmp_path / "train")
+    for path in (tmp_path / "train").rglob("*.flac"):
+        content = path.read_bytes()
+        path.write_bytes(content[:200] + bytes(len(content) - 200))
+    broken = [f"data.root={tmp_path / 'train'}", "loader.num_workers=1", "trainer.max_epochs=1"]
+    assert_refused(run_forked("train.py", *folders.overrides(), *tiny, *broken, cwd=tmp_path), ".flac")
+
+
+# --- A run from its start to its report
+
+
+def test_a_run_leaves_its_files(trained, training):
+    run = trained.run
+    assert json.loads((run / "status.json").read_text())["status"] == "finished"
+    assert "name: tiny" in (run / "config.yaml").read_text() and "${" not in (run / "config.yaml").read_text()
+    assert "train.py" in (run / "command.txt").read_text() and training[-1] in (run / "command.txt").read_text()
+    assert json.loads((run / "environment.json").read_text())["libraries"]["torch"]
+    assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["best.ckpt", "last.ckpt"]
+    assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    assert (run / "plots" / "training.png").stat().st_size > 1000
+    assert "<html" in (run / "report.html").read_text()[:200]
+    assert len((run / "trials" / "development.txt").read_text().splitlines()) == 36
+    assert "epoch 4/4" in (run / "train.log").read_text()
+    assert trained.finished.stderr == ""
+    assert all(f"epoch {epoch}/{EPOCHS}" in trained.finished.stdout for epoch in range(1, EPOCHS + 1))
+
+
+def test_metrics_have_a_row_an_epoch(trained):
+    train, val = rows(trained.run, "train"), rows(trained.run, "val")
+    steps = [str(STEPS * (epoch + 1)) for epoch in range(EPOCHS)]
+    assert [row["step"] for row in train] == [row["step"] for row in val] == steps
+    assert [row["epoch"] for row in train] == [row["epoch"] for row in val] == ["1", "2", "3", "4"]
+    assert all(0 <= float(row["eer"]) <= 1 for row in val)
+    assert [row["margin"] for row in train][-1] == "0.2"
+
+
+def test_tensorboard_has_every_metric(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained.run / "tensorboard"))
+    events.Reload()
+    assert {"val/eer", "val/min_dcf_0.01", "val/min_dcf_0.05", "val/threshold"} <= set(events.Tags()["scalars"])
+    eer = [event.value for event in events.Scalars("val/eer")]
+    assert eer == pytest.approx([float(row["eer"]) for row in rows(trained.run, "val")], abs=1e-6)
+
+
+def as_written(value: str) -> float:
+    """To the digits that `val_metrics.csv` holds."""
+    return float(f"{float(value):.6g}")
+
+
+def evaluated(folder: Path) -> dict[str, str]:
+    """The one row of a folder's `test_metrics.csv`."""
+    with open(folder / "metrics" / "test_metrics.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    return row
+
+
+def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
+    best = min(rows(trained.run, "val"), key=lambda row: float(row["eer"]))
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    done = run_forked("evaluate.py", f"ckpt={run}", "num_workers=0", "threads=1", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    row = evaluated(run)
+    for name in ("eer", "min_dcf_0.01", "min_dcf_0.05", "threshold"):
+        assert as_written(row[name]) == pytest.approx(float(best[name]), rel=1e-5), name
+    assert as_written(row["eer"]) == float(best["eer"])
+    assert row["checkpoint"].endswith("best.ckpt") and (row["targets"], row["nontargets"]) == ("9", "27")
+    scores = (run / "scores" / "development.txt").read_text().splitlines()
+    assert [line.rsplit(" ", 1)[0] for line in scores] == folders.trials.read_text().splitlines()
+    assert all(-1 <= float(line.rsplit(" ", 1)[1]) <= 1 for line in scores)
+
+    # The checkpoint alone, elsewhere, with everything that the run's folder knew given.
+    alone = tmp_path / "elsewhere" / "model.ckpt"
+    alone.parent.mkdir()
+    shutil.copy(run / "checkpoints" / "best.ckpt", alone)
+    shutil.rmtree(run)
+    given = [f"ckpt={alone}", f"trials={folders.trials}", f"trials_root={folders.development}"]
+    done = run_forked("evaluate.py", *given, "num_workers=0", "threads=1", "output_dir=out", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    assert evaluated(tmp_path / "out")["eer"] == row["eer"]
+    assert (tmp_path / "out" / "scores" / "development.txt").read_text().splitlines() == scores
+
+
+def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
+    broken = tmp_path / "broken.ckpt"
+    whole = (trained.run / "checkpoints" / "best.ckpt").read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    trials = tmp_path / "trials.txt"
+    trials.write_text("1 s0/a/0.flac s0/a/1.flac\n0 s0/a/0.flac s9/a/0.flac\n")
+    best = f"ckpt={trained.run / 'checkpoints' / 'best.ckpt'}"
+    for arguments, expected in [
+        ([f"ckpt={broken}"], ["broken.ckpt", "can't be read as a checkpoint"]),
+        (["ckpt=NOWHERE"], ["NOWHERE", "no such file"]),
+        ([f"ckpt={tmp_path}"], [str(tmp_path), "holds no checkpoints/best.ckpt"]),
+        ([best, f"trials={trials}", f"trials_root={folders.development}"], ["s9/a/0.flac (line 2)"]),
+        ([best, "device=tpu"], ["device=tpu"]),
+    ]:
+        done = run_forked("evaluate.py", *arguments, "num_workers=0", "output_dir=out", cwd=tmp_path)
+        assert_refused(done, *expected)
+    assert not (tmp_path / "out").exists()
+
+
+# --- Killed and resumed
+
+
+def kill_and_resume(
+    tmp_path: Path, training: list[str], write: int, resume: Callable[..., Finished]
+) -> tuple[Path, dict, Finished]:
+    """The run's folder, the checkpoint that the kill left, and what the resumed command said.
+
+    The process is killed when `last.ckpt` is complete under another name for the `write`-th time.
+    """
+    killed = run_forked("train.py", *training, cwd=tmp_path, kill=("last.ckpt", write))
+    assert killed.rc == -9
+    (run,) = runs(tmp_path)
+    left = last(run)
+    assert json.loads((run / "status.json").read_text())["status"] == "running"
+    done = resume("train.py", *training, "ckpt=last", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    assert runs(tmp_path) == [run], "the resumed run got a folder of its own"
+    assert "continuing" in done.stdout
+    assert json.loads((run / "status.json").read_text())["status"] == "finished"
+    return run, left, done
+
+
+def assert_equal_runs(run: Path, reference: Path) -> None:
+    mine, other = last(run), last(reference)
+    assert same(mine["state_dict"], other["state_dict"])
+    assert same(mine["optimizer_states"], other["optimizer_states"])
+    assert same(mine["random_state"], other["random_state"])
+    assert mine["global_step"] == other["global_step"]
+    assert rows(run, "train") == rows(reference, "train")
+    assert rows(run, "val") == rows(reference, "val")
+    best = [torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True) for folder in (run, reference)]
+    assert same(best[0]["state_dict"], best[1]["state_dict"])
+
+
+@pytest.mark.parametrize(
+    "write, resume",
+    [
+        # In the middle of epoch 2. The resumed process is started anew: another hash seed, another address space.
+        (STEPS + 3, run_new),
+        # At the end of epoch 2, whose rows are in the CSV files but whose checkpoint is not.
+        (2 * STEPS, run_forked),
+        # In the first step of epoch 3: what is left is the checkpoint at the end of epoch 2.
+        (2 * STEPS + 1, run_forked),
+    ],
+    ids=["mid-epoch", "before the epoch's checkpoint", "after it"],
+)
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, trained, training, write, resume):
+    run, left, done = kill_and_resume(tmp_path, training, write, resume)
+    assert left["global_step"] == write - 1
+    assert_equal_runs(run, trained.run)
+    assert "epoch 1/4" not in done.stdout and "epoch 4/4" in done.stdout
+    assert len((run / "command.txt").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_bit_for_bit_under_accumulation(tmp_path, training):
+    """Five batches an epoch, two a step: the last step of an epoch has one. bfloat16, as CPUs with it train."""
+    training = [
+        *training,
+        "sampler.batch_size=5",
+        "trainer.accumulate_grad_batches=2",
+        "trainer.precision=bf16-mixed",
+        "callbacks.verification.every_n_epochs=2",
+    ]
+    assert run_forked("train.py", *training, cwd=tmp_path / "reference").rc == 0
+    (reference,) = runs(tmp_path / "reference")
+    assert last(reference)["global_step"] == 3 * EPOCHS
+    assert [row["epoch"] for row in rows(reference, "val")] == ["2", "4"]
+    for write in (2, 5, 7):
+        run, left, _ = kill_and_resume(tmp_path / str(write), training, write, run_forked)
+        assert left["global_step"] == write - 1
+        assert_equal_runs(run, reference)
+
+
+def test_nothing_to_resume_starts_anew(tmp_path, trained, training, folders, tiny):
+    """Another config is another run. With a rate of 0 the loss tells epochs apart by their crops alone."""
+    shutil.copytree(trained.cwd / "outputs", tmp_path / "outputs")
+    (old,) = runs(tmp_path)
+    (old / "status.json").write_text('{"status": "running"}')
+    changed = [*training, "optimizer=sgd", "optimizer.lr=0.0", "margin=fixed", "augment=none", "loader.num_workers=0"]
+    done = run_forked("train.py", *changed, "trainer.max_epochs=2", "ckpt=last", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    assert "starting anew" in done.stdout and "continuing" not in done.stdout
+    _, new = runs(tmp_path)
+    first, second = rows(new, "train")
+    assert first["loss"] != second["loss"], "every epoch had the same crops"
+    assert rows(old, "train") == rows(trained.run, "train")
+
+
+def test_a_finished_run_is_not_resumed(trained, training, tmp_path):
+    shutil.copytree(trained.cwd / "outputs", tmp_path / "outputs")
+    done = run_forked("train.py", *training, "ckpt=last", cwd=tmp_path, kill=("last.ckpt", 1))
+    assert done.rc == -9 and "starting anew" in done.stdout
+    assert len(runs(tmp_path)) == 2
+
+
+# --- Two processes
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path, folders, tiny):
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]
+    given = [*folders.overrides(), *tiny, *ddp, "trainer.precision=32-true", "trainer.max_epochs=2", "name=tiny"]
+    done = run_new("train.py", *given, "ckpt=last", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    (run,) = runs(tmp_path)
+    assert done.stdout.count("starting anew") == 1 and done.stdout.count("epoch 1/2") == 1
+    assert [row["epoch"] for row in rows(run, "val")] == [row["epoch"] for row in rows(run, "train")] == ["1", "2"]
+    best = min(rows(run, "val"), key=lambda row: float(row["eer"]))
+    assert run_forked("evaluate.py", f"ckpt={run}", "num_workers=0", cwd=tmp_path).rc == 0
+    assert as_written(evaluated(run)["eer"]) == float(best["eer"])
