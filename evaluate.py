@@ -10,7 +10,7 @@ Lists are VoxCeleb's `label enrol test` or Kaldi's `enrol test target|nontarget`
 
 from omegaconf import DictConfig
 
-from speakerlab.cli.launch import script
+from speakerlab.cli.launch import script, trusted_on_command_line
 
 
 @script("evaluate")
@@ -24,8 +24,9 @@ def main(cfg: DictConfig) -> float:
     from speakerlab.training.hardware import prepare_cpu
 
     prepare_cpu(cfg.threads)
+    model.check_numbers(cfg)
     checkpoint = model.find_checkpoint(cfg.ckpt)
-    systems = model.load_systems(checkpoint, with_baselines=cfg.baselines)
+    systems = model.load_systems(checkpoint, cfg.baselines, trusted_on_command_line())
     trials, files = model.find_trials(cfg, checkpoint)
     seconds = measure(files)
     device = model.pick_device(cfg.device)

@@ -33,9 +33,10 @@ def main(cfg: DictConfig) -> float | None:
     with progress_bar("corpus") as progress:
         corpus = build.build_corpus(cfg, trust, progress)
 
-    run = find_run(cfg)
-    trainer = build.build_trainer(cfg, run.folder, run.step, trust)
     data = build.build_datamodule(cfg, corpus, trust)
+    run = find_run(cfg)
+    run.check(cfg, corpus)
+    trainer = build.build_trainer(cfg, run.folder, run.step, trust)
     torch.manual_seed(cfg.seed)
     system = build.build_system(cfg, data, trust)
 
@@ -44,7 +45,8 @@ def main(cfg: DictConfig) -> float | None:
     trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None
-    run.mark("finished")
+    if trainer.current_epoch >= cfg.trainer.max_epochs:
+        run.mark("finished")
     return show_training(run.folder, training_report(run.folder))
 
 

@@ -9,6 +9,7 @@ benchmarks/real_speech_<date>.md. DIR holds train/so762, train/librispeech and t
 import argparse
 import json
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -19,11 +20,9 @@ import numpy as np
 
 from speakerlab.data.development import read_development_trials
 from speakerlab.inference.evaluation import speakers_by_targets
+from speakerlab.reports.curves import read_metrics
 from speakerlab.reports.training import best_epoch
 from speakerlab.scoring.bootstrap import bootstrap_eers
-from speakerlab.training.run import environment
-
-COLUMNS = ("eer", "min_dcf_0.01", "min_dcf_0.05")
 
 
 def train_command(arguments: argparse.Namespace, seed: int) -> list[str]:
@@ -49,7 +48,8 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> Path:
     command = train_command(arguments, seed)
     runs = Path("outputs") / f"benchmark_{arguments.experiment}_seed{seed}"
     for folder in sorted(runs.glob("*/")):
-        if (folder / "benchmark.json").is_file():
+        same = f"{shlex.join(['python', *command])}\n" in (folder / "command.txt").read_text()
+        if same and (folder / "benchmark.json").is_file():
             return folder
     print("python", *command, flush=True)
     started, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -67,8 +67,8 @@ def run_seed(arguments: argparse.Namespace, seed: int) -> Path:
 
 def result(folder: Path) -> dict[str, float]:
     """Last epoch's metrics (no choice among epochs by the very trials that are reported), and the run's time."""
-    rows = (folder / "metrics" / "val_metrics.csv").read_text().splitlines()
-    last = dict(zip(rows[0].split(","), map(float, rows[-1].split(",")), strict=True))
+    table = read_metrics(folder / "metrics" / "val_metrics.csv")
+    last = {name: float(column[-1]) for name, column in table.items()}
     return last | json.loads((folder / "benchmark.json").read_text()) | {"best_eer": best_epoch(folder)["eer"]}
 
 
@@ -87,7 +87,7 @@ def mean_interval(folders: list[Path]) -> tuple[float, float]:
 def markdown(arguments: argparse.Namespace, folders: list[Path]) -> str:
     """The dated report."""
     results = [result(folder) for folder in folders]
-    facts = environment()
+    facts = json.loads((folders[0] / "environment.json").read_text())
     lines = [
         f"# ECAPA-TDNN on real speech, two CPU cores, {date.today()}",
         "",
@@ -108,10 +108,12 @@ def markdown(arguments: argparse.Namespace, folders: list[Path]) -> str:
     low, high = mean_interval(folders)
     lines += [
         "",
-        f"Mean EER {100 * np.mean(eers):.2f} % (standard deviation over seeds {100 * np.std(eers):.2f}; 95 % interval "
+        f"Mean EER {100 * np.mean(eers):.2f} % (standard deviation over seeds {100 * np.std(eers, ddof=1):.2f}; 95 % interval "
         f"by bootstrap over speakers {100 * low:.2f} to {100 * high:.2f} %).",
         "",
-        f"Machine: {facts['platform']}, {facts['cpus']} CPUs. Commit {facts['git']}. Libraries: {facts['libraries']}.",
+        f"Machine: {facts['platform']}, {facts['cpus']} CPUs. Commit {facts['git']}.",
+        "",
+        f"Libraries: {facts['libraries']}.",
         "",
     ]
     return "\n".join(lines)

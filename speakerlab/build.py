@@ -180,7 +180,9 @@ def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple
         progress_bar = sys.stdout.isatty()
     if progress_bar:
         callbacks.append(Bar())
-    logger = build(cfg.logger, "logger", trust=trust, save_dir=str(folder), purge_step=resumed_step + 1 if resumed_step else None)
+    logger = build(
+        cfg.logger, "logger", trust=trust, save_dir=str(folder), purge_step=resumed_step + 1 if resumed_step else None
+    )
     try:
         return build(
             cfg.trainer,
@@ -211,7 +213,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for damaged files
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"ckpt={path} can't be read as a checkpoint: {reason}") from error
+        raise InputError(f"ckpt={path} is damaged, or no checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or not {"config", "speakers", "state_dict"} <= checkpoint.keys():
         raise InputError(f"ckpt={path} was not written by speakerlab: it holds no config and speakers")
     return checkpoint
@@ -230,9 +232,12 @@ def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> Sp
     config = checkpoint["config"]
     admitted = {target for target in known_targets() if target.startswith(NETWORK_TARGETS)}
     for target in _targets([config["features"], config["model"]]):
-        if target not in admitted:
-            raise InputError(f"the checkpoint names {target}, which is neither a feature nor an encoder of speakerlab")
-    network = build_network(config)
+        if target not in (*admitted, *trust):
+            raise InputError(
+                f"the checkpoint names {target}, which is neither a feature nor an encoder of speakerlab; "
+                f"if you know it, add trust=[{target}]"
+            )
+    network = build_network(config, trust)
     weights = {
         name.removeprefix("network."): value
         for name, value in checkpoint["state_dict"].items()

@@ -78,6 +78,7 @@ class EvaluateConfig:
     trials: str | None = None
     trials_root: Any = None
     device: str = "auto"
+    trust: list[str] = field(default_factory=list)
     num_workers: int = MISSING
     output_dir: str | None = None
     baselines: bool = False
@@ -234,22 +235,34 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
             if member not in (*members, "null", "") and "/" not in member:
                 hint = nearest(member, members)
                 return f"{key}={member}: there is no conf/{group}/{member}.yaml{hint} (there are: {', '.join(members)})"
-    if re.search(r"Could not override|is not in struct|No match in the defaults list", text):
-        for override in overrides:
-            key = override.lstrip("~").partition("=")[0]
-            if (not key.startswith("+") and repr(key) in text) or f"'{key}" in text or key in text:
-                return f"unknown key {key!r} on the command line{nearest(key, _all_keys(config_name))}"
+    unknown = re.search(r"(?:Could not override|delete from config\.) '([^']+)'", text)
+    if unknown is None:
+        keys = [override.lstrip("~").partition("=")[0] for override in overrides if not override.startswith("+")]
+        unknown = next((found for key in keys if (found := re.search(f"'({re.escape(key)})'", text))), None)
+    if unknown is not None:
+        return f"unknown key {unknown[1]!r} on the command line{_nearest_key(unknown[1], config_name, overrides)}"
+    if type(error).__name__ == "OverrideParseException":
+        hint = "arguments are key=value; a value with brackets, commas, = or spaces needs quotes: \"key='a (b)'\""
+        return f"{text.strip().splitlines()[0]}; {hint}"
     return text.strip().splitlines()[0]
 
 
-def _all_keys(config_name: str) -> list[str]:
-    """Dotted keys of the default composition, and the groups."""
+def _nearest_key(key: str, config_name: str, overrides: list[str]) -> str:
+    """The nearest known key; one with the same last part (`lr` for `optimizer.lr`) counts as near."""
+    chosen = [override for override in overrides if (CONF / override.partition("=")[0]).is_dir()]
+    known = _all_keys(config_name, chosen)
+    same_end = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+    return f"; did you mean {same_end[0]}?" if same_end else nearest(key, known)
+
+
+def _all_keys(config_name: str, choices: list[str]) -> list[str]:
+    """Dotted keys of the composition with these members of groups, and the groups."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(config_dir=str(CONF)):
-        cfg = compose(config_name)
+        cfg = compose(config_name, choices)
 
     def keys(node: Any, prefix: str) -> list[str]:
         names = [f"{prefix}{name}" for name in node]

@@ -58,7 +58,8 @@ def read_trials(path: str | Path) -> Trials:
 
     Raises:
         InputError: if the file is missing, is no text, holds no trials, has a line of another form (with its number),
-            or carries the name of an official VoxCeleb list without having its number of trials.
+            holds one kind of trials only, or carries the name of an official VoxCeleb list without having its number
+            of trials.
     """
     path = Path(path)
     rows = pc.ascii_trim_whitespace(_lines(path))
@@ -68,6 +69,9 @@ def read_trials(path: str | Path) -> Trials:
         raise InputError(f"{path}: holds no trials; a line is 'label enrol test', such as '1 a/1.wav a/2.wav'")
     labels, pairs, utterances = _parse(rows.filter(pa.array(filled)), numbers, path)
     check_official_count(path.name, len(labels))
+    if labels.all() or not labels.any():
+        kind = "target" if labels.all() else "non-target"
+        raise InputError(f"{path}: all {len(labels):,} trials are {kind} trials; error rates need both kinds")
     return Trials(labels, pairs[:, 0].copy(), pairs[:, 1].copy(), utterances, numbers, str(path))
 
 

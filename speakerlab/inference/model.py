@@ -22,9 +22,16 @@ class Systems:
     sample_rate: int
 
 
+def check_numbers(cfg: DictConfig) -> None:
+    """Refuse counts below 0 before anything is loaded."""
+    for name in ("num_workers", "bootstrap_draws"):
+        if cfg[name] < 0:
+            raise InputError(f"{name}={cfg[name]} must be at least 0")
+
+
 def find_checkpoint(path: str) -> Path:
     """The file that `ckpt` means: a checkpoint, or the best one of a run's folder."""
-    given = Path(path).expanduser()
+    given = Path(path).expanduser().absolute()
     if not given.is_dir():
         return given
     for name in ("best.ckpt", "last.ckpt"):
@@ -33,14 +40,14 @@ def find_checkpoint(path: str) -> Path:
     raise InputError(f"ckpt={path}: this folder holds no checkpoints/best.ckpt; give a run's folder or a checkpoint")
 
 
-def load_systems(checkpoint: Path, with_baselines: bool) -> Systems:
+def load_systems(checkpoint: Path, with_baselines: bool, trust: tuple[str, ...] = ()) -> Systems:
     """The checkpoint's network; for comparison also an untrained one of its shape and the mean MFCC."""
     contents = load_checkpoint(checkpoint)
     sample_rate = contents["config"]["loader"]["sample_rate"]
-    networks: dict[str, nn.Module] = {"model": network_from_checkpoint(contents)}
+    networks: dict[str, nn.Module] = {"model": network_from_checkpoint(contents, trust)}
     if with_baselines:
         torch.manual_seed(contents["config"]["seed"])
-        networks["untrained network"] = build_network(contents["config"])
+        networks["untrained network"] = build_network(contents["config"], trust)
         networks["mean MFCC"] = MeanMfcc(sample_rate)
     return Systems(networks, sample_rate)
 
@@ -48,6 +55,8 @@ def load_systems(checkpoint: Path, with_baselines: bool) -> Systems:
 def find_trials(cfg: DictConfig, checkpoint: Path) -> tuple[Trials, list[Path]]:
     """The trial list and the file of each of its utterances; missing ones are named before any model runs."""
     if cfg.trials is None:
+        if cfg.trials_root is not None:
+            raise InputError("trials_root is given without trials: add trials=LIST")
         return read_development_trials(run_folder(checkpoint) or checkpoint.parent)
     path = Path(cfg.trials).expanduser()
     trials = read_trials(path)

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import datetime
@@ -16,11 +17,13 @@ import speakerlab
 from speakerlab import InputError
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development_trials
+from speakerlab.data.manifest import replacing, speakers_of
 from speakerlab.training.checkpoints import LAST
 
 # Tell the other ranks, which run the same script, where rank 0 writes and what it resumes from.
 FOLDER_VARIABLE, CHECKPOINT_VARIABLE = "SPEAKERLAB_RUN_FOLDER", "SPEAKERLAB_RUN_CHECKPOINT"
 LIBRARIES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "omegaconf", "optuna", "numpy", "soundfile")
+SAVED = ("config", "speakers", "utterances", "epoch", "global_step")  # what a resumed run is checked by
 log = logging.getLogger("speakerlab")
 
 
@@ -30,13 +33,39 @@ class Run:
     Attributes:
         folder: `outputs/<name>/<date_time>`.
         checkpoint: to resume from, or None.
+        saved: what that checkpoint says of its run.
         step: optimizer steps in that checkpoint; 0 for a new run.
     """
 
-    def __init__(self, folder: Path, checkpoint: Path | None = None, step: int = 0):
+    def __init__(self, folder: Path, checkpoint: Path | None = None, saved: dict | None = None):
         self.folder = folder
         self.checkpoint = checkpoint
-        self.step = step
+        self.saved = saved or {}
+        self.step: int = self.saved.get("global_step", 0)
+
+    def check(self, cfg: DictConfig, corpus: Corpus) -> None:
+        """Refuse to go on with another network, loss, optimizer or other training data than the checkpoint's, before
+        anything in the folder is touched.
+
+        Raises:
+            InputError: naming what differs.
+        """
+        if self.checkpoint is None:
+            return
+        plain = OmegaConf.to_container(cfg, resolve=True)
+        for key in ("features", "model", "loss", "optimizer", "sampler"):
+            if plain[key] != self.saved["config"][key]:
+                raise InputError(f"ckpt={self.checkpoint} was trained with another {key}; continue with the same one")
+        speakers, utterances = speakers_of(corpus.train), corpus.train.num_rows
+        if speakers != self.saved["speakers"] or utterances != self.saved["utterances"]:
+            raise InputError(
+                f"ckpt={self.checkpoint} was trained on {len(self.saved['speakers'])} speakers and "
+                f"{self.saved['utterances']} utterances; the corpus now has other ones ({len(speakers)} and {utterances})"
+            )
+        if self.saved["epoch"] > cfg.trainer.max_epochs:
+            raise InputError(
+                f"trainer.max_epochs={cfg.trainer.max_epochs}: the checkpoint is {self.saved['epoch']} epochs old"
+            )
 
     def start(self, cfg: DictConfig, corpus: Corpus) -> None:
         """Make the folder and write down what is about to run; on rank 0."""
@@ -44,10 +73,12 @@ class Run:
         os.environ[CHECKPOINT_VARIABLE] = str(self.checkpoint.resolve()) if self.checkpoint else ""
         for name in ("checkpoints", "metrics", "plots"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(cfg, self.folder / "config.yaml", resolve=True)
-        (self.folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+        with replacing(self.folder / "config.yaml") as draft:
+            OmegaConf.save(cfg, draft, resolve=True)
+        with replacing(self.folder / "environment.json") as draft:
+            draft.write_text(json.dumps(environment(), indent=2) + "\n")
         with open(self.folder / "command.txt", "a", encoding="utf-8") as file:
-            file.write(" ".join(["python", *sys.argv]) + "\n")
+            file.write(shlex.join(["python", *sys.argv]) + "\n")
         write_development_trials(self.folder, corpus.trials, corpus.development)
         self.mark("running")
         handler = logging.FileHandler(self.folder / "train.log", encoding="utf-8")
@@ -58,9 +89,8 @@ class Run:
 
     def mark(self, status: str) -> None:
         """Write `status.json`: "running" or "finished"."""
-        draft = self.folder / ".status.json.tmp"
-        draft.write_text(json.dumps({"status": status}) + "\n")
-        os.replace(draft, self.folder / "status.json")
+        with replacing(self.folder / "status.json") as draft:
+            draft.write_text(json.dumps({"status": status}) + "\n")
 
 
 def find_run(cfg: DictConfig) -> Run:
@@ -84,7 +114,9 @@ def find_run(cfg: DictConfig) -> Run:
             return _resumed(found, found / "checkpoints" / LAST)
         log.info(f"ckpt=last: no unfinished run with this config and a checkpoint in {runs}; starting anew")
     elif cfg.ckpt is not None:
-        checkpoint = Path(cfg.ckpt)
+        checkpoint = Path(cfg.ckpt).expanduser()
+        if checkpoint.is_dir():
+            checkpoint = checkpoint / "checkpoints" / LAST
         if not checkpoint.is_file():
             raise InputError(f"ckpt={cfg.ckpt}: there is no such file; give a checkpoint's path or ckpt=last")
         if checkpoint.parent.name != "checkpoints":
@@ -109,7 +141,8 @@ def environment() -> dict[str, object]:
 def _resumed(folder: Path, checkpoint: Path) -> Run:
     from speakerlab.build import load_checkpoint
 
-    return Run(folder, checkpoint, load_checkpoint(checkpoint)["global_step"])
+    contents = load_checkpoint(checkpoint)
+    return Run(folder, checkpoint, {key: contents[key] for key in SAVED if key in contents})
 
 
 def _newest_unfinished(runs: Path, cfg: DictConfig) -> Path | None:
@@ -127,7 +160,7 @@ def _newest_unfinished(runs: Path, cfg: DictConfig) -> Path | None:
 
 def _comparable(cfg: DictConfig) -> dict:
     plain = OmegaConf.to_container(cfg, resolve=True)
-    del plain["ckpt"]
+    plain.pop("ckpt", None)
     return plain
 
 
@@ -145,6 +178,8 @@ def _new_folder(runs: Path) -> Path:
             folder.mkdir(parents=True)  # two runs that start in the same second get a folder each
         except FileExistsError:
             continue
+        except OSError as error:
+            raise InputError(f"can't make the run's folder {folder}: {error.strerror}; set output_dir=") from error
         return folder
     raise InputError(f"can't make a new run folder in {runs}")
 

@@ -40,6 +40,8 @@ class FolderCorpus:
 
     def load(self, progress: Progress | None = None) -> Corpus:
         """Scan, find or draw the trials, and check that no training speaker is among them."""
+        if self.trials is None and self.trials_root is not None:
+            raise InputError("data.trials_root is given without data.trials: add data.trials=LIST")
         scan = scan_folders(
             _paths(self.root),
             Path(self.cache_dir).expanduser(),
