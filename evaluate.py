@@ -18,6 +18,7 @@ def main(cfg: DictConfig) -> float:
     """Returns the EER."""
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show_evaluation
+    from speakerlab.data.trials import check_both_kinds
     from speakerlab.data.utterances import measure
     from speakerlab.inference import evaluation, model
     from speakerlab.reports.evaluation import evaluation_report
@@ -28,6 +29,7 @@ def main(cfg: DictConfig) -> float:
     checkpoint = model.find_checkpoint(cfg.ckpt)
     systems = model.load_systems(checkpoint, cfg.baselines, trusted_on_command_line())
     trials, files = model.find_trials(cfg, checkpoint)
+    check_both_kinds(trials)
     seconds = measure(files)
     device = model.pick_device(cfg.device)
 

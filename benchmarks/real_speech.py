@@ -108,8 +108,8 @@ def markdown(arguments: argparse.Namespace, folders: list[Path]) -> str:
     low, high = mean_interval(folders)
     lines += [
         "",
-        f"Mean EER {100 * np.mean(eers):.2f} % (standard deviation over seeds {100 * np.std(eers, ddof=1):.2f}; 95 % interval "
-        f"by bootstrap over speakers {100 * low:.2f} to {100 * high:.2f} %).",
+        f"Mean EER {100 * np.mean(eers):.2f} % (standard deviation over seeds {100 * np.std(eers, ddof=1):.2f}; "
+        f"95 % interval by bootstrap over speakers {100 * low:.2f} to {100 * high:.2f} %).",
         "",
         f"Machine: {facts['platform']}, {facts['cpus']} CPUs. Commit {facts['git']}.",
         "",

@@ -213,7 +213,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for damaged files
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"ckpt={path} is damaged, or no checkpoint: {reason}") from error
+        raise InputError(f"ckpt={path} is damaged: it can't be read as a checkpoint ({reason})") from error
     if not isinstance(checkpoint, dict) or not {"config", "speakers", "state_dict"} <= checkpoint.keys():
         raise InputError(f"ckpt={path} was not written by speakerlab: it holds no config and speakers")
     return checkpoint

@@ -216,9 +216,9 @@ def _described(annotation: Any) -> str:
     return "null" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
 
 
-def nearest(name: str, known: list[str]) -> str:
+def nearest(name: str, known: list[str], cutoff: float = 0.5) -> str:
     """`; did you mean X?`, or nothing where no known name is close."""
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f"; did you mean {matches[0]}?" if matches else ""
 
 
@@ -252,7 +252,7 @@ def _nearest_key(key: str, config_name: str, overrides: list[str]) -> str:
     chosen = [override for override in overrides if (CONF / override.partition("=")[0]).is_dir()]
     known = _all_keys(config_name, chosen)
     same_end = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    return f"; did you mean {same_end[0]}?" if same_end else nearest(key, known)
+    return nearest(key, same_end, cutoff=0.0) or nearest(key, known)
 
 
 def _all_keys(config_name: str, choices: list[str]) -> list[str]:

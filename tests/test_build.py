@@ -21,6 +21,7 @@ from speakerlab.build import (
 from speakerlab.config import check
 
 NETWORK = {
+    "loader": {"sample_rate": 16000},
     "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8},
     "model": {
         "encoder": {

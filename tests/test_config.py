@@ -122,6 +122,12 @@ def test_augmentations_without_a_folder_are_off(compose, tmp_path):
         (["seed=2", "los.margin=1"], ["'los.margin'", "did you mean loss.margin?"]),
         (["loss.margin=0.3", "loss.margin.x=1"], ["loss.margin"]),
         (["name='"], ["name='"]),
+        # A group that was chosen too is no part of what is wrong, and its own keys are known.
+        (["trainer=cpu", "trainer.max_epoch=3"], ["'trainer.max_epoch'", "did you mean trainer.max_epochs?"]),
+        (["optimizer=sgd", "optimizer.momentun=0.9"], ["'optimizer.momentun'", "did you mean optimizer.momentum?"]),
+        (["data=folder", "data.rot=/x"], ["'data.rot'", "did you mean data.root?"]),
+        (["lr=0.1"], ["'lr'", "did you mean optimizer.lr?"]),
+        (["name=a(b"], ["name=a(b", "quotes"]),
     ],
 )
 def test_composition_errors_in_a_line(compose, overrides, expected):

@@ -58,8 +58,7 @@ def read_trials(path: str | Path) -> Trials:
 
     Raises:
         InputError: if the file is missing, is no text, holds no trials, has a line of another form (with its number),
-            holds one kind of trials only, or carries the name of an official VoxCeleb list without having its number
-            of trials.
+            or carries the name of an official VoxCeleb list without having its number of trials.
     """
     path = Path(path)
     rows = pc.ascii_trim_whitespace(_lines(path))
@@ -69,9 +68,6 @@ def read_trials(path: str | Path) -> Trials:
         raise InputError(f"{path}: holds no trials; a line is 'label enrol test', such as '1 a/1.wav a/2.wav'")
     labels, pairs, utterances = _parse(rows.filter(pa.array(filled)), numbers, path)
     check_official_count(path.name, len(labels))
-    if labels.all() or not labels.any():
-        kind = "target" if labels.all() else "non-target"
-        raise InputError(f"{path}: all {len(labels):,} trials are {kind} trials; error rates need both kinds")
     return Trials(labels, pairs[:, 0].copy(), pairs[:, 1].copy(), utterances, numbers, str(path))
 
 
@@ -134,6 +130,17 @@ def check_official_count(name: str, count: int) -> None:
     others = [other for other, number in VOXCELEB_COUNTS.items() if number == count]
     hint = f"it has the count of {others[0]}: rename it so" if others else "get it anew, or rename it if it is another"
     raise InputError(f"{name}: holds {count:,} trials, but VoxCeleb's list of this name has {official:,}; {hint}")
+
+
+def check_both_kinds(trials: Trials) -> None:
+    """Refuse a list without targets or without non-targets: it has no error rates.
+
+    Raises:
+        InputError: saying which kind all trials are.
+    """
+    if trials.labels.all() or not trials.labels.any():
+        kind = "target" if trials.labels.all() else "non-target"
+        raise InputError(f"{trials.source}: all {len(trials):,} trials are {kind} trials; error rates need both kinds")
 
 
 def write_trials(trials: Trials, path: str | Path) -> None:

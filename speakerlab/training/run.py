@@ -60,7 +60,7 @@ class Run:
         if speakers != self.saved["speakers"] or utterances != self.saved["utterances"]:
             raise InputError(
                 f"ckpt={self.checkpoint} was trained on {len(self.saved['speakers'])} speakers and "
-                f"{self.saved['utterances']} utterances; the corpus now has other ones ({len(speakers)} and {utterances})"
+                f"{self.saved['utterances']} utterances; now there are others ({len(speakers)} and {utterances})"
             )
         if self.saved["epoch"] > cfg.trainer.max_epochs:
             raise InputError(

@@ -43,15 +43,22 @@ def test_auto(machine, has, accelerator, expected):
     assert resolve_precision("auto", accelerator) == expected
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true", "bf16-true"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("gpu", [True, False])
 def test_what_is_asked_for_stays(machine, gpu, precision):
     machine(gpu=gpu)
     assert resolve_precision(precision, "auto") == precision
 
 
-@pytest.mark.parametrize("precision", ["16-mixed", "16-true", "16"])
-def test_fp16_needs_a_gpu(machine, precision):
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-true", "fp8"])
+def test_other_precisions_are_refused(machine, precision):
+    machine(gpu=True)
+    with pytest.raises(InputError, match=f"trainer.precision={precision} must be one of auto, 32-true"):
+        resolve_precision(precision, "auto")
+
+
+def test_fp16_needs_a_gpu(machine):
+    precision = "16-mixed"
     machine()
     with pytest.raises(InputError, match=f"trainer.precision={precision} needs a GPU"):
         resolve_precision(precision, "auto")

@@ -198,3 +198,42 @@ def test_bad_paths_are_refused(tmp_path, config):
     torch.save({"weights": 1}, tmp_path / "checkpoints" / "foreign.ckpt")
     with pytest.raises(InputError, match="was not written by speakerlab"):
         find_run(config(ckpt=str(tmp_path / "checkpoints" / "foreign.ckpt")))
+
+
+PARTS = {key: {"x": 1} for key in ("features", "model", "loss", "sampler")}
+
+
+def manifest(*speakers: str) -> pa.Table:
+    return pa.table({"speaker": list(speakers)})
+
+
+@pytest.mark.parametrize(
+    "changes, speakers, message",
+    [
+        ({}, ("a", "b", "b"), None),
+        ({"seed": 2, "trainer": {"max_epochs": 3}}, ("a", "b", "b"), None),
+        ({"loss": {"x": 2}}, ("a", "b", "b"), "trained with another loss"),
+        ({"optimizer": {"lr": 1.0}}, ("a", "b", "b"), "trained with another optimizer"),
+        ({}, ("a", "c", "c"), "trained on 2 speakers and 3 utterances"),
+        ({}, ("a", "b"), "trained on 2 speakers and 3 utterances"),
+        ({"trainer": {"max_epochs": 2}}, ("a", "b", "b"), "trainer.max_epochs=2"),
+    ],
+)
+def test_a_resumed_run_must_fit_its_checkpoint(config, tmp_path, changes, speakers, message):
+    base = PARTS | {"trainer": {"max_epochs": 9}}
+    saved = {
+        "config": OmegaConf.to_container(config(**base), resolve=True),
+        "speakers": ["a", "b"],
+        "utterances": 3,
+        "epoch": 3,
+        "global_step": 7,
+    }
+    run = Run(tmp_path, tmp_path / "last.ckpt", saved)
+    given = Corpus(manifest(*speakers), None, [])
+    if message is None:
+        run.check(config(**(base | changes)), given)
+        assert run.step == 7
+    else:
+        with pytest.raises(InputError, match=message):
+            run.check(config(**(base | changes)), given)
+    Run(tmp_path).check(config(**(base | changes)), given)  # a new run has nothing to fit

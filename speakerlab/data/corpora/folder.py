@@ -7,7 +7,7 @@ from speakerlab import InputError
 from speakerlab.data.corpus import Corpus, Progress, check_disjoint, hold_out_speakers
 from speakerlab.data.manifest import file_of
 from speakerlab.data.scan import scan_folders
-from speakerlab.data.trials import draw_trials, locate_utterances, read_trials
+from speakerlab.data.trials import check_both_kinds, draw_trials, locate_utterances, read_trials
 
 
 @dataclass
@@ -55,6 +55,7 @@ class FolderCorpus:
         else:
             corpus = self._with_listed_trials(scan.manifest)
         check_disjoint(corpus.train, corpus.development)
+        check_both_kinds(corpus.trials)
         return replace(corpus, notes=(scan.summary(), f"{len(corpus.trials):,} development trials"))
 
     def _with_drawn_trials(self, table) -> Corpus:
