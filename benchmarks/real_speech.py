@@ -106,9 +106,10 @@ def markdown(arguments: argparse.Namespace, folders: list[Path]) -> str:
         )
     eers = [values["eer"] for values in results]
     low, high = mean_interval(folders)
+    spread = f"standard deviation over seeds {100 * np.std(eers, ddof=1):.2f}" if len(eers) > 1 else "one seed"
     lines += [
         "",
-        f"Mean EER {100 * np.mean(eers):.2f} % (standard deviation over seeds {100 * np.std(eers, ddof=1):.2f}; "
+        f"Mean EER {100 * np.mean(eers):.2f} % ({spread}; "
         f"95 % interval by bootstrap over speakers {100 * low:.2f} to {100 * high:.2f} %).",
         "",
         f"Machine: {facts['platform']}, {facts['cpus']} CPUs. Commit {facts['git']}.",
