@@ -20,25 +20,26 @@ def main(cfg: DictConfig) -> float | None:
     # Here and not above: --help and a typo answer before torch and Lightning are imported.
     import torch
 
-    from speakerlab import build
+    from speakerlab.build import build_corpus
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show_training
     from speakerlab.reports.training import training_report
+    from speakerlab.training.assembly import build_datamodule, build_system, build_trainer, try_components
     from speakerlab.training.hardware import prepare_cpu
     from speakerlab.training.run import find_run
 
     trust = trusted_on_command_line()
     prepare_cpu(cfg.threads)
-    build.try_components(cfg, trust)
+    try_components(cfg, trust)
     with progress_bar("corpus") as progress:
-        corpus = build.build_corpus(cfg, trust, progress)
+        corpus = build_corpus(cfg, trust, progress)
 
-    data = build.build_datamodule(cfg, corpus, trust)
+    data = build_datamodule(cfg, corpus, trust)
     run = find_run(cfg)
     run.check(cfg, corpus)
-    trainer = build.build_trainer(cfg, run.folder, run.step, trust)
+    trainer = build_trainer(cfg, run.folder, run.step, trust)
     torch.manual_seed(cfg.seed)
-    system = build.build_system(cfg, data, trust)
+    system = build_system(cfg, data, trust)
 
     if trainer.is_global_zero:
         run.start(cfg, corpus)

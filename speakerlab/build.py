@@ -1,29 +1,22 @@
 """Config -> objects; the only place that instantiates what a config names."""
 
-import logging
 import os
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain
 from speakerlab.config import known_targets
 from speakerlab.data.audio import probe, read_audio
-from speakerlab.data.corpus import Corpus, Progress
+from speakerlab.data import Progress
+from speakerlab.data.corpus import Corpus
 from speakerlab.network import SpeakerNetwork
-
-if TYPE_CHECKING:
-    import pytorch_lightning as pl
-
-    from speakerlab.training.datamodule import SpeakerDataModule
-    from speakerlab.training.system import SpeakerSystem
 
 # What the config of a checkpoint may name, wherever the checkpoint comes from.
 NETWORK_TARGETS = ("speakerlab.features.", "speakerlab.encoders.")
@@ -95,112 +88,6 @@ def build_corpus(cfg: DictConfig, trust: tuple[str, ...] = (), progress: Progres
     return build(cfg.data, "data", trust=trust).load(progress)
 
 
-def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = ()) -> "SpeakerDataModule":
-    from speakerlab.training.datamodule import SpeakerDataModule
-
-    waveform_augment, spectrum_augment = build_augment(cfg.augment, cfg.loader.sample_rate, trust)
-    return SpeakerDataModule(
-        corpus=corpus,
-        sampler=partial(build, cfg.sampler, "sampler", trust=trust),
-        waveform_augment=waveform_augment,
-        spectrum_augment=spectrum_augment,
-        crop_seconds=cfg.loader.crop_seconds,
-        sample_rate=cfg.loader.sample_rate,
-        num_workers=cfg.loader.num_workers,
-        seed=cfg.seed,
-    )
-
-
-def build_system(cfg: DictConfig, data: "SpeakerDataModule", trust: tuple[str, ...] = ()) -> "SpeakerSystem":
-    """The network, the loss over the corpus' speakers, and how they are trained."""
-    from speakerlab.training.system import SpeakerSystem
-
-    network = build_network(cfg, trust)
-    loss = build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=len(data.speakers))
-    return SpeakerSystem(
-        network=network,
-        loss=loss,
-        waveform_augment=data.dataset.waveform_augment,
-        spectrum_augment=data.dataset.spectrum_augment,
-        optimizer=partial(build, cfg.optimizer, "optimizer", trust=trust),
-        schedule=build(cfg.scheduler, "scheduler", trust=trust),
-        margin_schedule=build(cfg.margin, "margin", trust=trust),
-        speakers=data.speakers,
-        config=OmegaConf.to_container(cfg, resolve=True),
-        compile_encoder=cfg.compile,
-    )
-
-
-def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
-    """Build everything that needs no data, without memory for weights: a value out of range stops before hours of
-    scanning, not after."""
-    from speakerlab.training.hardware import resolve_precision
-
-    with torch.device("meta"):
-        network = build_network(cfg, trust)
-        build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
-    build(cfg.sampler, "sampler", 2, trust=trust)
-    build(cfg.scheduler, "scheduler", trust=trust)
-    build(cfg.margin, "margin", trust=trust)
-    build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
-    resolve_precision(str(cfg.trainer.precision), str(cfg.trainer.accelerator))
-    if cfg.trainer.max_epochs is None or cfg.trainer.max_epochs < 1:
-        raise InputError(f"trainer.max_epochs={cfg.trainer.max_epochs} must be at least 1: schedules count by it")
-    if cfg.trainer.accumulate_grad_batches < 1:
-        raise InputError(f"trainer.accumulate_grad_batches={cfg.trainer.accumulate_grad_batches} must be at least 1")
-    if cfg.trainer.gradient_clip_val is not None and cfg.trainer.gradient_clip_val < 0:
-        raise InputError(f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val} must be at least 0, or null")
-    if cfg.seed < 0:
-        raise InputError(f"seed={cfg.seed} must be at least 0")
-    if not cfg.name:
-        raise InputError("name must not be empty: runs are kept in outputs/<name>/")
-    if cfg.callbacks.get("verification") is None:
-        raise InputError("callbacks.verification can't be null: the best checkpoint is chosen by it")
-    if cfg.loader.crop_seconds < 0.1:
-        raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
-    if cfg.loader.num_workers < 0:
-        raise InputError(f"loader.num_workers={cfg.loader.num_workers} must be at least 0")
-
-
-def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple[str, ...] = ()) -> "pl.Trainer":
-    """Lightning's trainer with this run's callbacks and logger; `precision: auto` becomes what the hardware has."""
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-
-    from speakerlab.training.checkpoints import AtomicCheckpointIO
-    from speakerlab.training.hardware import has_gpu, resolve_precision
-    from speakerlab.training.progress import Bar
-
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its import sets it to INFO, tips and all
-    callbacks = [
-        build(node, f"callbacks.{name}", trust=trust) for name, node in cfg.callbacks.items() if node is not None
-    ]
-    precision = resolve_precision(str(cfg.trainer.precision), str(cfg.trainer.accelerator))
-    progress_bar = cfg.trainer.enable_progress_bar
-    if progress_bar is None:
-        progress_bar = sys.stdout.isatty()
-    if progress_bar:
-        callbacks.append(Bar())
-    logger = build(
-        cfg.logger, "logger", trust=trust, save_dir=str(folder), purge_step=resumed_step + 1 if resumed_step else None
-    )
-    try:
-        return build(
-            cfg.trainer,
-            "trainer",
-            trust=trust,
-            precision=precision,
-            # Torch synchronises batch norms on GPUs alone.
-            sync_batchnorm=bool(cfg.trainer.get("sync_batchnorm")) and has_gpu(str(cfg.trainer.accelerator)),
-            enable_progress_bar=progress_bar,
-            callbacks=callbacks,
-            logger=logger,
-            plugins=[AtomicCheckpointIO()],
-            default_root_dir=str(folder),
-        )
-    except (MisconfigurationException, RuntimeError) as error:
-        raise InputError(f"trainer: {str(error).splitlines()[0]}") from error
-
-
 def load_checkpoint(path: str | os.PathLike) -> dict:
     """A checkpoint's contents on the CPU, read as data only: foreign code can't run.
 
@@ -227,9 +114,12 @@ def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> Sp
         trust: classes admitted besides this project's features and encoders.
 
     Raises:
-        InputError: if the checkpoint names any other class.
+        InputError: if the checkpoint names any other class, or its weights fit no network of its config.
     """
     config = checkpoint["config"]
+    missing = {"features", "model", "loader"} - config.keys()
+    if missing:
+        raise InputError(f"the checkpoint's config lacks {', '.join(sorted(missing))}: it was not written by speakerlab")
     admitted = {target for target in known_targets() if target.startswith(NETWORK_TARGETS)}
     for target in _targets([config["features"], config["model"]]):
         if target not in (*admitted, *trust):
@@ -243,7 +133,13 @@ def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> Sp
         for name, value in checkpoint["state_dict"].items()
         if name.startswith("network.")
     }
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"the checkpoint's weights do not fit the network of its config ({str(error).splitlines()[1].strip()}); "
+            "it is from another version of speakerlab"
+        ) from error
     return network.eval()
 
 

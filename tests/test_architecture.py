@@ -23,9 +23,6 @@ ALLOWED = {
     **dict.fromkeys(("training", "inference", "reports", "sweeping"), CORE),
     "cli": (*CORE, "training", "inference", "reports", "sweeping"),
 }
-# build.py puts the trainer together too, so it reaches up to training, but only while it runs: whoever imports it for
-# the sake of a network gets no Lightning.
-ALLOWED_LATE = {"build": ("training",)}
 
 LIGHTNING = ("pytorch_lightning", "lightning_fabric", "lightning", "lightning_utilities")
 CONFIGS = ("hydra", "omegaconf")
@@ -36,7 +33,6 @@ LIBRARIES = {
     "matplotlib": ("reports",),
     "gradio": ("inference",),
 }
-LIBRARIES_LATE = dict.fromkeys(LIGHTNING, ("build",))
 # An ONNX model is used with these, where there may be no torch.
 WITHOUT_TORCH = ("data.audio", "data.manifest", "data.trials", "data.scan", "data.tree", "scoring")
 
@@ -80,17 +76,14 @@ def _imports(node: ast.AST, package: str, early: bool) -> Iterator[Import]:
 def faults(part: str, source: str, package: str = "speakerlab") -> list[str]:
     """What a file of this part of speakerlab imports that it may not."""
     found = []
-    for module, early in imports(source, package):
+    for module, _ in imports(source, package):
         library, *rest = module.split(".")
         if library == "speakerlab":
             target = rest[0] if rest and rest[0] in ALLOWED else part
-            late = () if early else ALLOWED_LATE.get(part, ())
-            if target not in (part, *ALLOWED[part], *late):
+            if target not in (part, *ALLOWED[part]):
                 found.append(module)
-        elif library in LIBRARIES:
-            late = () if early else LIBRARIES_LATE.get(library, ())
-            if part not in (*LIBRARIES[library], *late):
-                found.append(module)
+        elif library in LIBRARIES and part not in LIBRARIES[library]:
+            found.append(module)
     return found
 
 
@@ -182,8 +175,11 @@ def test_scripts_start_light():
         ("reports", "from speakerlab.training.run import Run", ["speakerlab.training.run.Run"]),
         ("config", "from speakerlab.build import build", ["speakerlab.build.build"]),
         ("build", "from speakerlab.training.run import Run", ["speakerlab.training.run.Run"]),
-        ("build", "def f():\n    from speakerlab.training.run import Run", []),
-        ("build", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pytorch_lightning", []),
+        (
+            "build",
+            "def f():\n    from speakerlab.training.run import Run",
+            ["speakerlab.training.run.Run"],
+        ),
         ("inference", "def f():\n    import lightning_fabric", ["lightning_fabric"]),
     ],
 )

@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from speakerlab.build import build, build_network, try_components
+from speakerlab.build import build, build_network
 from speakerlab.config import CONF, SCHEMAS, check, known_targets, locate
 
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] != "hydra")

@@ -1,6 +1,5 @@
 """What a corpus hands to training: utterances to learn from, and trials to be judged by."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,10 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speakerlab import InputError
+from speakerlab.data import Progress
 from speakerlab.data.manifest import speakers_of
 from speakerlab.data.trials import Trials
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from speakerlab import InputError
+from speakerlab.data.manifest import replacing
 from speakerlab.data.trials import Trials, read_trials, write_trials
 
 
@@ -16,7 +17,8 @@ def write_development_trials(run: Path, trials: Trials, files: list[Path]) -> No
     names = [quote(name, safe="/") if len(name.split()) > 1 else name for name in trials.utterances]
     write_trials(replace(trials, utterances=names), folder / "development.txt")
     lines = "".join(f"{file.resolve()}\n" for file in files)
-    (folder / "development_files.txt").write_text(lines, encoding="utf-8")
+    with replacing(folder / "development_files.txt") as draft:
+        draft.write_text(lines, encoding="utf-8")
 
 
 def read_development_trials(run: Path) -> tuple[Trials, list[Path]]:

@@ -133,13 +133,28 @@ def arrow_copy(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed to it if all went well, removed otherwise."""
+    """A temporary path beside `path` to write to; renamed to it if all went well, removed otherwise.
+
+    What was written is on the disk before the rename, and the rename before this ends: neither a kill nor a power cut
+    leaves half a file.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _missing(table: pa.Table) -> list[str]:

@@ -8,7 +8,6 @@ import csv
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from speakerlab import InputError
+from speakerlab.data import Progress
 from speakerlab.data.audio import AUDIO_SUFFIXES, CANNOT_OPEN, AudioError, AudioInfo, probe
 from speakerlab.data.manifest import MANIFEST_SCHEMA, concat_manifests, read_manifest, replacing, write_manifest
 from speakerlab.data.tree import LISTING_SCHEMA, checked_folder, list_audio
@@ -35,7 +35,6 @@ FILES_SCHEMA = pa.schema(
         ("problem", pa.string()),  # why the header can't be read; "" if it can
     ]
 )
-Progress = Callable[[int, int], None]
 
 
 class Quarantined(NamedTuple):
@@ -300,11 +299,12 @@ def _check_share(result: ScanResult, max_bad_share: float) -> None:
         return
     reason, count = Counter(item.reason for item in result.quarantined).most_common(1)[0]
     example = next(item for item in result.quarantined if item.reason == reason)
-    allowed = f"more than max_bad_share={max_bad_share:g} allows" if usable else "which leaves none"
+    allowed = f"more than data.max_bad_share={max_bad_share:g} allows" if usable else "which leaves none"
+    hint = "; data.stereo=mix averages the channels" if reason == "stereo" else ""
     raise InputError(
         f"{result.name}: {bad} of {_plural(usable + bad, 'audio file')} ({100 * share:.1f} %) can't be used, "
         f"{allowed}; most are {reason} ({count}, such as {example.path}: "
-        f"{example.detail}); all are listed in {result.quarantine_files[0]}"
+        f"{example.detail}); all are listed in {result.quarantine_files[0]}{hint}"
     )
 
 

@@ -11,7 +11,8 @@ from scipy.sparse.csgraph import connected_components
 from torch import nn
 from torch.utils.data import DataLoader
 
-from speakerlab.data.corpus import Progress
+from speakerlab.data import Progress
+from speakerlab.data.manifest import replacing
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import LengthBatches, UtteranceDataset, pad_utterances
 from speakerlab.network import embed_batches, in_order
@@ -88,7 +89,7 @@ def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:
     """Lines `label enrol test score`, in the list's order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     names = trials.utterances
-    with open(path, "w", encoding="utf-8") as file:
+    with replacing(path) as draft, open(draft, "w", encoding="utf-8") as file:
         for label, enrol, test, score in zip(trials.labels, trials.enrol, trials.test, scores, strict=True):
             file.write(f"{label} {names[enrol]} {names[test]} {score:.6f}\n")
 

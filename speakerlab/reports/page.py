@@ -10,13 +10,13 @@ Each `*_section` turns data into a piece of HTML, `page` joins pieces into a doc
 """
 
 import base64
-import os
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from speakerlab.data.manifest import replacing
 from speakerlab.reports.figure import figure_svg
 
 # Metric -> (column header, factor, format). Others keep their own name.
@@ -126,10 +126,8 @@ def write_report(folder: Path, title: str, *sections: str, subtitle: str = "") -
     """Write `report.html` into a folder, which is made if need be, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"
-    # Beside it and renamed: a browser that reloads never sees half a page.
-    unfinished = path.with_name("report.html.unfinished")
-    unfinished.write_text(page(title, *sections, subtitle=subtitle), encoding="utf-8")
-    os.replace(unfinished, path)
+    with replacing(path) as draft:  # a browser that reloads never sees half a page
+        draft.write_text(page(title, *sections, subtitle=subtitle), encoding="utf-8")
     return path
 
 

@@ -11,6 +11,8 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from speakerlab.data.manifest import replacing
+
 log = logging.getLogger("speakerlab")
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -23,30 +25,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(draft, "wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            publish(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with replacing(path) as draft:
+            torch.save(checkpoint, draft)
 
     def load_checkpoint(
         self, path: str | os.PathLike, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict:
         return torch.load(path, map_location=map_location, weights_only=True)
-
-
-def publish(draft: Path, path: Path) -> None:
-    """Rename a complete file onto its name, and make the rename itself survive a power cut."""
-    os.replace(draft, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class Checkpoints(pl.callbacks.Checkpoint):
@@ -120,10 +105,9 @@ class Checkpoints(pl.callbacks.Checkpoint):
 
 def link(source: Path, target: Path) -> None:
     """Give a file a second name, replacing what had it; a copy where the file system has no hard links."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    draft.unlink(missing_ok=True)
-    try:
-        os.link(source, draft)
-    except OSError:
-        shutil.copyfile(source, draft)
-    publish(draft, target)
+    with replacing(target) as draft:
+        draft.unlink(missing_ok=True)
+        try:
+            os.link(source, draft)
+        except OSError:
+            shutil.copyfile(source, draft)

@@ -1,8 +1,9 @@
 """A CSV table that grows by a row an epoch and is cut back when a run resumes from before its last row."""
 
 import csv
-import os
 from pathlib import Path
+
+from speakerlab.data.manifest import replacing
 
 
 class MetricsFile:
@@ -34,12 +35,10 @@ class MetricsFile:
         with open(self.path, newline="", encoding="utf-8") as file:
             whole = (line for line in file if line.endswith("\n"))
             rows = [row for row in csv.DictReader(whole) if int(row["step"]) <= step]
-        draft = self.path.with_suffix(".tmp")
-        with open(draft, "w", newline="", encoding="utf-8") as file:
+        with replacing(self.path) as draft, open(draft, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(draft, self.path)
 
 
 def _rounded(value: float | int | str) -> float | int | str:

@@ -1,6 +1,7 @@
 """What a person sees of a training run: loss, accuracy, speed and the wait for data, by step and by epoch."""
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import RichProgressBar
 
+from speakerlab import InputError
 from speakerlab.training.metrics_file import MetricsFile
 
 COLUMNS = (
@@ -39,7 +41,7 @@ class Progress(pl.Callback):
         self.logged_step = 0
 
     def state_dict(self) -> dict:
-        return self.epoch.plain()
+        return self.epoch.mean_over_ranks().plain()
 
     def load_state_dict(self, state_dict: dict) -> None:
         self.epoch = Sums(**state_dict)
@@ -70,6 +72,7 @@ class Progress(pl.Callback):
         is_due = trainer.global_step % trainer.log_every_n_steps == 0
         if is_due and trainer.global_step != self.logged_step:  # accumulation stays at a step for several batches
             self.logged_step = trainer.global_step
+            check_finite(pl_module, self.steps.loss)
             means = self._means(self.steps, trainer, pl_module)
             pl_module.log("loss", means["loss"], prog_bar=True, logger=False)
             trainer.logger.log_metrics(
@@ -78,6 +81,7 @@ class Progress(pl.Callback):
             self.steps = Sums()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        check_finite(pl_module, self.epoch.loss)
         means = self._means(self.epoch, trainer, pl_module)
         if trainer.is_global_zero:
             epoch = trainer.current_epoch + 1
@@ -86,7 +90,7 @@ class Progress(pl.Callback):
 
     def _means(self, sums: "Sums", trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
         group = trainer.optimizers[0].param_groups[0]
-        means = sums.means() | {"learning_rate": group["lr"]}
+        means = sums.mean_over_ranks().means() | {"learning_rate": group["lr"]}
         if pl_module.full_margin is not None:
             means["margin"] = pl_module.loss.margin
         return means
@@ -133,6 +137,14 @@ class Sums:
         self.waited += waited
         self.seconds += seconds
 
+    def mean_over_ranks(self) -> "Sums":
+        """Every rank's sums averaged, the same on all ranks; `items` already counts all of them."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return self
+        shares: list = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(shares, self.plain())
+        return Sums(**{name: sum(share[name] for share in shares) / len(shares) for name in self.plain()})
+
     def plain(self) -> dict[str, float]:
         return {
             "loss": float(self.loss),
@@ -150,6 +162,20 @@ class Sums:
         means["utterances_per_second"] = self.items / self.seconds
         means["data_wait_share"] = self.waited / self.seconds
         return means
+
+
+def check_finite(system: pl.LightningModule, loss: Any) -> None:
+    """Stop a diverged run. A loss that overflows fp16 now and then is none: that step is skipped, the weights stay.
+
+    Raises:
+        InputError: if the loss and some weight are infinite or NaN.
+    """
+    if math.isfinite(float(loss)) or all(torch.isfinite(weight).all() for weight in system.parameters()):
+        return
+    raise InputError(
+        "training diverged: the weights are no numbers any more; lower optimizer.lr or trainer.gradient_clip_val, or "
+        "lengthen scheduler.warmup_epochs; the last checkpoint is from before"
+    )
 
 
 def epoch_line(epoch: int, epochs: int, means: dict[str, float], development: dict[str, float]) -> str:

@@ -35,10 +35,10 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch, failing):
 
     def full_disk(*arguments, **options):
         if failing == "save":
-            arguments[1].write(b"half a checkpoint")
+            Path(arguments[1]).write_bytes(b"half a checkpoint")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch if failing == "save" else checkpoints.os, failing, full_disk)
+    monkeypatch.setattr(torch if failing == "save" else os, failing, full_disk)
     with pytest.raises(OSError, match="No space left"):
         AtomicCheckpointIO().save_checkpoint(contents(2.0), path)
     monkeypatch.undo()
@@ -51,7 +51,7 @@ def test_the_file_is_synced_before_it_gets_its_name(tmp_path, monkeypatch):
 
     def spy(name):
         real = getattr(os, name)
-        monkeypatch.setattr(checkpoints.os, name, lambda *arguments: (calls.append(name), real(*arguments))[1])
+        monkeypatch.setattr(os, name, lambda *arguments: (calls.append(name), real(*arguments))[1])
 
     spy("fsync")
     spy("replace")
@@ -84,7 +84,7 @@ def test_link_replaces(tmp_path, monkeypatch, hard_links):
         def refuse(*arguments):
             raise OSError(95, "Operation not supported")
 
-        monkeypatch.setattr(checkpoints.os, "link", refuse)
+        monkeypatch.setattr(os, "link", refuse)
     link(source, target)
     assert target.read_text() == source.read_text() == "new"
     assert (tmp_path / "other.ckpt").read_text() == "old"

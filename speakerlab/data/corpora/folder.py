@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speakerlab import InputError
-from speakerlab.data.corpus import Corpus, Progress, check_disjoint, hold_out_speakers
+from speakerlab.data import Progress
+from speakerlab.data.corpus import Corpus, check_disjoint, hold_out_speakers
 from speakerlab.data.manifest import file_of
 from speakerlab.data.scan import scan_folders
 from speakerlab.data.trials import check_both_kinds, draw_trials, locate_utterances, read_trials

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from speakerlab.data.corpus import Corpus, Progress, check_disjoint
+from speakerlab.data import Progress
+from speakerlab.data.corpus import Corpus, check_disjoint
 from speakerlab.data.scan import scan_folder
 from speakerlab.data.synthesis.layout import DEFAULT_LAYOUT, MiniLayout, draw_trials, speaker_gender, speaker_name
 from speakerlab.data.synthesis.speech import write_speakers

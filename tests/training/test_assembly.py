@@ -1,0 +1,29 @@
+"""What a value out of range says, before any data is read."""
+
+import pytest
+
+from speakerlab import InputError
+from speakerlab.config import check
+from speakerlab.training.assembly import try_components
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("model.encoder.channels=12", r"model\.encoder: channels=12"),
+        ("features.low_hz=9000", r"features: low_hz=9000"),
+        ("loss.margin=4", r"loss: margin=4"),
+        ("sampler.batch_size=1", r"sampler: batch_size=1"),
+        ("scheduler.warmup_epochs=-1", r"scheduler: warmup_epochs=-1"),
+        ("margin.end=2", r"margin: start=0.0 and end=2"),
+        ("optimizer.lr=-1", r"optimizer: .*-1"),
+        ("trainer.max_epochs=0", r"trainer\.max_epochs=0"),
+        ("trainer.max_epochs=null", r"trainer\.max_epochs=None"),
+        ("loader.crop_seconds=0", r"loader\.crop_seconds=0"),
+        ("loader.num_workers=-1", r"loader\.num_workers=-1"),
+    ],
+)
+def test_out_of_range_values_stop_before_any_data(compose, override, message):
+    cfg, choices = compose(override)
+    with pytest.raises(InputError, match=message):
+        try_components(check(cfg, "train", choices))
