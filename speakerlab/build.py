@@ -1,5 +1,6 @@
 """Config -> objects; the only place that instantiates what a config names."""
 
+import inspect
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -11,8 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from speakerlab import InputError
-from speakerlab.augment.chain import Chain
-from speakerlab.config import known_targets
+from speakerlab.augment.chain import Chain, RecordingChain
+from speakerlab.augment.recipe import Recipe
+from speakerlab.config import known_targets, locate
 from speakerlab.data.audio import probe, read_audio
 from speakerlab.data import Progress
 from speakerlab.data.corpus import Corpus
@@ -48,25 +50,29 @@ def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> Speake
     return SpeakerNetwork(features, encoder)
 
 
-def build_augment(cfg: DictConfig, sample_rate: int, trust: tuple[str, ...] = ()) -> tuple[Chain, Chain]:
-    """The chains on waveforms and on features; what is null is left out."""
-    chains = []
-    for kind in ("waveform", "spectrum"):
-        chain = {}
-        for name, node in cfg[kind].items():
-            key = f"augment.{kind}.{name}"
-            if node is None:
-                continue
-            wired = {}
-            if "folder" in node:
-                wired = {
-                    "clips": list_clips(node.folder, key),
-                    "read": partial(read_audio, sample_rate=sample_rate),
-                    "sample_rate": sample_rate,
-                }
-            chain[name] = build(node, key, trust=trust, **wired)
-        chains.append(Chain(chain))
-    return chains[0], chains[1]
+def build_augment(cfg: DictConfig, sample_rate: int, trust: tuple[str, ...] = ()) -> Recipe:
+    """What is done to training audio; what is null is left out."""
+
+    def built(kind: str) -> dict[str, Any]:
+        return {
+            name: _build_augmentation(node, f"augment.{kind}.{name}", sample_rate, trust)
+            for name, node in cfg[kind].items()
+            if node is not None
+        }
+
+    speed = None if cfg.speed is None else build(cfg.speed, "augment.speed", trust=trust)
+    return Recipe(speed, RecordingChain(built("recording")), Chain(built("waveform")), Chain(built("spectrum")))
+
+
+def _build_augmentation(node: DictConfig, key: str, sample_rate: int, trust: tuple[str, ...]) -> Any:
+    """One augmentation, with the files of its folder and the sample rate where it asks for them."""
+    parameters = inspect.signature(locate(node["_target_"], key)).parameters
+    wired: dict[str, Any] = {}
+    if "sample_rate" in parameters:
+        wired["sample_rate"] = sample_rate
+    if "clips" in parameters and node["folder"] is not None:
+        wired |= {"clips": list_clips(node["folder"], key), "read": partial(read_audio, sample_rate=sample_rate)}
+    return build(node, key, trust=trust, **wired)
 
 
 def list_clips(folder: str, key: str) -> list[tuple[str, int, int]]:

@@ -27,7 +27,7 @@ HYDRA_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_"}
 
 @dataclass
 class LoaderConfig:
-    crop_seconds: float = MISSING
+    crop_seconds: float | None = MISSING
     sample_rate: int = MISSING
     num_workers: int = MISSING
 
@@ -39,6 +39,8 @@ class AugmentConfig:
     noise_dir: str | None = None
     music_dir: str | None = None
     rir_dir: str | None = None
+    speed: Any = None
+    recording: dict[str, Any] = field(default_factory=dict)
     waveform: dict[str, Any] = field(default_factory=dict)
     spectrum: dict[str, Any] = field(default_factory=dict)
 
@@ -128,17 +130,21 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
         typed = OmegaConf.merge(schema, cfg)
     except OmegaConfBaseException as error:
         raise InputError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+    targets = {*known_targets(), *trust}
     if config_name == "train":
-        _switch_off_without_folder(typed.augment)
-    _check_node(typed, "", choices, {*known_targets(), *trust})
+        _switch_off_without_folder(typed.augment, targets)
+    _check_node(typed, "", choices, targets)
     return typed
 
 
-def _switch_off_without_folder(augment: DictConfig) -> None:
-    """An augmentation that needs a folder and got none becomes null."""
-    for kind in ("waveform", "spectrum"):
+def _switch_off_without_folder(augment: DictConfig, targets: set[str]) -> None:
+    """An augmentation that needs a folder and got none becomes null; one whose class can do without stays."""
+    for kind in ("recording", "waveform", "spectrum"):
         for name, node in augment[kind].items():
-            if node is not None and "folder" in node and node.folder is None:
+            if node is None or node.get("_target_") not in targets or node.get("folder", "") is not None:
+                continue
+            parameter = inspect.signature(locate(node["_target_"], f"augment.{kind}.{name}")).parameters.get("folder")
+            if parameter is not None and parameter.annotation is str:
                 augment[kind][name] = None
 
 

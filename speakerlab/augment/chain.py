@@ -50,3 +50,26 @@ class Chain:
         for name, augmentation in self.augmentations.items():
             x = augmentation.apply(x, drawn[name])
         return x
+
+
+class Recording(Protocol):
+    """What `RecordingChain` needs: a transform of one item that a batch on a GPU can't do, such as a codec."""
+
+    def process(self, waveform: np.ndarray, generator: np.random.Generator) -> np.ndarray: ...
+
+
+class RecordingChain:
+    """Transforms of one item's samples in a data worker, in the order given; seeded like `Chain`.
+
+    Args:
+        transforms: by name.
+    """
+
+    def __init__(self, transforms: dict[str, Recording]):
+        self.transforms = dict(transforms)
+
+    def process(self, seed: Sequence[int], waveform: np.ndarray) -> np.ndarray:
+        """`(samples,)` float32 through every transform, as many samples."""
+        for name, transform in self.transforms.items():
+            waveform = transform.process(waveform, np.random.default_rng([*seed, crc32(name.encode())]))
+        return waveform

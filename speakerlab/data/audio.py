@@ -49,7 +49,9 @@ def probe(path: str | Path) -> AudioInfo:
         return AudioInfo(file.samplerate, file.frames, file.channels)
 
 
-def read_audio(path: str | Path, first: int = 0, count: int | None = None, sample_rate: int = 16000) -> np.ndarray:
+def read_audio(
+    path: str | Path, first: int = 0, count: int | None = None, sample_rate: int = 16000, speed: float = 1.0
+) -> np.ndarray:
     """Decode a part of a file to mono: channels are averaged, other rates resampled by soxr.
 
     Args:
@@ -57,13 +59,14 @@ def read_audio(path: str | Path, first: int = 0, count: int | None = None, sampl
         first: first sample to read, counted at the FILE's own rate.
         count: samples to read, at the FILE's own rate; None reads to the end.
         sample_rate: of the result, in hertz.
+        speed: how much faster it is played, tempo and pitch together, in the same resampling.
 
     A part equals the same part of the whole file to the bit in lossless formats, nearly in lossy ones; in the last
     page of an Ogg Vorbis file libsndfile seeks up to some 400 samples too far.
 
     Returns:
-        `(samples,)` float32 in [-1, 1]; `count` samples where the file has `sample_rate`, otherwise
-        `count * sample_rate / file rate`, rounded.
+        `(samples,)` float32 in [-1, 1]; `count` samples where the file has `sample_rate` and speed is 1, otherwise
+        `count * sample_rate / (file rate * speed)`, rounded.
 
     Raises:
         ValueError: if `first` or `count` is out of range whatever the file.
@@ -72,10 +75,10 @@ def read_audio(path: str | Path, first: int = 0, count: int | None = None, sampl
     if first < 0 or (count is not None and count < 1):
         raise ValueError(f"first={first} must be at least 0 and count={count} at least 1, or None for the rest")
     samples, rate = _read_pyav(path, first, count) if _is_pyav(path) else _read_soundfile(path, first, count)
-    if rate != sample_rate:
+    if rate * speed != sample_rate:
         import soxr
 
-        samples = soxr.resample(samples, rate, sample_rate)
+        samples = soxr.resample(samples, rate * speed, sample_rate)
     return _sound(samples, path)
 
 

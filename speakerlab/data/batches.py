@@ -1,6 +1,7 @@
 """Deals an epoch's batches out to ranks and picks up where a stopped run left off."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -10,8 +11,24 @@ from speakerlab import InputError
 Key = tuple[int, int, int]
 
 
+@dataclass(frozen=True, eq=False)
+class Items:
+    """What a sampler may know of the utterances that it orders.
+
+    Attributes:
+        speakers: `(items,)` class of each.
+        seconds: `(items,)` length of each.
+    """
+
+    speakers: np.ndarray
+    seconds: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.speakers)
+
+
 class Sampler(Protocol):
-    """What `conf/sampler/*.yaml` names; see `speakerlab.data.samplers`."""
+    """What `conf/sampler/*.yaml` names; built with `Items` as its first argument. See `speakerlab.data.samplers`."""
 
     batches_per_epoch: int
 

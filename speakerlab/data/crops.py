@@ -1,81 +1,127 @@
-"""Training items: a random crop of an utterance, and what the augmentations want to know about it."""
+"""Training items: a random crop of an utterance, or the whole of it, and what the augmentations want to know."""
 
 import math
 from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
-from torch.utils.data import Dataset
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
 
-from speakerlab.data.audio import read_audio
+from speakerlab.data.audio import AudioError
 from speakerlab.data.batches import Key
-from speakerlab.data.manifest import file_of, speaker_classes
+from speakerlab.data.recordings import Recordings
+
+ATTEMPTS = 10  # utterances tried for one place in a batch before the run stops
+Draws = dict[str, dict[str, np.ndarray]]
 
 
-class Draws(Protocol):
-    """The half of an augmentation chain that runs in the workers; see `speakerlab.augment`."""
+class Augment(Protocol):
+    """The half of the augmentation that runs in the workers; see `speakerlab.augment.recipe`."""
 
-    def draw(self, seed: tuple[int, ...], samples: int) -> dict[str, dict[str, np.ndarray]]: ...
+    def speed(self, seed: tuple[int, ...]) -> tuple[float, int]: ...
+
+    def record(self, seed: tuple[int, ...], waveform: np.ndarray) -> np.ndarray: ...
+
+    def draw(self, seed: tuple[int, ...], samples: int) -> dict[str, Draws]: ...
 
 
 class CropDataset(Dataset):
-    """Random crops of a manifest's utterances.
+    """Crops of a corpus's utterances, or whole utterances.
 
     Indexed by `(epoch, position, item)`, of which every random choice is a pure function. An item is
     `{"waveform": (samples,) float32, "length": int, "speaker": int, "utterance": int, "waveform_draws": ...,
-    "spectrum_draws": ...}`; the last two are what each augmentation drew, by name.
+    "spectrum_draws": ..., "faults": [...]}`; the draws are what each augmentation drew, by name.
+
+    An utterance that can't be read is replaced by another, of the same speaker if there is one, likewise drawn from
+    the key; "faults" names what could not be read and why, for the training process to count.
 
     Args:
-        table: manifest of the utterances.
-        speakers: names in class order.
-        crop_seconds: length of every crop; a shorter utterance is repeated to fill it.
-        sample_rate: in hertz; other rates are resampled.
+        recordings: the utterances.
+        classes: `(utterances,)` speaker of each.
+        num_speakers: before speed perturbation makes new ones.
+        crop_seconds: length of every crop, to which a shorter utterance is repeated; None takes whole utterances.
+        sample_rate: in hertz, of `recordings`.
         seed: of crops and augmentations.
-        waveform_augment, spectrum_augment: chains of augmentations.
+        augment: what happens to an item.
     """
 
     def __init__(
         self,
-        table: pa.Table,
-        speakers: list[str],
-        crop_seconds: float,
+        recordings: Recordings,
+        classes: np.ndarray,
+        num_speakers: int,
+        crop_seconds: float | None,
         sample_rate: int,
         seed: int,
-        waveform_augment: Draws,
-        spectrum_augment: Draws,
+        augment: Augment,
     ):
-        self.table = table
-        self.classes = speaker_classes(table, speakers)
-        # Arrow tables cost microseconds a cell; these columns are read for every item.
-        self.first_sample = table["first_sample"].to_numpy()
-        self.samples = table["samples"].to_numpy()
-        self.sample_rates = table["sample_rate"].to_numpy()
+        self.recordings = recordings
+        self.classes = classes
+        self.num_speakers = num_speakers
         self.crop_seconds = crop_seconds
-        self.crop_samples = round(crop_seconds * sample_rate)
         self.sample_rate = sample_rate
         self.seed = seed
-        self.waveform_augment = waveform_augment
-        self.spectrum_augment = spectrum_augment
+        self.augment = augment
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.classes)
 
     def __getitem__(self, key: Key) -> dict:
         epoch, position, item = key
-        seed = (self.seed, epoch, position)
+        faults = []
+        for attempt in range(ATTEMPTS):
+            seed = (self.seed, epoch, position, attempt)
+            try:
+                return self._item(item, seed) | {"faults": faults}
+            except AudioError as error:
+                faults.append(str(error))
+                item = self._another(item, seed)
+        raise AudioError(f"{ATTEMPTS} utterances in a row can't be read, the last one: {faults[-1]}")
+
+    def _item(self, item: int, seed: tuple[int, ...]) -> dict:
+        speed, voice = self.augment.speed(seed)
+        waveform = self.augment.record(seed, self._read(item, np.random.default_rng(seed), speed))
         return {
-            "waveform": self._crop(item, np.random.default_rng(seed)),
-            "length": self.crop_samples,
-            "speaker": int(self.classes[item]),
+            "waveform": waveform,
+            "length": len(waveform),
+            "speaker": int(self.classes[item]) + voice * self.num_speakers,
             "utterance": item,
-            "waveform_draws": self.waveform_augment.draw(seed, self.crop_samples),
-            "spectrum_draws": self.spectrum_augment.draw(seed, self.crop_samples),
+            **self.augment.draw(seed, len(waveform)),
         }
 
-    def _crop(self, item: int, generator: np.random.Generator) -> np.ndarray:
-        """`(crop_samples,)` float32 from a uniformly drawn place."""
-        available = int(self.samples[item])
-        wanted = min(math.ceil(self.crop_seconds * self.sample_rates[item]), available)
-        first = int(self.first_sample[item]) + int(generator.integers(available - wanted + 1))
-        waveform = read_audio(file_of(self.table, item), first, wanted, self.sample_rate)
-        return np.resize(waveform, self.crop_samples)  # repeats a short utterance, cuts a resampler's odd sample
+    def _read(self, item: int, generator: np.random.Generator, speed: float) -> np.ndarray:
+        """`(samples,)` float32 from a uniformly drawn place, played at `speed`."""
+        available = int(self.recordings.samples[item])
+        if self.crop_seconds is None:
+            return self.recordings.read(item, 0, available, speed)
+        wanted = min(math.ceil(self.crop_seconds * speed * self.recordings.sample_rates[item]), available)
+        first = int(generator.integers(available - wanted + 1))
+        waveform = self.recordings.read(item, first, wanted, speed)
+        # Repeats a short utterance, cuts a resampler's odd sample.
+        return np.resize(waveform, round(self.crop_seconds * self.sample_rate))
+
+    def _another(self, item: int, seed: tuple[int, ...]) -> int:
+        """An utterance in the place of one that can't be read."""
+        generator = np.random.default_rng([*seed, 1])
+        same = np.flatnonzero(self.classes == self.classes[item])
+        others = same[same != item] if len(same) > 1 else np.arange(len(self))
+        return int(others[generator.integers(len(others))])
+
+
+def collate(items: list[dict]) -> dict:
+    """Items -> batch: arrays stacked, shorter ones padded with zeros at their end; all faults in one list."""
+    batch = _stack([{name: value for name, value in item.items() if name != "faults"} for item in items])
+    return batch | {"faults": [fault for item in items for fault in item["faults"]]}
+
+
+def _stack(values: list) -> dict | Tensor:
+    first = values[0]
+    if isinstance(first, dict):
+        return {name: _stack([value[name] for value in values]) for name in first}
+    if isinstance(first, np.ndarray) and len({value.shape for value in values}) > 1:
+        padded = np.zeros((len(values), *np.max([value.shape for value in values], axis=0)), first.dtype)
+        for row, value in zip(padded, values, strict=True):
+            row[tuple(map(slice, value.shape))] = value
+        return torch.from_numpy(padded)
+    return default_collate(values)

@@ -5,6 +5,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
 from speakerlab.build import build, build_augment, build_network
+from speakerlab.data.batches import Items
 from speakerlab.data.corpus import Corpus
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
@@ -26,7 +28,7 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     with torch.device("meta"):
         network = build_network(cfg, trust)
         build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
-    build(cfg.sampler, "sampler", 2, trust=trust)
+    build(cfg.sampler, "sampler", Items(np.arange(2), np.ones(2)), trust=trust)
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
     build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
@@ -43,7 +45,7 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError("name must not be empty: runs are kept in outputs/<name>/")
     if cfg.callbacks.get("verification") is None:
         raise InputError("callbacks.verification can't be null: the best checkpoint is chosen by it")
-    if cfg.loader.crop_seconds < 0.1:
+    if cfg.loader.crop_seconds is not None and cfg.loader.crop_seconds < 0.1:
         raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
     if cfg.loader.num_workers < 0:
         raise InputError(f"loader.num_workers={cfg.loader.num_workers} must be at least 0")
@@ -51,12 +53,10 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
 
 def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = ()) -> SpeakerDataModule:
     """What deals out the corpus, with the sampler and the augmentations of the config."""
-    waveform_augment, spectrum_augment = build_augment(cfg.augment, cfg.loader.sample_rate, trust)
     return SpeakerDataModule(
         corpus=corpus,
         sampler=partial(build, cfg.sampler, "sampler", trust=trust),
-        waveform_augment=waveform_augment,
-        spectrum_augment=spectrum_augment,
+        augment=build_augment(cfg.augment, cfg.loader.sample_rate, trust),
         crop_seconds=cfg.loader.crop_seconds,
         sample_rate=cfg.loader.sample_rate,
         num_workers=cfg.loader.num_workers,
@@ -67,16 +67,16 @@ def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = (
 def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...] = ()) -> SpeakerSystem:
     """The network, the loss over the corpus' speakers, and how they are trained."""
     network = build_network(cfg, trust)
-    loss = build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=len(data.speakers))
+    loss = build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=len(data.speakers) * data.augment.voices)
     return SpeakerSystem(
         network=network,
         loss=loss,
-        waveform_augment=data.dataset.waveform_augment,
-        spectrum_augment=data.dataset.spectrum_augment,
+        augment=data.augment,
         optimizer=partial(build, cfg.optimizer, "optimizer", trust=trust),
         schedule=build(cfg.scheduler, "scheduler", trust=trust),
         margin_schedule=build(cfg.margin, "margin", trust=trust),
         speakers=data.speakers,
+        whole_utterances=cfg.loader.crop_seconds is None,
         config=OmegaConf.to_container(cfg, resolve=True),
         compile_encoder=cfg.compile,
     )

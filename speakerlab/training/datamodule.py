@@ -6,11 +6,12 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from speakerlab.augment.chain import Chain
-from speakerlab.data.batches import EpochBatches, Sampler
+from speakerlab.augment.recipe import Recipe
+from speakerlab.data.batches import EpochBatches, Items, Sampler
 from speakerlab.data.corpus import Corpus
-from speakerlab.data.crops import CropDataset
-from speakerlab.data.manifest import speakers_of
+from speakerlab.data.crops import CropDataset, collate
+from speakerlab.data.manifest import seconds_of, speaker_classes, speakers_of
+from speakerlab.data.recordings import AudioFiles
 from speakerlab.data.utterances import LengthBatches, UtteranceDataset, measure, pad_utterances
 
 
@@ -19,9 +20,9 @@ class SpeakerDataModule(pl.LightningDataModule):
 
     Args:
         corpus: training rows, development trials and files.
-        sampler: makes the sampler for a number of items; its batches are divided among the ranks.
-        waveform_augment, spectrum_augment: what the workers draw for each crop.
-        crop_seconds: length of a training crop.
+        sampler: makes the sampler for the utterances; its batches are divided among the ranks.
+        augment: what is done to the training audio.
+        crop_seconds: length of a training crop; None takes whole utterances.
         sample_rate: in hertz.
         num_workers: processes that read and augment; 0 does it in the training process.
         seed: of order, crops and augmentations.
@@ -30,10 +31,9 @@ class SpeakerDataModule(pl.LightningDataModule):
     def __init__(
         self,
         corpus: Corpus,
-        sampler: Callable[[int], Sampler],
-        waveform_augment: Chain,
-        spectrum_augment: Chain,
-        crop_seconds: float,
+        sampler: Callable[[Items], Sampler],
+        augment: Recipe,
+        crop_seconds: float | None,
         sample_rate: int,
         num_workers: int,
         seed: int,
@@ -41,8 +41,17 @@ class SpeakerDataModule(pl.LightningDataModule):
         super().__init__()
         self.corpus = corpus
         self.speakers = speakers_of(corpus.train)
+        self.augment = augment
+        classes = speaker_classes(corpus.train, self.speakers)
+        self.items = Items(classes, seconds_of(corpus.train))
         self.dataset = CropDataset(
-            corpus.train, self.speakers, crop_seconds, sample_rate, seed, waveform_augment, spectrum_augment
+            AudioFiles(corpus.train, sample_rate),
+            classes,
+            len(self.speakers),
+            crop_seconds,
+            sample_rate,
+            seed,
+            augment,
         )
         self.sampler = sampler
         self.sample_rate = sample_rate
@@ -53,13 +62,14 @@ class SpeakerDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         batches = EpochBatches(
-            self.sampler(len(self.dataset)), self.seed, self.trainer.global_rank, self.trainer.world_size
+            self.sampler(self.items), self.seed, self.trainer.global_rank, self.trainer.world_size
         )
         epoch, batch = self.resume_point
         batches.start_at(epoch + batch // len(batches), batch % len(batches))
         return DataLoader(
             self.dataset,
             batch_sampler=batches,
+            collate_fn=collate,
             # Workers draw nothing from torch; a generator of its own keeps the loader from advancing dropout's.
             generator=torch.Generator(),
             **self._loading(),

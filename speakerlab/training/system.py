@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from speakerlab.augment.chain import Chain
+from speakerlab.augment.recipe import Recipe
 from speakerlab.network import SpeakerNetwork
 
 Schedule = Callable[[float, float], float]
@@ -19,12 +19,13 @@ class SpeakerSystem(pl.LightningModule):
     Args:
         network: features and encoder.
         loss: `(embeddings, speakers) -> loss, margin-free logits or None`.
-        waveform_augment, spectrum_augment: what is done to a batch; drawn by the workers.
+        augment: what is done to a batch, drawn by the workers.
         optimizer: makes an optimizer from parameter groups.
         schedule: factor of the learning rate at (epoch, total epochs); fractions of an epoch count.
         margin_schedule: share of the loss's margin, likewise; unused by losses without a margin.
         speakers: names in class order.
         config: the plain, resolved config; kept in the checkpoint, where it rebuilds the network.
+        whole_utterances: batches are padded, so that the network must know the lengths.
         compile_encoder: run the encoder of a training step through `torch.compile`.
     """
 
@@ -32,13 +33,13 @@ class SpeakerSystem(pl.LightningModule):
         self,
         network: SpeakerNetwork,
         loss: nn.Module,
-        waveform_augment: Chain,
-        spectrum_augment: Chain,
+        augment: Recipe,
         optimizer: OptimizerFactory,
         schedule: Schedule,
         margin_schedule: Schedule,
         speakers: list[str],
         config: dict,
+        whole_utterances: bool = False,
         compile_encoder: bool = False,
     ):
         super().__init__()
@@ -47,8 +48,8 @@ class SpeakerSystem(pl.LightningModule):
         # itself, eagerly, since each length would compile anew.
         self.encode = torch.compile(network.encoder.forward) if compile_encoder else network.encoder.forward
         self.loss = loss
-        self.waveform_augment = waveform_augment
-        self.spectrum_augment = spectrum_augment
+        self.augment = augment
+        self.whole_utterances = whole_utterances
         self.optimizer_factory = optimizer
         self.schedule = schedule
         self.margin_schedule = margin_schedule
@@ -60,10 +61,11 @@ class SpeakerSystem(pl.LightningModule):
         self.restored_random_state: dict[str, Tensor] | None = None
 
     def training_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor | int]:
-        waveform = self.waveform_augment.apply(batch["waveform"], batch["waveform_draws"])
-        features, _ = self.network.features(waveform)  # (batch, frames, dim)
-        features = self.spectrum_augment.apply(features, batch["spectrum_draws"])
-        embeddings = self.encode(features)  # (batch, embed_dim)
+        waveform = self.augment.waveform.apply(batch["waveform"], batch["waveform_draws"])
+        lengths = batch["length"] if self.whole_utterances else None
+        features, lengths = self.network.features(waveform, lengths)  # (batch, frames, dim)
+        features = self.augment.spectrum.apply(features, batch["spectrum_draws"])
+        embeddings = self.encode(features, lengths)  # (batch, embed_dim)
         loss, logits = self.loss(embeddings, batch["speaker"])
         # Without the margin: with it, a well-trained model looks as if it classified badly.
         correct = None if logits is None else (logits.argmax(dim=1) == batch["speaker"]).float().mean()

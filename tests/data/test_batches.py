@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 
-from speakerlab.data.batches import EpochBatches
+from speakerlab.data.batches import EpochBatches, Items
 from speakerlab.data.samplers.random import RandomSampler
 
 ITEMS, BATCH_SIZE = 53, 8  # seven batches of 7 or 8
 
 
+def items(count: int) -> Items:
+    return Items(np.arange(count) % 5, np.ones(count))
+
+
 def make(rank=0, world_size=1, seed=1) -> EpochBatches:
-    return EpochBatches(RandomSampler(ITEMS, BATCH_SIZE), seed, rank, world_size)
+    return EpochBatches(RandomSampler(items(ITEMS), BATCH_SIZE), seed, rank, world_size)
 
 
 def epoch_of(batches: EpochBatches, epoch: int) -> list[list[tuple]]:
@@ -20,7 +24,7 @@ def epoch_of(batches: EpochBatches, epoch: int) -> list[list[tuple]]:
 
 def test_one_process_gets_the_samplers_batches_with_positions_counted_through():
     found = epoch_of(make(), 3)
-    expected = RandomSampler(ITEMS, BATCH_SIZE).batches(1, 3)
+    expected = RandomSampler(items(ITEMS), BATCH_SIZE).batches(1, 3)
     assert [[item for _, _, item in batch] for batch in found] == [batch.tolist() for batch in expected]
     assert [position for batch in found for _, position, _ in batch] == list(range(ITEMS))
     assert {epoch for batch in found for epoch, _, _ in batch} == {3}

@@ -7,9 +7,12 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from speakerlab.data.batches import EpochBatches
-from speakerlab.data.crops import CropDataset
-from speakerlab.data.manifest import as_manifest
+from speakerlab.augment.recipe import Recipe
+from speakerlab.data.audio import AudioError
+from speakerlab.data.batches import EpochBatches, Items
+from speakerlab.data.crops import CropDataset, collate
+from speakerlab.data.manifest import as_manifest, speaker_classes
+from speakerlab.data.recordings import AudioFiles
 from speakerlab.data.samplers.random import RandomSampler
 
 RATE = 16000
@@ -24,6 +27,10 @@ class Recorder:
     def draw(self, seed, samples):
         number = np.random.default_rng([*seed, len(self.name)]).random(dtype=np.float32)
         return {self.name: {"seed": np.array(seed), "samples": np.array(samples), "number": np.array(number)}}
+
+
+def recipe() -> Recipe:
+    return Recipe(waveform=Recorder("w"), spectrum=Recorder("spec"))
 
 
 def write(folder, name: str, seconds: float, rate: int = RATE) -> tuple[str, int, int]:
@@ -55,7 +62,8 @@ def manifest(folder, files, first_sample=0) -> pa.Table:
 
 def dataset(table, crop_seconds=0.1, seed=7) -> CropDataset:
     speakers = sorted(set(table["speaker"].to_pylist()))
-    return CropDataset(table, speakers, crop_seconds, RATE, seed, Recorder("w"), Recorder("spec"))
+    classes = speaker_classes(table, speakers)
+    return CropDataset(AudioFiles(table, RATE), classes, len(speakers), crop_seconds, RATE, seed, recipe())
 
 
 def place(crop: np.ndarray, whole: np.ndarray) -> int:
@@ -78,7 +86,7 @@ def test_an_item(table, tmp_path):
     assert 0 <= place(item["waveform"], whole) <= 6400
     assert (item["length"], item["speaker"], item["utterance"]) == (1600, 1, 0)
     for draws in (item["waveform_draws"]["w"], item["spectrum_draws"]["spec"]):
-        assert draws["seed"].tolist() == [7, 4, 17] and draws["samples"] == 1600
+        assert draws["seed"].tolist() == [7, 4, 17, 0] and draws["samples"] == 1600
     assert [dataset(table)[0, 0, i]["speaker"] for i in range(4)] == [1, 0, 1, 2]
 
 
@@ -145,9 +153,9 @@ def test_workers_and_ranks_change_nothing(table):
     crops = dataset(table)
 
     def load(workers, rank=0, world_size=1):
-        batches = EpochBatches(RandomSampler(len(crops), 4, crops_per_utterance=3), 7, rank, world_size)
+        batches = EpochBatches(RandomSampler(Items(crops.classes, np.ones(len(crops))), 4, crops_per_utterance=3), 7, rank, world_size)
         batches.set_epoch(1)
-        return list(DataLoader(crops, batch_sampler=batches, num_workers=workers))
+        return list(DataLoader(crops, batch_sampler=batches, num_workers=workers, collate_fn=collate))
 
     alone, helped = load(0), load(2)
     assert len(alone) == len(helped) == 3
@@ -161,6 +169,54 @@ def test_workers_and_ranks_change_nothing(table):
             assert torch.equal(share["waveform"], whole["waveform"][rank::2])
 
 
-def test_an_unknown_speaker_is_refused(table):
-    with pytest.raises(ValueError, match="speaker 'b' is not among the 2 known"):
-        CropDataset(table, ["a", "c"], 0.1, RATE, 0, Recorder("w"), Recorder("s"))
+def test_an_unreadable_file_is_replaced_by_one_of_its_speaker(table, tmp_path):
+    (tmp_path / "b/1.wav").write_bytes(b"RIFF of nothing")
+    items = [dataset(table)[2, position, 0] for position in range(20)]
+    assert {item["utterance"] for item in items} == {2} and {item["speaker"] for item in items} == {1}
+    assert all(len(item["faults"]) == 1 and "b/1.wav: not readable" in item["faults"][0] for item in items)
+    assert same(items[3], dataset(table)[2, 3, 0])
+    assert dataset(table)[2, 3, 1]["faults"] == []
+
+
+def test_the_only_file_of_a_speaker_is_replaced_by_any(table, tmp_path):
+    (tmp_path / "a/1.flac").unlink()
+    items = [dataset(table)[2, position, 1] for position in range(60)]
+    assert {item["utterance"] for item in items} == {0, 2, 3}
+    # A replacement that is drawn again would fail again.
+    assert max(len(item["faults"]) for item in items) > 1
+
+
+def test_nothing_readable_stops(table, tmp_path):
+    for path in table["path"].to_pylist():
+        (tmp_path / path).write_bytes(b"x")
+    with pytest.raises(AudioError, match="10 utterances in a row can't be read"):
+        dataset(table)[0, 0, 0]
+
+
+def test_whole_utterances_are_padded(table, tmp_path):
+    crops = dataset(table, crop_seconds=None)
+    batch = collate([crops[0, position, position] for position in range(3)])
+    assert batch["length"].tolist() == [8000, 4800, 3200] and batch["waveform"].shape == (3, 8000)
+    for row, name in enumerate(("b/1.wav", "a/1.flac", "b/2.wav")):
+        whole, _ = soundfile.read(tmp_path / name, dtype="float32")
+        np.testing.assert_array_equal(batch["waveform"][row, : len(whole)], whole)
+        assert not batch["waveform"][row, len(whole) :].any()
+    assert batch["faults"] == [] and batch["waveform_draws"]["w"]["samples"].tolist() == [8000, 4800, 3200]
+
+
+class Faster:
+    voices = 3
+
+    def draw(self, generator):
+        return 1.25, 2
+
+
+def test_speed_reads_just_what_it_needs_and_makes_a_new_speaker(tmp_path):
+    rate = 16000
+    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 400 * np.arange(rate) / rate), rate)
+    table = manifest(tmp_path, [("tone.wav", rate, rate)])
+    crops = CropDataset(AudioFiles(table, RATE), np.array([0]), 7, 0.5, RATE, 1, Recipe(Faster()))
+    item = crops[0, 0, 0]
+    assert item["waveform"].shape == (8000,) and item["speaker"] == 14
+    spectrum = np.abs(np.fft.rfft(item["waveform"] * np.hanning(8000)))
+    assert spectrum.argmax() == 500 * 8000 / rate  # 400 Hz played 1.25 times as fast

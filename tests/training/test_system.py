@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from speakerlab.augment.chain import Chain
+from speakerlab.augment.recipe import Recipe
 from speakerlab.encoders.ecapa import Ecapa
 from speakerlab.features.fbank import Fbank
 from speakerlab.losses.aam import AamSoftmax
@@ -22,8 +22,7 @@ def system(margin_schedule=None, schedule=None, compile_encoder=False) -> Speake
     return SpeakerSystem(
         network=network,
         loss=AamSoftmax(6, 4, margin=0.2),
-        waveform_augment=Chain({}),
-        spectrum_augment=Chain({}),
+        augment=Recipe(),
         optimizer=lambda groups: torch.optim.SGD(groups, lr=0.5, weight_decay=0.1),
         schedule=schedule or Constant(),
         margin_schedule=margin_schedule or MarginRamp(0.0, 0.0),

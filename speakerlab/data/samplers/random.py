@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from speakerlab.data.batches import Items
+
 
 class RandomSampler:
     """Each utterance `crops_per_utterance` times an epoch, shuffled, in batches of nearly equal size.
@@ -12,7 +14,7 @@ class RandomSampler:
     and batch norm never sees a batch of two left over at the end.
 
     Args:
-        items: utterances to sample from.
+        items: what to sample from.
         batch_size: largest batch, over all ranks together.
         crops_per_utterance: how often an epoch visits each utterance; above 1 for small corpora of long utterances.
 
@@ -20,14 +22,14 @@ class RandomSampler:
         ValueError: if a count is not positive.
     """
 
-    def __init__(self, items: int, batch_size: int = 32, crops_per_utterance: int = 1):
+    def __init__(self, items: Items, batch_size: int = 32, crops_per_utterance: int = 1):
         if batch_size < 2:
             raise ValueError(f"batch_size={batch_size} must be at least 2, since batch norm needs two items")
         if crops_per_utterance < 1:
             raise ValueError(f"crops_per_utterance={crops_per_utterance} must be at least 1")
-        self.items = items
+        self.items = len(items)
         self.crops_per_utterance = crops_per_utterance
-        self.batches_per_epoch = math.ceil(items * crops_per_utterance / batch_size)
+        self.batches_per_epoch = math.ceil(self.items * crops_per_utterance / batch_size)
 
     def batches(self, seed: int, epoch: int) -> list[np.ndarray]:
         """The epoch's batches, each `(batch,)` int64 items."""

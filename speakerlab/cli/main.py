@@ -1,0 +1,40 @@
+"""The `speakerlab` command: one file of this folder for each family of commands.
+
+A family's module has `add_commands(commands)`, which adds its parsers and sets each one's `run`, a function of the
+parsed arguments. Families import what they need within `run`, so that `--help` answers at once.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+
+from speakerlab import InputError, __version__
+
+FAMILIES = ()  # filled by the families
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; the user's mistakes end as `error: ...` on standard error with exit status 1."""
+    parser = argparse.ArgumentParser(
+        prog="speakerlab", description="Data for speaker recognition; train.py trains and evaluate.py evaluates."
+    )
+    parser.add_argument("--version", action="version", version=f"speakerlab {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for family in FAMILIES:
+        importlib.import_module(f"speakerlab.cli.{family}").add_commands(commands)
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; the same command goes on where this one stopped\n")
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # `speakerlab ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()
