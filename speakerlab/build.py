@@ -15,8 +15,8 @@ from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
 from speakerlab.config import known_targets, locate
-from speakerlab.data.audio import probe, read_audio
 from speakerlab.data import Progress
+from speakerlab.data.audio import probe, read_audio
 from speakerlab.data.corpus import Corpus
 from speakerlab.network import SpeakerNetwork
 
@@ -125,7 +125,9 @@ def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> Sp
     config = checkpoint["config"]
     missing = {"features", "model", "loader"} - config.keys()
     if missing:
-        raise InputError(f"the checkpoint's config lacks {', '.join(sorted(missing))}: it was not written by speakerlab")
+        raise InputError(
+            f"the checkpoint's config lacks {', '.join(sorted(missing))}: it was not written by speakerlab"
+        )
     admitted = {target for target in known_targets() if target.startswith(NETWORK_TARGETS)}
     for target in _targets([config["features"], config["model"]]):
         if target not in (*admitted, *trust):

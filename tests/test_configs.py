@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from speakerlab.build import build, build_network
 from speakerlab.config import CONF, SCHEMAS, check, known_targets, locate
+from speakerlab.training.assembly import try_components
 
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] != "hydra")
 MEMBERS = [path for path in FILES if path.parent != CONF]

@@ -51,6 +51,4 @@ class AudioFiles:
         self.sample_rate = sample_rate
 
     def read(self, row: int, first: int, count: int, speed: float = 1.0) -> np.ndarray:
-        return read_audio(
-            file_of(self.table, row), int(self.first_sample[row]) + first, count, self.sample_rate, speed
-        )
+        return read_audio(file_of(self.table, row), int(self.first_sample[row]) + first, count, self.sample_rate, speed)

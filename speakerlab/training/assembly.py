@@ -67,7 +67,13 @@ def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = (
 def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...] = ()) -> SpeakerSystem:
     """The network, the loss over the corpus' speakers, and how they are trained."""
     network = build_network(cfg, trust)
-    loss = build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=len(data.speakers) * data.augment.voices)
+    loss = build(
+        cfg.loss,
+        "loss",
+        trust=trust,
+        embed_dim=network.embed_dim,
+        num_speakers=len(data.speakers) * data.augment.voices,
+    )
     return SpeakerSystem(
         network=network,
         loss=loss,

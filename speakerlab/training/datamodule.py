@@ -61,9 +61,7 @@ class SpeakerDataModule(pl.LightningDataModule):
         self.resume_point = (0, 0)
 
     def train_dataloader(self) -> DataLoader:
-        batches = EpochBatches(
-            self.sampler(self.items), self.seed, self.trainer.global_rank, self.trainer.world_size
-        )
+        batches = EpochBatches(self.sampler(self.items), self.seed, self.trainer.global_rank, self.trainer.world_size)
         epoch, batch = self.resume_point
         batches.start_at(epoch + batch // len(batches), batch % len(batches))
         return DataLoader(

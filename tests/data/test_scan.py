@@ -135,8 +135,8 @@ def test_too_many_bad_files_stop_but_are_listed(root, tmp_path, probed):
             scan_folder(root, tmp_path / "cache", **SETTINGS)
         (file,) = (tmp_path / "cache" / "manifests").glob("*/quarantine.csv")
         assert str(caught.value) == (
-            "corpus: 9 of 13 audio files (69.2 %) can't be used, more than data.max_bad_share=0.05 allows; most are too "
-            f"short (3, such as cat/short.wav: 0.499 s, under 0.5 s); all are listed in {file}"
+            "corpus: 9 of 13 audio files (69.2 %) can't be used, more than data.max_bad_share=0.05 allows; most are "
+            f"too short (3, such as cat/short.wav: 0.499 s, under 0.5 s); all are listed in {file}"
         )
         assert len(file.read_text().splitlines()) == 10
         assert probed if _ == 0 else probed == ["bob/link.wav"]
