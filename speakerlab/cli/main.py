@@ -12,7 +12,7 @@ import sys
 
 from speakerlab import InputError, __version__
 
-FAMILIES = ()  # filled by the families
+FAMILIES: tuple[str, ...] = ()
 
 
 def main(arguments: list[str] | None = None) -> None:
