@@ -81,6 +81,16 @@ def test_a_checkpoint_gives_its_network_back(tmp_path, checkpoint):
         assert torch.equal(value, checkpoint["state_dict"][f"network.{name}"])
 
 
+def test_a_checkpoint_that_fits_no_network_says_so(checkpoint):
+    other = checkpoint | {"config": copy.deepcopy(NETWORK)}
+    other["config"]["model"]["encoder"]["channels"] = 32
+    with pytest.raises(InputError, match=r"weights do not fit .*size mismatch.*another version"):
+        network_from_checkpoint(other)
+    del other["config"]["features"]
+    with pytest.raises(InputError, match=r"config lacks features"):
+        network_from_checkpoint(other)
+
+
 class Payload:
     """Pickled code: touches a file when it is loaded."""
 

@@ -151,6 +151,12 @@ def test_a_broken_file_stops_training_where_it_is_met(tmp_path, folders, tiny):
     assert_refused(run_forked("train.py", *folders.overrides(), *tiny, *broken, cwd=tmp_path), ".flac")
 
 
+def test_a_diverged_run_stops(tmp_path, folders, tiny):
+    wild = ["optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant", "trainer.gradient_clip_val=null"]
+    done = run_forked("train.py", *folders.overrides(), *tiny, *wild, "trainer.max_epochs=3", cwd=tmp_path)
+    assert_refused(done, "training diverged", "lower optimizer.lr")
+
+
 # --- A run from its start to its report
 
 
