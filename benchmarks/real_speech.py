@@ -94,7 +94,7 @@ def markdown(arguments: argparse.Namespace, folders: list[Path]) -> str:
         f"# ECAPA-TDNN on real speech, two CPU cores, {date.today()}",
         "",
         "Trials: `dev_so762.txt`, 14,400 same-session trials over 24 speakers that are not trained on.",
-        "Such trials are easier than VoxCeleb's: the channel helps. `features.mean_norm=false`, which keeps it, was",
+        "Such trials are easier than VoxCeleb's: the channel helps. `norm=none`, which keeps it, was",
         "chosen on this very list (see real_speech_tried.md). Metrics are those of the last epoch; the best epoch's",
         "EER is beside them for comparison only. The reference without a network, mfcc_lda.py, gives 11.2 % here.",
         "",

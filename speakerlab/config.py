@@ -58,6 +58,8 @@ class TrainConfig:
     threads: int | None = None
     trust: list[str] = field(default_factory=list)
     features: Any = MISSING
+    norm: Any = MISSING
+    pooling: Any = MISSING
     model: Any = MISSING
     loss: Any = MISSING
     margin: Any = MISSING

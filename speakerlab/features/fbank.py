@@ -40,7 +40,6 @@ class Fbank(nn.Module):
         sample_rate: in hertz.
         low_hz: lower edge of the first filter.
         high_hz: upper edge of the last filter; 0 or less counts from the Nyquist frequency, as in Kaldi.
-        mean_norm: subtract each utterance's mean of every filter, which removes a linear channel.
 
     Raises:
         ValueError: if the band is empty or leaves the spectrum, or at `forward` if the audio is shorter than a frame.
@@ -52,7 +51,6 @@ class Fbank(nn.Module):
         sample_rate: int = 16000,
         low_hz: float = 20.0,
         high_hz: float = 0.0,
-        mean_norm: bool = True,
     ):
         super().__init__()
         nyquist = sample_rate / 2
@@ -61,7 +59,6 @@ class Fbank(nn.Module):
             raise ValueError(f"low_hz={low_hz} and high_hz={high_hz} must span a band within 0 to {nyquist:g} Hz")
         self.dim = num_mels
         self.channels = 1
-        self.mean_norm = mean_norm
         if num_mels < 1:
             raise ValueError(f"num_mels={num_mels} must be at least 1")
         self.frame_length = sample_rate * 25 // 1000  # whole samples, cut off as Kaldi does
@@ -81,10 +78,7 @@ class Fbank(nn.Module):
             raise ValueError(f"{waveform.shape[-1]} samples are shorter than one frame of {self.frame_length}")
         with torch.autocast(waveform.device.type, enabled=False):
             features = self._log_mel(waveform.float())
-            counts = None if lengths is None else self.frame_counts(lengths)
-            if self.mean_norm:
-                features = features - _frame_mean(features, counts)
-        return features, counts
+        return features, None if lengths is None else self.frame_counts(lengths)
 
     def _log_mel(self, waveform: Tensor) -> Tensor:
         frames = (waveform * INT16_SCALE).unfold(-1, self.frame_length, self.frame_shift)  # (batch, frames, length)
@@ -95,11 +89,3 @@ class Fbank(nn.Module):
         spectrum = torch.fft.rfft(frames, self.fft_size)
         power = spectrum.real.square() + spectrum.imag.square()  # (batch, frames, fft_size // 2 + 1)
         return (power @ self.filters).clamp(min=torch.finfo(torch.float32).eps).log()
-
-
-def _frame_mean(features: Tensor, counts: Tensor | None) -> Tensor:
-    """Mean over each item's own frames: `(batch, frames, dim) -> (batch, 1, dim)`."""
-    if counts is None:
-        return features.mean(dim=1, keepdim=True)
-    valid = torch.arange(features.shape[1], device=features.device) < counts[:, None]  # (batch, frames)
-    return features.masked_fill(~valid[..., None], 0.0).sum(dim=1, keepdim=True) / counts[:, None, None]
