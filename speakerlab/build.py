@@ -46,12 +46,19 @@ def build(node: DictConfig | dict, key: str, *args: Any, trust: tuple[str, ...] 
 
 def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork:
     """Features and encoder; the sizes of the features and the chosen pooling go to the encoder."""
-    extract = build(cfg["features"], "features", trust=trust, sample_rate=cfg["loader"]["sample_rate"])
-    norm = None
-    if cfg["norm"]:
-        sizes = {"dim": extract.dim, "channels": extract.channels}
-        norm = build(cfg["norm"], "norm", trust=trust, **_asked_for(cfg["norm"], "norm", sizes))
-    features = FeaturePipeline(extract, norm)
+    rate = {"sample_rate": cfg["loader"]["sample_rate"]}
+    extract = build(cfg["features"], "features", trust=trust, **_asked_for(cfg["features"], "features", rate))
+
+    def norm(dim: int, channels: int) -> torch.nn.Module:
+        sizes = {"dim": dim, "channels": channels}
+        return build(cfg["norm"], "norm", trust=trust, **_asked_for(cfg["norm"], "norm", sizes))
+
+    try:
+        features = FeaturePipeline(extract, norm if cfg["norm"] else None, **cfg["frames"])
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"frames: {error}") from error
     node, key = cfg["model"]["encoder"], "model.encoder"
     offered = {"feature_channels": features.channels, "pooling": partial(build, cfg["pooling"], "pooling", trust=trust)}
     taken = _asked_for(node, key, offered)
@@ -141,7 +148,7 @@ def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> Sp
         InputError: if the checkpoint names any other class, or its weights fit no network of its config.
     """
     config = checkpoint["config"]
-    missing = {"features", "norm", "pooling", "model", "loader"} - config.keys()
+    missing = {"features", "frames", "norm", "pooling", "model", "loader"} - config.keys()
     if missing:
         raise InputError(
             f"the checkpoint's config lacks {', '.join(sorted(missing))}: it was not written by speakerlab"

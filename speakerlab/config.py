@@ -33,6 +33,17 @@ class LoaderConfig:
 
 
 @dataclass
+class FramesConfig:
+    """What `FeaturePipeline` does besides features and normalisation."""
+
+    deltas: int = MISSING
+    stack: str = MISSING
+    target_frames: int | None = MISSING
+    pad: str = MISSING
+    image: int | None = MISSING
+
+
+@dataclass
 class AugmentConfig:
     """Named augmentations, each a `_target_` node; null switches one off."""
 
@@ -58,6 +69,7 @@ class TrainConfig:
     threads: int | None = None
     trust: list[str] = field(default_factory=list)
     features: Any = MISSING
+    frames: FramesConfig = field(default_factory=FramesConfig)
     norm: Any = MISSING
     pooling: Any = MISSING
     model: Any = MISSING

@@ -23,6 +23,7 @@ from speakerlab.encoders.pooling.statistics import Statistics
 NETWORK = {
     "loader": {"sample_rate": 16000},
     "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8},
+    "frames": {},
     "norm": {"_target_": "speakerlab.features.norm.mean.MeanNorm"},
     "pooling": {"_target_": "speakerlab.encoders.pooling.statistics.Statistics"},
     "model": {

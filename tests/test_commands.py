@@ -349,6 +349,17 @@ def test_a_finished_run_is_not_resumed(trained, training, tmp_path):
     assert len(runs(tmp_path)) == 2
 
 
+def test_the_training_sets_statistics_are_in_the_checkpoint(tmp_path, folders, tiny):
+    given = [*folders.overrides(), *tiny, "norm=training_set", "trainer.max_epochs=1"]
+    done = run_forked("train.py", *given, "name=tiny", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    (run,) = runs(tmp_path)
+    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert weights["network.features.norm.mean"].abs().min() > 0.1
+    assert (weights["network.features.norm.deviation"] != 1).all()
+    assert run_forked("evaluate.py", f"ckpt={run}", "num_workers=0", cwd=tmp_path).rc == 0
+
+
 # --- Two processes
 
 

@@ -1,9 +1,11 @@
 """Loaders of training crops and of development utterances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from speakerlab.augment.recipe import Recipe
@@ -84,6 +86,20 @@ class SpeakerDataModule(pl.LightningDataModule):
             generator=torch.Generator(),
             num_workers=self.num_workers,
         )
+
+    def plain_waveforms(self, most: int = 2000) -> Iterator[Tensor]:
+        """Training items without augmentation, one after the other, `(1, samples)`; the same ones on every rank."""
+        plain = CropDataset(
+            self.dataset.recordings,
+            self.dataset.classes,
+            len(self.speakers),
+            self.dataset.crop_seconds,
+            self.sample_rate,
+            self.seed,
+            Recipe(),
+        )
+        for position, item in enumerate(np.random.default_rng(self.seed).permutation(len(plain))[:most].tolist()):
+            yield torch.from_numpy(plain[0, position, item]["waveform"][None])
 
     def state_dict(self) -> dict:
         """Where the stream of batches stands: (epoch, batches of it that were trained on)."""

@@ -80,15 +80,6 @@ def test_padding_changes_nothing(padding):
         torch.testing.assert_close(item[:count], expected[0], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_around_it_does_not_matter(dtype):
-    fbank, waveform = Fbank(40), speech_like(8000)[None]
-    with torch.autocast("cpu", dtype):
-        features, _ = fbank(waveform)
-    assert features.dtype == torch.float32
-    assert torch.equal(features, fbank(waveform)[0])
-
-
 def test_too_short_audio_is_refused():
     with pytest.raises(ValueError, match="399 samples are shorter than one frame of 400"):
         Fbank(8)(torch.zeros(2, 399))

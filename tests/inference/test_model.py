@@ -26,6 +26,7 @@ CONFIG = {
     "seed": 3,
     "loader": {"sample_rate": 16000},
     "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8},
+    "frames": {},
     "norm": {},
     "pooling": {"_target_": "speakerlab.encoders.pooling.statistics.Statistics"},
     "model": {
