@@ -1,7 +1,7 @@
 """What a manifest holds, in numbers; computed on whole columns, so that millions of rows take seconds."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -72,8 +72,59 @@ class Summary:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Development:
+    """The other side of a corpus that is ready to train on: `seconds` `(utterances,)`, and its trials."""
+
+    seconds: np.ndarray
+    targets: int
+    nontargets: int
+
+    def facts(self) -> dict:
+        """The numbers as JSON takes them."""
+        return {
+            "utterances": len(self.seconds),
+            "hours": float(self.seconds.sum()) / 3600,
+            "seconds": spread(self.seconds),
+            "targets": self.targets,
+            "nontargets": self.nontargets,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """All that is shown of a corpus.
+
+    Attributes:
+        name: of the corpus.
+        source: where it comes from.
+        summary: of its utterances; of those to train on where there is a development side.
+        development: None where only a manifest or a folder was looked at.
+        left_out: reason -> files.
+        notes: lines of the corpus's own about what was done and left out.
+    """
+
+    name: str
+    source: str
+    summary: Summary
+    development: Development | None = None
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def facts(self) -> dict:
+        """The numbers as JSON takes them."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            **self.summary.facts(),
+            "left_out": {reason: files._asdict() for reason, files in self.left_out.items()},
+            "development": self.development.facts() if self.development else None,
+            "notes": list(self.notes),
+        }
+
+
 def summarize(table: pa.Table) -> Summary:
-    """Count, add up and group the rows of a manifest; columns beyond `MANIFEST_SCHEMA` with few values are groups too."""
+    """Count, add up and group the rows of a manifest; further text columns with few different values are groups too."""
     seconds = seconds_of(table)
     speakers, names = _codes(table["speaker"])
     groups = {}

@@ -152,7 +152,13 @@ def test_facts_are_json(rows):
 
 
 def test_left_out_keeps_the_first_example_and_sorts_by_count():
-    items = [("a", "stereo", "2"), ("b", "broken", "x"), ("c", "broken", "y"), ("d", "stereo", "2"), ("e", "broken", "")]
+    items = [
+        ("a", "stereo", "2"),
+        ("b", "broken", "x"),
+        ("c", "broken", "y"),
+        ("d", "stereo", "2"),
+        ("e", "broken", ""),
+    ]
     counted = count_left_out(items)
     assert list(counted) == ["broken", "stereo"]
     assert counted["broken"] == (3, "b: x")
