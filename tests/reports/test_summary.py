@@ -48,7 +48,7 @@ def test_two_sides_are_shares():
 
 def test_bins_of_whole_numbers_hold_equally_many():
     """Otherwise evenly spread counts would look like a comb."""
-    counts = summary_figure(look(utterances_of=np.repeat(np.arange(101, 301), 7))).axes[1]
+    counts = summary_figure(look(utterances_of=np.repeat(np.arange(101, 241), 7))).axes[1]
     (values,) = heights(counts)
     assert len(set(values[:-1].tolist())) == 1
 

@@ -8,6 +8,8 @@ import soundfile
 import torch
 from omegaconf import OmegaConf
 
+from speakerlab.augment.chain import RecordingChain
+from speakerlab.augment.recipe import Recipe
 from speakerlab.build import build_augment, build_corpus, build_network
 from speakerlab.config import check
 from speakerlab.training.assembly import build_datamodule
@@ -66,6 +68,18 @@ def test_before_is_the_crop_that_was_read(data, cfg, folders):
     whole, _ = soundfile.read(folders.train / item.utterance, dtype="float32")
     windows = np.lib.stride_tricks.sliding_window_view(whole, len(item.trace.before))
     assert (windows == item.trace.before).all(axis=1).any()
+
+
+class Halved:
+    def process(self, waveform, generator):
+        return 0.5 * waveform
+
+
+def test_before_knows_nothing_of_the_recording_chain(data, cfg):
+    features, key = build_network(cfg).features, first_keys(data, 1, 0)[0]
+    item = example(data, Recipe(recording=RecordingChain({"halved": Halved()})), features, key)
+    np.testing.assert_array_equal(item.trace.before, example(data, Recipe(), features, key).trace.before)
+    np.testing.assert_array_equal(item.trace.after, 0.5 * item.trace.before)
 
 
 def test_another_recipe_meets_the_same_crop(data, cfg):
