@@ -11,6 +11,7 @@ import argparse
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from speakerlab import InputError
@@ -133,26 +134,24 @@ def run_listen(chosen: argparse.Namespace) -> None:
 
 def _samples(cfg, trust: tuple[str, ...], chosen: argparse.Namespace) -> list:
     """The items, as training with this configuration would meet them."""
-    from speakerlab.build import build_augment, build_corpus, build_network
+    from speakerlab.build import build_corpus, build_network
     from speakerlab.cli.progress import progress_bar
     from speakerlab.reports.listen import Sample
     from speakerlab.training.assembly import build_datamodule, try_components
     from speakerlab.training.examples import each_alone, example, first_keys
 
     try_components(cfg, trust)
-    with progress_bar("corpus") as progress:
-        data = build_datamodule(cfg, build_corpus(cfg, trust, progress), trust)
-    features = build_network(cfg, trust).features.eval()
-    recipes = {"": data.augment}
-    if chosen.each:
-        alone = each_alone(cfg.augment)
-        recipes = {label: build_augment(augment, cfg.loader.sample_rate, trust) for label, augment in alone}
-    if not recipes:
+    configs = dict(each_alone(cfg)) if chosen.each else {"": cfg}
+    if not configs:
         raise InputError("--each: augment has no augmentation to apply; choose another, such as augment=noise")
+    with progress_bar("corpus") as progress:
+        corpus = replace(build_corpus(cfg, trust, progress), development=[])  # which would be measured for nothing
+    features = build_network(cfg, trust).features.eval()
+    modules = {label: build_datamodule(config, corpus, trust) for label, config in configs.items()}
     samples = []
-    for key in first_keys(data, chosen.count, chosen.epoch):
-        for label, recipe in recipes.items():
-            item = example(data, recipe, features, key)
+    for key in first_keys(next(iter(modules.values())), chosen.count, chosen.epoch):
+        for label, data in modules.items():
+            item = example(data, features, key)
             heading = f"{label}: speaker {item.speaker}" if label else f"speaker {item.speaker}"
             facts = {"utterance": item.utterance, "place": f"epoch {key[0]}, position {key[1]}"}
             if item.faults:

@@ -40,9 +40,9 @@ def first_keys(data: SpeakerDataModule, count: int, epoch: int) -> list[Key]:
     return list(islice(chain.from_iterable(batches), count))
 
 
-def example(data: SpeakerDataModule, recipe: Recipe, features: nn.Module, key: Key) -> Example:
-    """The item that training with this recipe meets at this key: the same crop and the same draws."""
-    dataset, plain, witness = copy.copy(data.dataset), copy.copy(data.dataset), Witness(recipe)
+def example(data: SpeakerDataModule, features: nn.Module, key: Key) -> Example:
+    """The item that training meets at this key: the same crop and the same draws."""
+    dataset, plain, witness = copy.copy(data.dataset), copy.copy(data.dataset), Witness(data.augment)
     dataset.augment, plain.augment = witness, Recipe()
     item = dataset[key]
     row = item["utterance"]
@@ -51,28 +51,33 @@ def example(data: SpeakerDataModule, recipe: Recipe, features: nn.Module, key: K
         speaker=data.speakers[speaker] + (f", voice {voice}" if voice else ""),
         utterance=data.corpus.train["utterance"][row].as_py(),
         key=key,
-        trace=trace(recipe, witness, item, plain[key]["waveform"], features),
+        trace=trace(data.augment, witness, item, plain[key]["waveform"], features),
         faults=item["faults"],
     )
 
 
-def each_alone(augment: DictConfig) -> Iterator[tuple[str, DictConfig]]:
-    """(name, configuration) for each augmentation of `augment`, alone and certain to apply.
+def each_alone(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:
+    """(name, configuration) for each augmentation of the configuration, alone and certain to apply.
 
-    Alternatives within one (its `augmentations`) and factors of the speed count singly.
+    Alternatives within one (its `augmentations`) and factors of the speed count singly. Mixup, which no item shows by
+    itself, is left out.
     """
-    given = OmegaConf.to_container(augment, resolve=True)
-    chains = {kind: nodes for kind, nodes in given.items() if isinstance(nodes, dict) and "_target_" not in nodes}
-    nothing = {key: None if isinstance(value, dict) else value for key, value in given.items()}
+    whole = OmegaConf.to_container(cfg, resolve=True)
+    augment = whole["augment"]
+    chains = {kind: nodes for kind, nodes in augment.items() if isinstance(nodes, dict) and "_target_" not in nodes}
+    nothing = {key: None if isinstance(value, dict) else value for key, value in augment.items()}
     nothing |= {kind: {} for kind in chains}
-    speed = given.get("speed")
-    for factor in [factor for factor in (speed or {}).get("factors", ()) if factor != 1.0]:
-        alone = {**speed, "factors": [factor], "new_speakers": False}
-        yield f"speed {factor:g}", OmegaConf.create({**nothing, "speed": alone})
+    speed = augment["speed"] or {}
+    alone = [
+        (f"speed {factor:g}", {"speed": {**speed, "factors": [factor], "new_speakers": False}})
+        for factor in speed.get("factors", ())
+        if factor != 1.0
+    ]
     for kind, nodes in chains.items():
         for name, node in nodes.items():
-            for label, alone in _singly(name, node):
-                yield label, OmegaConf.create({**nothing, kind: {name: alone}})
+            alone += [(label, {kind: {name: single}}) for label, single in _singly(name, node)]
+    for label, given in alone:
+        yield label, OmegaConf.create({**whole, "augment": {**nothing, **given}})
 
 
 def _singly(name: str, node: dict | None) -> Iterator[tuple[str, dict]]:

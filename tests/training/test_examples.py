@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from speakerlab.augment.chain import RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.build import build_augment, build_corpus, build_network
+from speakerlab.build import build_corpus, build_network
 from speakerlab.config import check
 from speakerlab.training.assembly import build_datamodule
 from speakerlab.training.examples import each_alone, example, first_keys
@@ -52,7 +52,7 @@ def test_examples_are_what_training_meets(cfg, data, epoch):
         waveform = data.augment.waveform.apply(batch["waveform"], batch["waveform_draws"])
         seen = data.augment.spectrum.apply(features(waveform, None)[0], batch["spectrum_draws"])
         for row in range(min(len(waveform), len(keys) - met)):
-            item = example(data, data.augment, features, keys[met])
+            item = example(data, features, keys[met])
             torch.testing.assert_close(torch.from_numpy(item.trace.after), waveform[row], rtol=0, atol=1e-6)
             last = list(item.trace.pictures.values())[-1]
             torch.testing.assert_close(torch.from_numpy(last), seen[row], rtol=0, atol=1e-3)
@@ -64,7 +64,7 @@ def test_examples_are_what_training_meets(cfg, data, epoch):
 
 def test_before_is_the_crop_that_was_read(data, cfg, folders):
     """Found again, sample by sample, in the utterance's own file."""
-    item = example(data, data.augment, build_network(cfg).features, first_keys(data, 1, 0)[0])
+    item = example(data, build_network(cfg).features, first_keys(data, 1, 0)[0])
     whole, _ = soundfile.read(folders.train / item.utterance, dtype="float32")
     windows = np.lib.stride_tricks.sliding_window_view(whole, len(item.trace.before))
     assert (windows == item.trace.before).all(axis=1).any()
@@ -77,26 +77,26 @@ class Halved:
 
 def test_before_knows_nothing_of_the_recording_chain(data, cfg):
     features, key = build_network(cfg).features, first_keys(data, 1, 0)[0]
-    item = example(data, Recipe(recording=RecordingChain({"halved": Halved()})), features, key)
-    np.testing.assert_array_equal(item.trace.before, example(data, Recipe(), features, key).trace.before)
-    np.testing.assert_array_equal(item.trace.after, 0.5 * item.trace.before)
-
-
-def test_another_recipe_meets_the_same_crop(data, cfg):
-    features, key = build_network(cfg).features, first_keys(data, 1, 0)[0]
-    items = [example(data, build_augment(augment, 16000), features, key) for _, augment in each_alone(cfg.augment)]
-    assert len(items) == 4
-    assert all(np.array_equal(item.trace.before, items[0].trace.before) for item in items)
+    data.augment = Recipe()
+    plain = example(data, features, key).trace
+    data.augment = Recipe(recording=RecordingChain({"halved": Halved()}))
+    halved = example(data, features, key).trace
+    np.testing.assert_array_equal(halved.before, plain.before)
+    np.testing.assert_array_equal(halved.after, 0.5 * plain.before)
 
 
 def test_each_augmentation_alone_is_certain(data, cfg):
-    features, alone = build_network(cfg).features, dict(each_alone(cfg.augment))
+    features, alone = build_network(cfg).features, dict(each_alone(cfg))
     assert list(alone) == ["reverb", "noise", "music", "specaugment"]
-    for name, augment in alone.items():
-        recipe = build_augment(augment, 16000)
-        for key in first_keys(data, 3, 0):
-            (step,) = example(data, recipe, features, key).trace.steps
+    keys = first_keys(data, 3, 0)
+    crops = [example(data, features, key).trace.before for key in keys]
+    for name, config in alone.items():
+        single = build_datamodule(config, data.corpus)
+        for key, crop in zip(keys, crops):
+            trace = example(single, features, key).trace
+            (step,) = trace.steps
             assert step.name == name and (step.applied or name == "specaugment")  # masks may have width 0
+            np.testing.assert_array_equal(trace.before, crop)
 
 
 def test_alternatives_and_speeds_count_singly():
@@ -118,7 +118,10 @@ def test_alternatives_and_speeds_count_singly():
             "mixup": {"_target_": "M", "probability": 0.5},
         }
     )
-    found = {name: OmegaConf.to_container(alone) for name, alone in each_alone(augment)}
+    cfg = OmegaConf.create({"seed": 1, "augment": augment})
+    found = {name: OmegaConf.to_container(alone) for name, alone in each_alone(cfg)}
+    assert all(alone["seed"] == 1 for alone in found.values())
+    found = {name: alone["augment"] for name, alone in found.items()}
     nothing = {"noise_dir": "/n", "speed": None, "recording": {}, "waveform": {}, "spectrum": {}, "mixup": None}
     speed = {"_target_": "S", "new_speakers": False}
     choice = {"_target_": "Choice", "probability": 1.0, "weights": None}
