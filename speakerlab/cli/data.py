@@ -161,7 +161,7 @@ def _samples(cfg, trust: tuple[str, ...], chosen: argparse.Namespace) -> list:
 
 
 def _applied(sample) -> list[str]:
-    return [step.name for step in sample.trace.steps if step.applied]
+    return [step.chosen or step.name for step in sample.trace.steps if step.applied]
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:

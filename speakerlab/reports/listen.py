@@ -103,18 +103,18 @@ def trace_figure(trace: Trace, sample_rate: int) -> Figure:
 
 
 def in_words(step: Step) -> str:
-    """What was drawn and what it did: `SNR 7.3 dB; level +0.8 dB, difference -7.3 dB`.
+    """What was drawn and what it did: `rain; SNR 7.3 dB; level +0.8 dB, difference -7.3 dB`.
 
     >>> in_words(Step("noise", "waveform", False))
     'spares this item'
-    >>> in_words(Step("noise", "waveform", True, {"snr_db": 7.0}, {"level_db": 0.79, "difference_db": -7.0}))
-    'SNR 7 dB; level +0.8 dB, difference -7.0 dB'
-    >>> in_words(Step("masks", "spectrum", True, {}, {"changed": 0.125}))
+    >>> in_words(Step("noise", "waveform", True, "rain", {"snr_db": 7.0}, {"level_db": 0.79, "difference_db": -7.0}))
+    'rain; SNR 7 dB; level +0.8 dB, difference -7.0 dB'
+    >>> in_words(Step("masks", "spectrum", True, measured={"changed": 0.125}))
     '12.5 % of the values changed'
     """
     if not step.applied:
         return "spares this item"
-    parts = []
+    parts = [step.chosen] if step.chosen else []
     if step.drawn:
         parts.append(", ".join(_number(name, value) for name, value in step.drawn.items()))
     if "changed" in step.measured:
@@ -129,5 +129,5 @@ def _number(name: str, value: float) -> str:
     unit = next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "")
     for ending in UNITS:
         name = name.removesuffix(ending)
-    name = name.replace("snr", "SNR").replace("_", " ").replace(".", " ")
+    name = name.replace("snr", "SNR").replace("_", " ")
     return f"{name} {value:.3g} {unit}".strip()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from speakerlab.augment.chain import Chain, RecordingChain
-from speakerlab.augment.noise import AdditiveNoise
+from speakerlab.augment.noise import AdditiveNoise, add_noise
 from speakerlab.augment.recipe import Recipe
 from speakerlab.augment.specaugment import SpecAugment
 from speakerlab.augment.trace import Witness, trace
@@ -33,6 +33,20 @@ class Faster:
 
     def draw(self, generator):
         return 1.1, 1
+
+
+class OneOf:
+    """As an augmentation with alternatives is: draws for the chosen one, in a place that alternatives share."""
+
+    def __init__(self, augmentations: dict):
+        self.augmentations = augmentations
+
+    def draw(self, generator, samples):
+        name = list(self.augmentations)[generator.integers(len(self.augmentations))]
+        return {"shared": self.augmentations[name].draw(generator, samples)}
+
+    def apply(self, x, drawn):
+        return add_noise(x, **drawn["shared"])
 
 
 def noise(low: float, high: float, probability: float = 1.0) -> AdditiveNoise:
@@ -123,6 +137,23 @@ def test_a_second_attempt_forgets_the_first(recipe, speech):
     witness.speed(SEED)
     witness.record(SEED, speech.copy())
     assert len(witness.steps) == count
+
+
+def test_the_chosen_alternative_is_named(speech):
+    """By the levels that only it can have drawn."""
+    recipe = Recipe(waveform=Chain({"one_of": OneOf({"loud": noise(0, 1), "low": noise(20, 21)})}))
+    names = set()
+    for position in range(12):
+        seed, witness = (0, 0, position, 0), Witness(recipe)
+        witness.speed(seed)
+        item = {"waveform": witness.record(seed, speech), **witness.draw(seed, len(speech))}
+        (step,) = trace(recipe, witness, item, speech, Fbank(num_mels=24)).steps
+        assert step.chosen == ("loud" if step.drawn["snr_db"] < 10 else "low")
+        assert step.measured["difference_db"] == pytest.approx(-step.drawn["snr_db"], abs=1e-3)
+        drawn = recipe.draw(seed, len(speech))["waveform_draws"]["one_of"]["shared"]
+        np.testing.assert_array_equal(item["waveform_draws"]["one_of"]["shared"]["noise"], drawn["noise"])
+        names.add(step.chosen)
+    assert names == {"loud", "low"}
 
 
 def test_masks_count_the_values_that_they_change(speech):

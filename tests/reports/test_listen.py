@@ -56,7 +56,7 @@ def test_a_single_dimension_is_a_line():
 
 
 def test_a_page_with_its_files_beside(tmp_path):
-    steps = (Step("noise", "waveform", True, {"snr_db": 7.25}, {"level_db": 0.0, "difference_db": -7.25}),)
+    steps = (Step("noise", "waveform", True, "", {"snr_db": 7.25}, {"level_db": 0.0, "difference_db": -7.25}),)
     samples = [Sample(f"speaker <{i}>", {"utterance": f"u{i}"}, a_trace(steps=steps)) for i in range(2)]
     page = write_listening(tmp_path / "deep" / "out", "Title", samples, 16000, {"corpus": "c"}, "noise: {}\n")
     text = page.read_text()
@@ -70,13 +70,13 @@ def test_a_page_with_its_files_beside(tmp_path):
 @pytest.mark.parametrize(
     "step, expected",
     [
-        (Step("a", "waveform", False, {"snr_db": 1.0}), "spares this item"),
-        (Step("a", "speed", True, {"factor": 0.9, "voice": 1}), "factor 0.9, voice 1"),
+        (Step("a", "waveform", False, "", {"snr_db": 1.0}), "spares this item"),
+        (Step("a", "speed", True, "", {"factor": 0.9, "voice": 1}), "factor 0.9, voice 1"),
         (
-            Step("a", "waveform", True, {"babble.snr_db": 13.0}, {"level_db": -0.01, "difference_db": -13.0}),
-            "babble SNR 13 dB; level +0.0 dB, difference -13.0 dB",
+            Step("a", "waveform", True, "babble", {"snr_db": 13.0}, {"level_db": -0.01, "difference_db": -13.0}),
+            "babble; SNR 13 dB; level +0.0 dB, difference -13.0 dB",
         ),
-        (Step("a", "recording", True, {"low_hz": 300.0, "rate_kbps": 8}), "low 300 Hz, rate 8 kbit/s"),
+        (Step("a", "recording", True, "", {"low_hz": 300.0, "rate_kbps": 8}), "low 300 Hz, rate 8 kbit/s"),
     ],
 )
 def test_words(step, expected):
