@@ -17,6 +17,7 @@ from pathlib import Path
 from speakerlab import InputError
 
 WORDS = "KEY=VALUE: overrides of train.py's configuration, such as data=folder data.root=/data/voices"
+LEFT_OUT = ("quarantine.csv", "rejected.csv")  # beside a manifest, by scanning and by preparing
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +45,7 @@ def add_commands(commands) -> None:
         nargs="*",
         metavar="WORD",
         help=f"either {WORDS}; or paths: folders of audio (a folder a speaker) and manifests (.parquet). "
-        "A word with = is an override unless it begins with /, . or ~. Nothing is train.py's default corpus",
+        "A word with = is an override unless it begins with /, . or ~/. Nothing is train.py's default corpus",
     )
     summary.add_argument("--json", action="store_true", help="print the numbers as JSON, and write no page")
     summary.add_argument("--to", metavar="DIR", type=Path, help="folder of the page (default: outputs/data/NAME)")
@@ -165,12 +166,13 @@ def _applied(sample) -> list[str]:
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Overrides and paths, of which only one kind may be given.
+    """Overrides and paths, of which only one kind may be given; `~key`, which takes a key away, is an override.
 
-    >>> split_words(["data=mini"]), split_words(["/a=b", "c.parquet"])
-    ((['data=mini'], []), ([], ['/a=b', 'c.parquet']))
+    >>> split_words(["data=mini", "~logger"]), split_words(["/a=b", "c.parquet"])
+    ((['data=mini', '~logger'], []), ([], ['/a=b', 'c.parquet']))
     """
-    overrides = [word for word in words if "=" in word and not word.startswith(("/", ".", "~/"))]
+    bare = [word for word in words if not word.startswith(("/", ".", "~/"))]
+    overrides = [word for word in bare if "=" in word or word.startswith("~")]
     paths = [word for word in words if word not in overrides]
     if overrides and paths:
         raise InputError(
@@ -210,8 +212,10 @@ def look_at_corpus(overrides: list[str]):
     cfg, choices = compose("train", overrides)
     with progress_bar("corpus") as progress:
         corpus = build_corpus(cfg, trusted_on_command_line(overrides), progress)
-    targets = int((corpus.trials.labels == 1).sum())
-    development = Development(measure(corpus.development), targets, len(corpus.trials) - targets)
+    development = None
+    if corpus.trials is not None:
+        targets = int((corpus.trials.labels == 1).sum())
+        development = Development(measure(corpus.development), targets, len(corpus.trials) - targets)
     source = " ".join(overrides) or "train.py's default configuration"
     return Look(corpus_name(cfg, choices), source, summarize(corpus.train), development, notes=corpus.notes)
 
@@ -260,9 +264,12 @@ def _scan(folders: list[Path]):
 
 
 def _listed_beside(manifest: Path) -> list[tuple[str, str, str]]:
-    """What the list of left-out files beside a manifest says: (path, reason, detail)."""
-    try:
-        with open(manifest.with_name("quarantine.csv"), newline="", encoding="utf-8") as file:
-            return [(row["path"], row["reason"], row["detail"]) for row in csv.DictReader(file)]
-    except (OSError, KeyError):  # there is none, or it is another program's
-        return []
+    """What the lists of left-out files beside a manifest say: (path, reason, detail)."""
+    found = []
+    for path in map(manifest.with_name, LEFT_OUT):
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                found += [(row["path"], row["reason"], row["detail"]) for row in csv.DictReader(file)]
+        except (OSError, KeyError):  # there is none, or it is another program's
+            continue
+    return found

@@ -70,13 +70,15 @@ def test_files_left_out_are_counted_however_many(capsys, folders, tmp_path):
     assert {reason: files["files"] for reason, files in found["left_out"].items()} == {"empty": 12, "too short": 1}
 
 
-def test_a_manifest_and_the_list_beside_it(capsys, folders, tmp_path):
+@pytest.mark.parametrize("name", ["quarantine.csv", "rejected.csv"])
+def test_a_manifest_and_the_list_beside_it(capsys, folders, tmp_path, name):
     (folders.train / "s0" / "a" / "bad.wav").write_bytes(b"no audio")
     try:
         scan = scan_folder(folders.train, tmp_path, min_seconds=0.5, stereo="mix", max_bad_share=1.0)
     finally:
         (folders.train / "s0" / "a" / "bad.wav").unlink()
     manifest = scan.quarantine_files[0].with_name("manifest.parquet")
+    scan.quarantine_files[0].rename(manifest.with_name(name))
     found = facts(capsys, manifest)
     assert found["name"] == manifest.parent.name
     assert found["utterances"] == 24
