@@ -62,8 +62,12 @@ class SpeakerDataModule(pl.LightningDataModule):
         self.development_seconds = measure(corpus.development)
         self.resume_point = (0, 0)
 
+    def batches(self, rank: int = 0, world_size: int = 1) -> EpochBatches:
+        """The order in which a rank meets the training items."""
+        return EpochBatches(self.sampler(self.items), self.seed, rank, world_size)
+
     def train_dataloader(self) -> DataLoader:
-        batches = EpochBatches(self.sampler(self.items), self.seed, self.trainer.global_rank, self.trainer.world_size)
+        batches = self.batches(self.trainer.global_rank, self.trainer.world_size)
         epoch, batch = self.resume_point
         batches.start_at(epoch + batch // len(batches), batch % len(batches))
         return DataLoader(
