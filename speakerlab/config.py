@@ -38,8 +38,10 @@ class AugmentConfig:
 
     noise_dir: str | None = None
     music_dir: str | None = None
+    babble_dir: str | None = None
     rir_dir: str | None = None
     speed: Any = None
+    mixup: Any = None
     recording: dict[str, Any] = field(default_factory=dict)
     waveform: dict[str, Any] = field(default_factory=dict)
     spectrum: dict[str, Any] = field(default_factory=dict)
@@ -132,20 +134,26 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
         raise InputError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
     targets = {*known_targets(), *trust}
     if config_name == "train":
-        _switch_off_without_folder(typed.augment, targets)
+        for kind in ("recording", "waveform", "spectrum"):
+            _switch_off_without_folder(typed.augment[kind], f"augment.{kind}", targets)
     _check_node(typed, "", choices, targets)
     return typed
 
 
-def _switch_off_without_folder(augment: DictConfig, targets: set[str]) -> None:
-    """An augmentation that needs a folder and got none becomes null; one whose class can do without stays."""
-    for kind in ("recording", "waveform", "spectrum"):
-        for name, node in augment[kind].items():
-            if node is None or node.get("_target_") not in targets or node.get("folder", "") is not None:
-                continue
-            parameter = inspect.signature(locate(node["_target_"], f"augment.{kind}.{name}")).parameters.get("folder")
+def _switch_off_without_folder(nodes: DictConfig, key: str, targets: set[str]) -> None:
+    """Among named augmentations, one that needs a folder and got none becomes null, and so does a choice among such;
+    one whose class can do without a folder stays."""
+    for name, node in nodes.items():
+        if not isinstance(node, DictConfig) or node.get("_target_") not in targets:
+            continue
+        if isinstance(node.get("augmentations"), DictConfig):
+            _switch_off_without_folder(node.augmentations, f"{key}.{name}.augmentations", targets)
+            if all(child is None for child in node.augmentations.values()):
+                nodes[name] = None
+        if node.get("folder", "") is None:
+            parameter = inspect.signature(locate(node["_target_"], f"{key}.{name}")).parameters.get("folder")
             if parameter is not None and parameter.annotation is str:
-                augment[kind][name] = None
+                nodes[name] = None
 
 
 def _check_node(node: Any, key: str, choices: dict[str, str], targets: set[str]) -> None:
