@@ -109,6 +109,9 @@ def test_augmentations_without_a_folder_are_off(compose, tmp_path):
     assert waveform.noise.folder == str(tmp_path)
     assert waveform.music is None
     assert waveform.reverb.folder is None  # rooms can be simulated
+    cfg, choices = compose("augment=voxceleb", f"augment.music_dir={tmp_path}")
+    choice = check(cfg, "train", choices).augment.waveform.one_of.augmentations
+    assert [name for name, node in choice.items() if node is not None] == ["reverb", "music"]
 
 
 @pytest.mark.parametrize(

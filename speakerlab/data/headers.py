@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from speakerlab.data import Progress
 from speakerlab.data.manifest import replacing
-from speakerlab.data.scan import FILES_VERSION, default_workers, probe_changed, remembered_files
+from speakerlab.data.scan import FILES_SCHEMA, FILES_VERSION, default_workers, probe_changed, remembered_files
 from speakerlab.data.tree import checked_folder, list_audio
 
 
@@ -30,6 +30,8 @@ def read_headers(root: str | Path, cache_dir: str | Path, progress: Progress | N
     listing, remembered = list_audio(root), remembered_files(folder)
     if remembered is not None and listing.equals(remembered.select(listing.column_names)):
         return remembered
+    if not listing.num_rows:
+        return FILES_SCHEMA.empty_table()
     files = probe_changed(root, listing, remembered, default_workers(), progress)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "files.parquet") as draft:
