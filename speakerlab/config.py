@@ -245,10 +245,13 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
         if not (separator and (CONF / group).is_dir()):
             continue
         members = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        for member in value.split(","):  # several in a multirun
+        for member in value.strip("[]").split(","):  # several in a multirun, or of a group whose members add up
             if member not in (*members, "null", "") and "/" not in member:
                 hint = nearest(member, members)
                 return f"{key}={member}: there is no conf/{group}/{member}.yaml{hint} (there are: {', '.join(members)})"
+    absent = re.search(r"To append to your default list use \+([\w/]+)=", text)
+    if absent is not None and (CONF / absent[1]).is_dir():
+        return f"{absent[1]}= adds to the config: write +{absent[1]}=..."
     unknown = re.search(r"(?:Could not override|delete from config\.) '([^']+)'", text)
     if unknown is None:
         keys = [override.lstrip("~").partition("=")[0] for override in overrides if not override.startswith("+")]
@@ -263,7 +266,7 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
 
 def _nearest_key(key: str, config_name: str, overrides: list[str]) -> str:
     """The nearest known key; one with the same last part (`lr` for `optimizer.lr`) counts as near."""
-    chosen = [override for override in overrides if (CONF / override.partition("=")[0]).is_dir()]
+    chosen = [override for override in overrides if (CONF / override.lstrip("+").partition("=")[0]).is_dir()]
     known = _all_keys(config_name, chosen)
     same_end = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
     return nearest(key, same_end, cutoff=0.0) or nearest(key, known)

@@ -132,6 +132,13 @@ def test_augmentations_without_a_folder_are_off(compose, tmp_path):
         (["data=folder", "data.rot=/x"], ["'data.rot'", "did you mean data.root?"]),
         (["lr=0.1"], ["'lr'", "did you mean optimizer.lr?"]),
         (["name=a(b"], ["name=a(b", "quotes"]),
+        # Members of a group that adds up
+        (["+augment/waveform=[gain,telphone]"], ["augment/waveform=telphone", "did you mean telephone?"]),
+        (["augment/waveform=gain"], ["write +augment/waveform=..."]),
+        (
+            ["+augment/waveform=gain", "augment.waveform.gain.gain_dbs=[0,1]"],
+            ["augment.waveform.gain.gain_dbs", "did you mean augment.waveform.gain.gain_db?"],
+        ),
     ],
 )
 def test_composition_errors_in_a_line(compose, overrides, expected):
