@@ -35,7 +35,10 @@ def test_only_what_changed_is_read_again(folder, tmp_path, probed):
     assert first["samples"].to_pylist() == [100, 300, 500, 200, 400] and set(first["sample_rate"].to_pylist()) == {8000}
     assert sorted(probed) == [f"{i}.flac" for i in range(5)] and steps == [(5, 5)]
     probed.clear()
+    (stored,) = (tmp_path / "cache").rglob("files.parquet")
+    written = stored.stat().st_mtime_ns
     assert read_headers(folder, tmp_path / "cache").equals(first) and probed == []
+    assert stored.stat().st_mtime_ns == written
     soundfile.write(folder / "1" / "1.flac", np.zeros(7), 8000)
     os.remove(folder / "0" / "0.flac")
     second = read_headers(folder, tmp_path / "cache")
