@@ -34,15 +34,16 @@ def main(cfg: DictConfig) -> float | None:
     with progress_bar("corpus") as progress:
         corpus = build_corpus(cfg, trust, progress)
 
-    data = build_datamodule(cfg, corpus, trust)
+    with progress_bar("noise and rooms") as progress:
+        data = build_datamodule(cfg, corpus, trust, progress)
     run = find_run(cfg)
-    run.check(cfg, corpus)
+    run.check(cfg, corpus, data.augment)
     trainer = build_trainer(cfg, run.folder, run.step, trust)
     torch.manual_seed(cfg.seed)
     system = build_system(cfg, data, trust)
 
     if trainer.is_global_zero:
-        run.start(cfg, corpus)
+        run.start(cfg, corpus, data.augment.notes)
     trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None

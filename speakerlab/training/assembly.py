@@ -12,7 +12,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
-from speakerlab.build import build, build_augment, build_network
+from speakerlab.build import assumed_clips, build, build_augment, build_network, clips_below
+from speakerlab.data import Progress
 from speakerlab.data.batches import Items
 from speakerlab.data.corpus import Corpus
 from speakerlab.training.checkpoints import AtomicCheckpointIO
@@ -28,6 +29,9 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     with torch.device("meta"):
         network = build_network(cfg, trust)
         build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
+    build_augment(cfg.augment, cfg.loader.sample_rate, assumed_clips, trust)
+    if cfg.augment.mixup is not None and cfg.loader.crop_seconds is None:
+        raise InputError("augment.mixup needs items of equal length: set loader.crop_seconds, or augment.mixup=null")
     build(cfg.sampler, "sampler", Items(np.arange(2), np.ones(2)), trust=trust)
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
@@ -51,12 +55,18 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"loader.num_workers={cfg.loader.num_workers} must be at least 0")
 
 
-def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = ()) -> SpeakerDataModule:
-    """What deals out the corpus, with the sampler and the augmentations of the config."""
+def build_datamodule(
+    cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = (), progress: Progress | None = None
+) -> SpeakerDataModule:
+    """What deals out the corpus, with the sampler and the augmentations of the config.
+
+    Looking into the folders of noise may take long: `progress` is called with (headers read, headers to read).
+    """
+    find_clips = partial(clips_below, cache_dir=cfg.cache_dir, progress=progress)
     return SpeakerDataModule(
         corpus=corpus,
         sampler=partial(build, cfg.sampler, "sampler", trust=trust),
-        augment=build_augment(cfg.augment, cfg.loader.sample_rate, trust),
+        augment=build_augment(cfg.augment, cfg.loader.sample_rate, find_clips, trust),
         crop_seconds=cfg.loader.crop_seconds,
         sample_rate=cfg.loader.sample_rate,
         num_workers=cfg.loader.num_workers,
@@ -69,12 +79,13 @@ def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...
     network = build_network(cfg, trust)
     if network.features.learns:
         network.features.fit(data.plain_waveforms())
+    class_names = data.augment.class_names(data.speakers)
     loss = build(
         cfg.loss,
         "loss",
         trust=trust,
         embed_dim=network.embed_dim,
-        num_speakers=len(data.speakers) * data.augment.voices,
+        num_speakers=len(class_names),
     )
     return SpeakerSystem(
         network=network,
@@ -83,7 +94,7 @@ def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...
         optimizer=partial(build, cfg.optimizer, "optimizer", trust=trust),
         schedule=build(cfg.scheduler, "scheduler", trust=trust),
         margin_schedule=build(cfg.margin, "margin", trust=trust),
-        speakers=data.speakers,
+        speakers=class_names,
         whole_utterances=cfg.loader.crop_seconds is None,
         config=OmegaConf.to_container(cfg, resolve=True),
         compile_encoder=cfg.compile,

@@ -206,7 +206,7 @@ def test_whole_utterances_are_padded(table, tmp_path):
 
 
 class Faster:
-    voices = 3
+    suffixes = ("", "-", "+")
 
     def draw(self, generator):
         return 1.25, 2
