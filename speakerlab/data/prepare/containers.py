@@ -1,6 +1,6 @@
 """What a file's bytes say it is, whatever its name, and whether it ends where its header says.
 
-libsndfile shortens a cut-off WAV or Ogg file without a word, so that its decoder can't tell.
+libsndfile shortens a cut-off WAV or Ogg file without a word, and FFmpeg forgives an MP4 file that lacks its last bytes.
 """
 
 import os
@@ -47,10 +47,9 @@ def content_of(path: str | Path) -> str:
 
 
 def cut_off(path: str | Path, content: str) -> str:
-    """What shows that a file ends too early, in words, or "": for WAV and Ogg, whose decoders don't notice."""
-    if content == "WAV":
-        return _cut_off_wav(path)
-    return _cut_off_ogg(path) if content == "Ogg" else ""
+    """What shows that a file ends too early, in words, or "": for WAV, Ogg and MP4, whose decoders may not notice."""
+    check = {"WAV": _cut_off_wav, "Ogg": _cut_off_ogg, "MP4": _cut_off_mp4}.get(content)
+    return check(path) if check else ""
 
 
 def _cut_off_wav(path: str | Path) -> str:
@@ -83,3 +82,21 @@ def _cut_off_ogg(path: str | Path) -> str:
     if len(page) < 27 + page[26] + sum(sizes):
         return "ends within a page"
     return "" if page[5] & LAST_PAGE else "its last page is missing"
+
+
+def _cut_off_mp4(path: str | Path) -> str:
+    """Every box must end within the file."""
+    size, place = os.path.getsize(path), 0
+    with open(path, "rb") as file:
+        while place < size:
+            file.seek(place)
+            header = file.read(16)
+            length = int.from_bytes(header[:4], "big")
+            if length == 1:  # the size stands behind the name
+                length = int.from_bytes(header[8:], "big")
+            if length == 0:  # to the end of the file
+                return ""
+            if length < 8 or place + length > size:
+                return f"ends {place + length - size} bytes before its last part does" if length >= 8 else "is damaged"
+            place += length
+    return ""

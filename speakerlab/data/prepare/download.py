@@ -47,6 +47,7 @@ class Downloader:
             InputError: naming each file that could not be had, and why.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.stop.clear()
         meter = _Meter([file for file in files if not self.is_whole(file)], self.folder, progress)
         failed = []
         with ThreadPoolExecutor(self.connections) as threads:

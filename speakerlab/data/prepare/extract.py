@@ -1,5 +1,6 @@
 """Takes from archives the members that are not there yet, and nothing that reaches outside the folder."""
 
+import gzip
 import io
 import os
 import stat
@@ -128,17 +129,28 @@ def _extract_zip(file: BinaryIO, folder: Path, workers: int, progress: Progress)
     return len(members)
 
 
-def _extract_tar(file: BinaryIO, folder: Path, total: int, progress: Progress) -> int:
-    count = 0
-    with tarfile.open(fileobj=file, mode="r|*") as archive:
-        for member in archive:
-            if member.isfile():
-                target = _target(folder, member.name)
-                count += 1
-                if not _is_there(target, member.size):
-                    _write(archive.extractfile(member), target)
-            progress(file.tell(), total)
-    return count
+def _extract_tar(file: io.BufferedReader, folder: Path, total: int, progress: Progress) -> int:
+    """gzip's checksum stands at its end: until that was read, no member is known to be right."""
+    targets = []
+    zipped = file.peek(2)[:2] == b"\x1f\x8b"
+    stream = gzip.GzipFile(fileobj=file) if zipped else file  # tarfile's own reader does not check the sum
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                if member.isfile():
+                    targets.append(_target(folder, member.name))
+                    if not _is_there(targets[-1], member.size):
+                        _write(archive.extractfile(member), targets[-1])
+                progress(file.tell(), total)
+        for _ in _blocks(stream):
+            pass
+    except DAMAGE as error:
+        if not getattr(error, "errno", None):
+            for target in targets:
+                target.unlink(missing_ok=True)
+        raise
+    progress(total, total)
+    return len(targets)
 
 
 def _is_file(member: zipfile.ZipInfo) -> bool:

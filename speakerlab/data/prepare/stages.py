@@ -36,6 +36,7 @@ def prepare(sources: Sources, options: Options, bars: Bars) -> Prepared:
     options = checked(options)
     corpus = import_module(f"speakerlab.data.corpora.{sources.corpus}")
     with _locked(options.state):
+        _remove_drafts(options.to)
         missing = get_tree(sources, options, bars)
         with bars("listing", "files") as progress:
             listed = list_files(options.root, options, corpus.LAYOUT)
@@ -61,3 +62,10 @@ def _locked(state: Path) -> Iterator[None]:
         except OSError:
             pass  # a file system that knows no locks
         yield
+
+
+def _remove_drafts(to: Path) -> None:
+    """Remove what a killed run was writing here; in the trees a draft has one name and is written over."""
+    for folder in (to, to / "meta", to / "trials"):
+        for draft in folder.glob(".*.tmp"):
+            draft.unlink()
