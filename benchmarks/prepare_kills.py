@@ -132,8 +132,8 @@ def report(arguments: argparse.Namespace, rows: list[str], facts: dict[str, str]
     lines = [
         f"# `speakerlab prepare` killed ten times, {date.today()}",
         "",
-        f"{facts['files']} files in VoxCeleb2's layout and in AAC, {facts['broken']} of them cut off, {facts['size']} "
-        f"in six parts and one archive on a loopback host at {BYTES_A_SECOND / 1e6:g} MB/s a connection. The command was "
+        f"{facts['files']} files in VoxCeleb2's layout, AAC, {facts['broken']} of them cut off: {facts['size']} in six "
+        f"parts and an archive on a loopback host, {BYTES_A_SECOND / 1e6:g} MB/s a connection. The command was "
         "killed with SIGKILL at the moments below and started again each time, in the same folder. Shares are what lay "
         "on the disk after the kill.",
         "",

@@ -46,7 +46,7 @@ def test_summary(vox1, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "voxceleb1: 28 utterances of 7 speakers, 1." in text and " min\n" in text
     assert "  dev                12 utterances of 3 speakers" in text
-    assert "(the whole has 148,642 of 1,211)" in text
+    assert "(the whole corpus: 148,642 of 1,211 speakers)" in text
     assert f"rejected: 1 of 29 files (3.45 %), all in {tmp_path}/to/rejected.csv" in text
     assert "       1 outside the layout such as stray.wav: expected [dev|test]/wav/id10001/VIDEO/00001.wav" in text
     assert "not there: vox1_meta.csv, iden_split.txt, veri_test.txt" in text

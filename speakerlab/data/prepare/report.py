@@ -71,8 +71,8 @@ def _splits(prepared: Prepared) -> list[str]:
         line = f"  {name or '(no split)':18} {_counts(rows)}"
         if name in prepared.expected:
             speakers, utterances = prepared.expected[name]
-            whole = "the whole of it" if utterances == rows.num_rows else f"the whole has {utterances:,}"
-            line += f" ({whole}{f' of {speakers:,}' if speakers and utterances != rows.num_rows else ''})"
+            whole = f"{utterances:,}{f' of {speakers:,} speakers' if speakers else ''}"
+            line += " (complete)" if utterances == rows.num_rows else f" (the whole corpus: {whole})"
         lines.append(line)
     if len(names) > SPLITS_SHOWN:
         lines.append(f"  and {len(names) - SPLITS_SHOWN} more splits")
