@@ -20,7 +20,8 @@ from speakerlab.build import build, build_augment, build_network, clips_below
 from speakerlab.config import CONF, SCHEMAS, check, known_targets, locate
 from speakerlab.training.assembly import try_components
 
-FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] != "hydra")
+# `hydra` is Hydra's own; `prepare` holds no config of a run but the sources of corpora.
+FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] not in ("hydra", "prepare"))
 MEMBERS = [path for path in FILES if path.parent != CONF]
 BATCH, SAMPLES, SPEAKERS = 3, 16000, 5
 # What the default encoder refuses, and how.
