@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
 from speakerlab.build import build, build_augment, build_network
+from speakerlab.data import Progress
 from speakerlab.data.batches import Items
 from speakerlab.data.corpus import Corpus
+from speakerlab.data.pcm import cache_pcm
+from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.hardware import has_gpu, resolve_precision
@@ -49,12 +53,24 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
     if cfg.loader.num_workers < 0:
         raise InputError(f"loader.num_workers={cfg.loader.num_workers} must be at least 0")
+    if cfg.loader.cache not in (None, "pcm"):
+        raise InputError(f"loader.cache={cfg.loader.cache} must be pcm or null")
+    if not 0.0 <= cfg.loader.max_bad_share <= 1.0:
+        raise InputError(f"loader.max_bad_share={cfg.loader.max_bad_share} must lie in [0, 1]")
 
 
-def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = ()) -> SpeakerDataModule:
-    """What deals out the corpus, with the sampler and the augmentations of the config."""
+def build_datamodule(
+    cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = (), progress: Progress | None = None
+) -> SpeakerDataModule:
+    """What deals out the corpus, with the sampler and the augmentations of the config.
+
+    With `loader.cache=pcm` the audio is decoded here, which takes long the first time, and the data module's corpus
+    lacks what can't be read.
+    """
+    corpus, recordings = _recordings(cfg, corpus, progress)
     return SpeakerDataModule(
         corpus=corpus,
+        recordings=recordings,
         sampler=partial(build, cfg.sampler, "sampler", trust=trust),
         augment=build_augment(cfg.augment, cfg.loader.sample_rate, trust),
         crop_seconds=cfg.loader.crop_seconds,
@@ -62,6 +78,20 @@ def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = (
         num_workers=cfg.loader.num_workers,
         seed=cfg.seed,
     )
+
+
+def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings]:
+    """The training audio, and the corpus without the rows that have none."""
+    if cfg.loader.cache is None:
+        return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
+    cache = Path(cfg.cache_dir).expanduser()
+    recordings = cache_pcm(corpus.train, cfg.loader.sample_rate, cache, cfg.loader.max_bad_share, progress=progress)
+    bad = corpus.train.num_rows - len(recordings.rows)
+    note = f"pcm cache: {len(recordings.rows):,} utterances in {recordings.folder}"
+    if bad:
+        note += f"; left out {bad} that can't be read, listed in {recordings.left_out}"
+        corpus = replace(corpus, train=corpus.train.take(recordings.rows))
+    return replace(corpus, notes=(*corpus.notes, note)), recordings
 
 
 def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...] = ()) -> SpeakerSystem:

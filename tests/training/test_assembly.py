@@ -21,6 +21,8 @@ from speakerlab.training.assembly import try_components
         ("trainer.max_epochs=null", r"trainer\.max_epochs=None"),
         ("loader.crop_seconds=0", r"loader\.crop_seconds=0"),
         ("loader.num_workers=-1", r"loader\.num_workers=-1"),
+        ("loader.cache=flac", r"loader\.cache=flac must be pcm or null"),
+        ("loader.max_bad_share=2", r"loader\.max_bad_share=2.0 must lie in \[0, 1\]"),
     ],
 )
 def test_out_of_range_values_stop_before_any_data(compose, override, message):
