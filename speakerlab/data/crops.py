@@ -104,7 +104,9 @@ class CropDataset(Dataset):
         wanted = min(needed, available)
         first = int(generator.integers(available - wanted + 1))
         waveform = self.recordings.read(item, first, wanted, speed)
-        return np.resize(waveform, crop)  # repeats a short utterance; cuts a resampler's odd sample
+        if len(waveform) < crop:  # a short utterance is repeated
+            return np.resize(waveform, crop)
+        return waveform[:crop]  # without a resampler's odd sample
 
     def _another(self, item: int, seed: tuple[int, ...], same_speaker: bool) -> int:
         """An utterance in the place of one that can't be read."""

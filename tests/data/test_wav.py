@@ -1,6 +1,7 @@
 """Straight reads against libsndfile's, on files as other programs write them."""
 
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -96,6 +97,16 @@ def test_what_is_damaged_or_odd_is_left_to_libsndfile(tmp_path, content):
     (tmp_path / "a.wav").write_bytes(content)
     for first, count in [(0, 100), (0, None), (99, 1)]:
         assert read_pcm16(tmp_path / "a.wav", first, count) is None
+
+
+def test_a_length_that_nobody_filled_in_takes_no_memory(tmp_path):
+    (tmp_path / "a.wav").write_bytes(riff(np.zeros(99), PLAIN, size=2**32 - 1))
+    tracemalloc.start()
+    try:
+        assert read_pcm16(tmp_path / "a.wav", 0, None) is None
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_no_file_is_left_to_libsndfile(tmp_path):
