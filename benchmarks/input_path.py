@@ -189,10 +189,8 @@ def single_reads(folder: Path, seconds: float) -> list[tuple[str, list[float]]]:
         rows.append((f"{kind}: crop, `read_audio`", reads_a_second(ours, seconds)))
         if kind == "wav":
             rows.append(("wav: crop, bare pread, no floats", reads_a_second(raw, seconds)))
-    table = pa.table(
-        scan_folder(folder / "flac", folder / "cache", min_seconds=0, stereo="mix", max_bad_share=0).manifest
-    )
-    cached = cache_pcm(table, RATE, folder / "cache", 0.0)
+    scan = scan_folder(folder / "flac", folder / "cache", min_seconds=0, stereo="mix", max_bad_share=0)
+    cached = cache_pcm(scan.manifest, RATE, folder / "cache", 0.0)
     rows.append(("`loader.cache=pcm`: crop", reads_a_second(lambda row, first: cached.read(row, first, CROP), seconds)))
     return rows
 
@@ -262,7 +260,7 @@ def report(reads: list[tuple], paths: list[tuple], threads: list[tuple], load: s
         "",
         "A 2 s crop, a room response of 0.5 s and noise at 0 to 15 dB in every item, batches of 32. The simple loop",
         "reads whole files, convolves with `scipy.signal.convolve` and adds noise with NumPy, item by item in the",
-        "worker. speakerlab reads crops in the worker and convolves and adds on the batch, which on a GPU costs no CPU:",
+        "worker. speakerlab reads crops in the worker and convolves and adds on the batch. On a GPU that costs no CPU:",
         "the last column is without that part, the one before it does it in the main process on one thread.",
         "",
         "| files | workers | simple loop | speakerlab, all on the CPU | times | speakerlab, what feeds a GPU | times |",
