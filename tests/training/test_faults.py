@@ -174,7 +174,12 @@ def run_folder(cwd: Path) -> Path:
 def test_a_run_over_every_kind_of_fault_finishes_and_says_so(tmp_path, given):
     broken = plant(tmp_path / "voices")
     vanishing = tmp_path / "voices" / "s5" / "a" / "3.flac"
-    longer = [*given, TICKING, "trainer.max_epochs=2"]  # whichever batch it is in, it is met once more
+    longer = [
+        *given,
+        TICKING,
+        "trainer.max_epochs=2",
+        "sampler.batch_size=8",
+    ]  # whichever batch it is in, it is met once more
     done = run_forked("train.py", *longer, cwd=tmp_path / "run", unlink=("last.ckpt", 7, vanishing))
     assert done.rc == 0, done.stderr
     run = run_folder(tmp_path / "run")
