@@ -30,6 +30,8 @@ class LoaderConfig:
     crop_seconds: float | None = MISSING
     sample_rate: int = MISSING
     num_workers: int = MISSING
+    cache: str | None = None
+    max_bad_share: float = MISSING
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from speakerlab.build import assumed_clips, build, build_augment, build_network,
 from speakerlab.data import Progress
 from speakerlab.data.batches import Items
 from speakerlab.data.corpus import Corpus
+from speakerlab.data.pcm import cache_pcm
+from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.hardware import has_gpu, resolve_precision
@@ -53,6 +56,10 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
     if cfg.loader.num_workers < 0:
         raise InputError(f"loader.num_workers={cfg.loader.num_workers} must be at least 0")
+    if cfg.loader.cache not in (None, "pcm"):
+        raise InputError(f"loader.cache={cfg.loader.cache} must be pcm or null")
+    if not 0.0 <= cfg.loader.max_bad_share <= 1.0:
+        raise InputError(f"loader.max_bad_share={cfg.loader.max_bad_share} must lie in [0, 1]")
 
 
 def build_datamodule(
@@ -60,11 +67,14 @@ def build_datamodule(
 ) -> SpeakerDataModule:
     """What deals out the corpus, with the sampler and the augmentations of the config.
 
-    Looking into the folders of noise may take long: `progress` is called with (headers read, headers to read).
+    Looking into the folders of noise may take long, and so may decoding into the cache of `loader.cache=pcm`: `progress` is
+    called with (files done, files in all). The data module's corpus lacks what the cache could not read.
     """
     find_clips = partial(clips_below, cache_dir=cfg.cache_dir, progress=progress)
+    corpus, recordings = _recordings(cfg, corpus, progress)
     return SpeakerDataModule(
         corpus=corpus,
+        recordings=recordings,
         sampler=partial(build, cfg.sampler, "sampler", trust=trust),
         augment=build_augment(cfg.augment, cfg.loader.sample_rate, find_clips, trust),
         crop_seconds=cfg.loader.crop_seconds,
@@ -72,6 +82,20 @@ def build_datamodule(
         num_workers=cfg.loader.num_workers,
         seed=cfg.seed,
     )
+
+
+def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings]:
+    """The training audio, and the corpus without the rows that have none."""
+    if cfg.loader.cache is None:
+        return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
+    cache = Path(cfg.cache_dir).expanduser()
+    recordings = cache_pcm(corpus.train, cfg.loader.sample_rate, cache, cfg.loader.max_bad_share, progress=progress)
+    bad = corpus.train.num_rows - len(recordings.rows)
+    note = f"pcm cache: {len(recordings.rows):,} utterances in {recordings.folder}"
+    if bad:
+        note += f"; left out {bad} that can't be read, listed in {recordings.left_out}"
+        corpus = replace(corpus, train=corpus.train.take(recordings.rows))
+    return replace(corpus, notes=(*corpus.notes, note)), recordings
 
 
 def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...] = ()) -> SpeakerSystem:

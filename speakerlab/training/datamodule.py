@@ -13,8 +13,9 @@ from speakerlab.data.batches import EpochBatches, Items, Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.crops import CropDataset, collate
 from speakerlab.data.manifest import seconds_of, speaker_classes, speakers_of
-from speakerlab.data.recordings import AudioFiles
+from speakerlab.data.recordings import Recordings
 from speakerlab.data.utterances import LengthBatches, UtteranceDataset, measure, pad_utterances
+from speakerlab.training.hardware import one_thread
 
 
 class SpeakerDataModule(pl.LightningDataModule):
@@ -22,6 +23,7 @@ class SpeakerDataModule(pl.LightningDataModule):
 
     Args:
         corpus: training rows, development trials and files.
+        recordings: the audio of the training rows.
         sampler: makes the sampler for the utterances; its batches are divided among the ranks.
         augment: what is done to the training audio.
         crop_seconds: length of a training crop; None takes whole utterances.
@@ -33,6 +35,7 @@ class SpeakerDataModule(pl.LightningDataModule):
     def __init__(
         self,
         corpus: Corpus,
+        recordings: Recordings,
         sampler: Callable[[Items], Sampler],
         augment: Recipe,
         crop_seconds: float | None,
@@ -47,7 +50,7 @@ class SpeakerDataModule(pl.LightningDataModule):
         classes = speaker_classes(corpus.train, self.speakers)
         self.items = Items(classes, seconds_of(corpus.train))
         self.dataset = CropDataset(
-            AudioFiles(corpus.train, sample_rate),
+            recordings,
             classes,
             len(self.speakers),
             crop_seconds,
@@ -89,6 +92,7 @@ class SpeakerDataModule(pl.LightningDataModule):
             collate_fn=pad_utterances,
             generator=torch.Generator(),
             num_workers=self.num_workers,
+            worker_init_fn=one_thread,
         )
 
     def plain_waveforms(self, most: int = 2000) -> Iterator[Tensor]:
@@ -119,6 +123,7 @@ class SpeakerDataModule(pl.LightningDataModule):
             return {}
         return {
             "num_workers": self.num_workers,
+            "worker_init_fn": one_thread,
             "persistent_workers": True,
             "prefetch_factor": 4,
             "pin_memory": torch.cuda.is_available(),

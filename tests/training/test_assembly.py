@@ -28,6 +28,8 @@ from speakerlab.training.assembly import build_datamodule, build_system, try_com
         ("+augment/mixup=mixup loader.crop_seconds=null", r"augment\.mixup needs items of equal length"),
         ("augment=noise augment.noise_dir=/nowhere", r"augment\.waveform\.noise\.folder=/nowhere: there is no"),
         ("loader.num_workers=-1", r"loader\.num_workers=-1"),
+        ("loader.cache=flac", r"loader\.cache=flac must be pcm or null"),
+        ("loader.max_bad_share=2", r"loader\.max_bad_share=2.0 must lie in \[0, 1\]"),
     ],
 )
 def test_out_of_range_values_stop_before_any_data(compose, override, message):
