@@ -5,7 +5,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -13,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
 from speakerlab.build import build, build_augment, build_network
-from speakerlab.data.batches import Items
+from speakerlab.data.batches import Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
@@ -28,7 +27,7 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     with torch.device("meta"):
         network = build_network(cfg, trust)
         build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
-    build(cfg.sampler, "sampler", Items(np.arange(2), np.ones(2)), trust=trust)
+    build_sampler(cfg, trust)
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
     build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
@@ -51,11 +50,24 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"loader.num_workers={cfg.loader.num_workers} must be at least 0")
 
 
+def build_sampler(cfg: DictConfig, trust: tuple[str, ...] = ()) -> Sampler:
+    """What orders the utterances; refused where the augmentation would make other speakers of those it groups."""
+    sampler = build(cfg.sampler, "sampler", trust=trust)
+    if sampler.group > 1 and cfg.augment.speed is not None:
+        voices = build(cfg.augment.speed, "augment.speed", trust=trust).voices
+        if voices > 1:
+            raise InputError(
+                f"sampler={cfg.sampler._target_.split('.')[-2]} puts chosen speakers together, but augment.speed turns "
+                f"each item into one of {voices} voices of its speaker: set augment.speed=null or take another sampler"
+            )
+    return sampler
+
+
 def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = ()) -> SpeakerDataModule:
     """What deals out the corpus, with the sampler and the augmentations of the config."""
     return SpeakerDataModule(
         corpus=corpus,
-        sampler=partial(build, cfg.sampler, "sampler", trust=trust),
+        sampler=build_sampler(cfg, trust),
         augment=build_augment(cfg.augment, cfg.loader.sample_rate, trust),
         crop_seconds=cfg.loader.crop_seconds,
         sample_rate=cfg.loader.sample_rate,
