@@ -67,7 +67,10 @@ def test_groups_stay_on_one_rank():
     sampler = Fixed([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 11, 10, 13, 12, 15, 14], [0, 8, 16], group=2)
     first, second = (list(EpochBatches(sampler, items(16), 0, rank, 2)) for rank in range(2))
     assert first == [[(0, 0, 9), (0, 1, 8), (0, 4, 5), (0, 5, 4)], [(0, 8, 1), (0, 9, 0), (0, 12, 13), (0, 13, 12)]]
-    assert second == [[(0, 2, 7), (0, 3, 6), (0, 6, 3), (0, 7, 2)], [(0, 10, 11), (0, 11, 10), (0, 14, 15), (0, 15, 14)]]
+    assert second == [
+        [(0, 2, 7), (0, 3, 6), (0, 6, 3), (0, 7, 2)],
+        [(0, 10, 11), (0, 11, 10), (0, 14, 15), (0, 15, 14)],
+    ]
 
 
 @pytest.mark.parametrize("rank, world_size", [(0, 1), (1, 3)])
@@ -172,7 +175,7 @@ def test_an_epoch_is_as_long_as_it_says_and_batches_as_large(sampler, corpus):
         assert batches.bounds[0] == 0 and batches.bounds[-1] == len(batches.order)
         assert min(batches.sizes) >= 2 and not np.any(batches.sizes % sampler.group)
         assert np.issubdtype(batches.order.dtype, np.integer)
-        assert 0 <= batches.order.min() and batches.order.max() < len(corpus)
+        assert batches.order.min() >= 0 and batches.order.max() < len(corpus)
         assert 0.8 * len(corpus) < len(batches.order) < 1.2 * len(corpus)  # once each, on average
         for batch in batches:
             if hasattr(sampler, "max_seconds"):
