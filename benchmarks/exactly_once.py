@@ -113,7 +113,7 @@ def command(sampler: str, processes: int) -> list[str]:
         *(TWO if processes == 2 else ["trainer=cpu"]),
         f"trainer.max_epochs={EPOCHS}",
         "callbacks.verification.every_n_epochs=0",
-        "callbacks.checkpoints.every_minutes=0.002",
+        "callbacks.checkpoints.every_minutes=0.01",
         "+callbacks.recorder={_target_: exactly_once.Recorder}",
         "trust=[exactly_once.Recorder]",
     ]
