@@ -185,9 +185,9 @@ def markdown(rows: list[str], corpus: str) -> str:
     lines = [
         f"# What training processes saw of each epoch, {date.today()}",
         "",
-        f"{corpus} {EPOCHS} epochs. Recorded by a callback in every process once a batch was trained on. After a kill,",
-        "what the killed processes did after the checkpoint that was resumed from is lost with their weights, and done",
-        "again: it counts once.",
+        f"{corpus} {EPOCHS} epochs.",
+        "Recorded by a callback in every process once a batch was trained on. After a kill, what the killed processes",
+        "did after the checkpoint that was resumed from is lost with their weights, and done again: it counts once.",
         "",
         "`random` and `length_bucketed` must see each utterance of an epoch exactly once. `speaker_balanced` must see",
         "every speaker equally often in each epoch, and at no epoch's end may one utterance of a speaker have come two",
@@ -200,7 +200,9 @@ def markdown(rows: list[str], corpus: str) -> str:
         "",
         "Each run (killed: started, SIGKILL to all its processes in the second epoch, started again with `ckpt=last`):",
         "",
-        f"`python {shlex.join(command('SAMPLER', 2))}`",
+        f"`PYTHONPATH=benchmarks python {shlex.join(command('SAMPLER', 2))}`",
+        "",
+        f"with {', '.join(' '.join([name, *settings]) for name, settings in SAMPLERS.items())}.",
         "",
         f"Machine: {facts['platform']}, {facts['cpus']} CPUs. Commit {git['commit']}"
         f"{', changed' if git['changed'] else ''}. {libraries}.",

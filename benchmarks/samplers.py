@@ -122,7 +122,7 @@ def main() -> None:
         f"{SPEAKERS:,} speakers with uneven numbers of utterances of 4 to 145 s, as many utterances as VoxCeleb2;",
         "100,000 speakers for 10 million. The samplers as in conf/sampler but for what the first column says. Seconds",
         f"are medians (least to most) of {arguments.repeats} processes on one core. The machine was shared with other",
-        "work that kept it busy: the least is nearer to the truth. Memory is beyond the items themselves, 16 bytes each.",
+        "work that kept it busy: the least is nearer to the truth. Memory is beyond the items, of 16 bytes each.",
         "",
         "| sampler | utterances | batches | s to the first batch | s to the first of the next epoch | s for all batches"
         " | MB held | MB at most |",

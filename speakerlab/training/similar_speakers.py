@@ -84,4 +84,5 @@ def nearest(rows: Tensor, count: int, block: int = BLOCK) -> np.ndarray:
         cosines = part @ units.T  # (part, rows)
         cosines[torch.arange(len(part)), torch.arange(first, first + len(part))] = -2.0  # not itself
         found[first : first + step] = cosines.topk(count, dim=1).indices.cpu().numpy()
+        del cosines  # before the next block is made
     return found

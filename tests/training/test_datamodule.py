@@ -91,20 +91,43 @@ def test_hard_speakers_survive_a_kill(tmp_path, training):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", sorted(SETTINGS))
+@pytest.mark.parametrize("sampler", ["random", "speaker_balanced", "length_bucketed"])
 def test_two_processes_see_each_utterance_once(tmp_path, training, sampler, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "benchmarks"))
-    done = run_new("train.py", *training(sampler), *TWO, "trainer.precision=32-true", cwd=tmp_path)
-    assert done.rc == 0, done.stderr
-    ranks, lost = seen(tmp_path, 2)
-    assert len(ranks[0]) == len(ranks[1]) and lost == 0
-    if sampler in ("random", "speaker_balanced", "length_bucketed"):
-        assert_as_promised(sampler, ranks)
-        return
-    for first, second in zip(*ranks, strict=True):  # groups of a speaker, or of similar ones, on one rank
+    ranks = trained_by_two(training(sampler), tmp_path, monkeypatch)
+    assert_as_promised(sampler, ranks)
+
+
+@pytest.mark.slow
+def test_two_processes_each_get_whole_groups_of_a_speaker(tmp_path, training, monkeypatch):
+    ranks = trained_by_two(training("speakers_x_utterances"), tmp_path, monkeypatch)
+    for first, second in zip(*ranks, strict=True):
         assert not set(first["speaker"]) & set(second["speaker"])
-        if sampler == "speakers_x_utterances":
-            assert set(Counter(first["speaker"]).values()) == set(Counter(second["speaker"]).values()) == {2}
+        for batch in (first, second):
+            assert batch["speaker"][::2] == batch["speaker"][1::2] and len(set(batch["utterance"])) == 4
+
+
+@pytest.mark.slow
+def test_two_processes_know_the_same_neighbours(tmp_path, training, monkeypatch):
+    """On the embedded corpus, whose 80 speakers fill batches for two."""
+    more = ["data=mini", "sampler.anchors=4", "sampler.similar=8", "sampler.utterances_per_speaker=2"]
+    arguments = [word for word in training("hard_speakers") if not word.startswith("data")]
+    ranks = trained_by_two([*arguments, *more], tmp_path, monkeypatch)
+    (checkpoint,) = tmp_path.glob("outputs/tiny/*/checkpoints/last.ckpt")
+    neighbours = torch.load(checkpoint, weights_only=True)["SpeakerDataModule"]["neighbours"]
+    assert neighbours.shape == (80, 14)
+    for first, second in zip(*ranks, strict=True):
+        speakers = first["speaker"][::2] + second["speaker"][::2]
+        assert len(set(speakers)) == 32  # were the lists not the same, some would be on both
+
+
+def trained_by_two(arguments: list[str], cwd: Path, monkeypatch) -> list[list[dict]]:
+    """What the two processes of a real run trained on."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "benchmarks"))
+    done = run_new("train.py", *arguments, *TWO, "trainer.precision=32-true", cwd=cwd)
+    assert done.rc == 0, done.stderr
+    ranks, lost = seen(cwd, 2)
+    assert len(ranks[0]) == len(ranks[1]) and lost == 0
+    return ranks
 
 
 def test_too_small_a_corpus_stops_before_a_run_has_a_folder(tmp_path, training):
