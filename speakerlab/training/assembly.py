@@ -6,16 +6,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
+from speakerlab.augment.recipe import Recipe
 from speakerlab.build import assumed_clips, build, build_augment, build_network, clips_below
 from speakerlab.data import Progress
-from speakerlab.data.batches import Items
+from speakerlab.data.batches import Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
@@ -32,10 +32,10 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     with torch.device("meta"):
         network = build_network(cfg, trust)
         build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
-    build_augment(cfg.augment, cfg.loader.sample_rate, assumed_clips, trust)
+    augment = build_augment(cfg.augment, cfg.loader.sample_rate, assumed_clips, trust)
     if cfg.augment.mixup is not None and cfg.loader.crop_seconds is None:
         raise InputError("augment.mixup needs items of equal length: set loader.crop_seconds, or augment.mixup=null")
-    build(cfg.sampler, "sampler", Items(np.arange(2), np.ones(2)), trust=trust)
+    build_sampler(cfg, augment, trust)
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
     build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
@@ -62,21 +62,35 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"loader.max_bad_share={cfg.loader.max_bad_share} must lie in [0, 1]")
 
 
+def build_sampler(cfg: DictConfig, augment: Recipe, trust: tuple[str, ...] = ()) -> Sampler:
+    """What orders the utterances; refused where the augmentation would make other speakers of those it groups."""
+    sampler = build(cfg.sampler, "sampler", trust=trust)
+    voices = len(augment.class_names(["one"]))
+    if sampler.group > 1 and voices > 1:
+        raise InputError(
+            f"sampler={cfg.sampler._target_.split('.')[-2]} puts chosen speakers together, but augment.speed turns "
+            f"each item into one of {voices} voices of its speaker: set augment.speed=null or take another sampler"
+        )
+    return sampler
+
+
 def build_datamodule(
     cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = (), progress: Progress | None = None
 ) -> SpeakerDataModule:
     """What deals out the corpus, with the sampler and the augmentations of the config.
 
-    Looking into the folders of noise may take long, and so may decoding into the cache of `loader.cache=pcm`: `progress` is
-    called with (files done, files in all). The data module's corpus lacks what the cache could not read.
+    Looking into the folders of noise may take long, and so may decoding into the cache of `loader.cache=pcm`:
+    `progress` is called with (files done, files in all). The data module's corpus lacks what the cache could not read.
     """
-    find_clips = partial(clips_below, cache_dir=cfg.cache_dir, progress=progress)
+    augment = build_augment(
+        cfg.augment, cfg.loader.sample_rate, partial(clips_below, cache_dir=cfg.cache_dir, progress=progress), trust
+    )
     corpus, recordings = _recordings(cfg, corpus, progress)
     return SpeakerDataModule(
         corpus=corpus,
         recordings=recordings,
-        sampler=partial(build, cfg.sampler, "sampler", trust=trust),
-        augment=build_augment(cfg.augment, cfg.loader.sample_rate, find_clips, trust),
+        sampler=build_sampler(cfg, augment, trust),
+        augment=augment,
         crop_seconds=cfg.loader.crop_seconds,
         sample_rate=cfg.loader.sample_rate,
         num_workers=cfg.loader.num_workers,

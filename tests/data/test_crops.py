@@ -215,8 +215,8 @@ def test_workers_and_ranks_change_nothing(table):
     crops = dataset(table)
 
     def load(workers, rank=0, world_size=1):
-        sampler = RandomSampler(Items(crops.classes, np.ones(len(crops))), 4, crops_per_utterance=3)
-        batches = EpochBatches(sampler, 7, rank, world_size)
+        items = Items(crops.classes, np.ones(len(crops)))
+        batches = EpochBatches(RandomSampler(4, crops_per_utterance=3), items, 7, rank, world_size)
         batches.set_epoch(1)
         return list(DataLoader(crops, batch_sampler=batches, num_workers=workers, collate_fn=collate))
 

@@ -50,3 +50,32 @@ def test_every_voice_of_a_speaker_is_a_class(compose, folders, tiny):
     speakers = [system.speakers[label].split()[0] for label in labels]
     assert speakers == [own[data.items.speakers[position % 24]] for position in range(100)]
     assert (np.bincount(labels // 6) > 20).all()
+
+
+class Voices:
+    """A speed perturbation, as far as the sampler is concerned."""
+
+    def __init__(self, voices: int = 3):
+        self.voices = voices
+
+
+@pytest.mark.parametrize(
+    "sampler, voices, refused",
+    [
+        ("speakers_x_utterances", 3, True),
+        ("hard_speakers", 3, True),
+        ("speakers_x_utterances", 1, False),
+        ("random", 3, False),
+        ("speaker_balanced", 3, False),
+    ],
+)
+def test_new_voices_would_break_up_groups_of_speakers(compose, sampler, voices, refused):
+    target = f"{Voices.__module__}.Voices"
+    cfg, choices = compose(f"sampler={sampler}", f"augment.speed={{_target_: {target}, voices: {voices}}}")
+    cfg = check(cfg, "train", choices, (target,))
+    if not refused:
+        try_components(cfg, (target,))
+        return
+    with pytest.raises(InputError, match=rf"sampler={sampler} .* one of 3 voices .* set augment\.speed=null") as error:
+        try_components(cfg, (target,))
+    assert "\n" not in str(error.value)
