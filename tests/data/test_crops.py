@@ -298,8 +298,7 @@ def test_what_breaks_in_the_middle_of_an_epoch_is_replaced(tmp_path, how, worker
     """The loader has begun when it happens; crops of all 8,000 samples, so that no crop is spared."""
     files = [write(tmp_path, f"a/{number}.wav", 0.5) for number in range(4)]
     crops = dataset(manifest(tmp_path, files), crop_seconds=0.5)
-    sampler = RandomSampler(Items(crops.classes, np.ones(4)), 2, crops_per_utterance=20)
-    batches = EpochBatches(sampler, 7)
+    batches = EpochBatches(RandomSampler(2, crops_per_utterance=20), Items(crops.classes, np.ones(4)), 7)
     loader = iter(DataLoader(crops, batch_sampler=batches, num_workers=workers, collate_fn=collate))
     assert next(loader)["faults"] == []
     unreadable(tmp_path / "a/2.wav", how)
