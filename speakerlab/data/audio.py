@@ -4,7 +4,9 @@ WAV, FLAC, Ogg, Opus and MP3 go through libsndfile, which seeks; AAC (.m4a, .mp4
 its own FFmpeg libraries, so that no system program is needed.
 """
 
+import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +39,21 @@ class AudioInfo(NamedTuple):
     channels: int
 
 
-def probe(path: str | Path) -> AudioInfo:
+@dataclass(frozen=True, eq=False)
+class AudioBytes:
+    """An audio file in memory, as a shard holds it; `name` says which one and, by its suffix, in which format."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source = str | Path | AudioBytes
+
+
+def probe(path: Source) -> AudioInfo:
     """Read the header alone (raw .aac has none: its packets are counted, not decoded).
 
     Raises:
@@ -50,12 +66,12 @@ def probe(path: str | Path) -> AudioInfo:
 
 
 def read_audio(
-    path: str | Path, first: int = 0, count: int | None = None, sample_rate: int = 16000, speed: float = 1.0
+    path: Source, first: int = 0, count: int | None = None, sample_rate: int = 16000, speed: float = 1.0
 ) -> np.ndarray:
     """Decode a part of a file to mono: channels are averaged, other rates resampled by soxr.
 
     Args:
-        path: the file.
+        path: the file, on the disk or in memory.
         first: first sample to read, counted at the FILE's own rate.
         count: samples to read, at the FILE's own rate; None reads to the end.
         sample_rate: of the result, in hertz.
@@ -82,14 +98,19 @@ def read_audio(
     return _sound(samples, path)
 
 
-def _is_pyav(path: str | Path) -> bool:
-    return os.fspath(path).lower().endswith(PYAV_SUFFIXES)
+def _is_pyav(path: Source) -> bool:
+    return str(path).lower().endswith(PYAV_SUFFIXES)
 
 
-def _open_soundfile(path: str | Path) -> soundfile.SoundFile:
+def _openable(path: Source) -> str | io.BytesIO:
+    """What the decoding libraries open."""
+    return io.BytesIO(path.data) if isinstance(path, AudioBytes) else os.fspath(path)
+
+
+def _open_soundfile(path: Source) -> soundfile.SoundFile:
     _check_present(path)
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(_openable(path))
     except soundfile.SoundFileError as error:
         raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
     except TypeError as error:  # soundfile wants the rate of headerless .raw, .vox ... in its constructor
@@ -100,7 +121,7 @@ def _open_soundfile(path: str | Path) -> soundfile.SoundFile:
     return file
 
 
-def _read_soundfile(path: str | Path, first: int, count: int | None) -> tuple[np.ndarray, int]:
+def _read_soundfile(path: Source, first: int, count: int | None) -> tuple[np.ndarray, int]:
     with _open_soundfile(path) as file:
         wanted = _wanted(path, first, count, file.frames)
         try:
@@ -115,19 +136,19 @@ def _read_soundfile(path: str | Path, first: int, count: int | None) -> tuple[np
         return mono, file.samplerate
 
 
-def _probe_pyav(path: str | Path) -> AudioInfo:
+def _probe_pyav(path: Source) -> AudioInfo:
     container, stream = _open_pyav(path)
     with container:
         return AudioInfo(stream.rate, _length_pyav(path, container, stream), stream.channels)
 
 
-def _open_pyav(path: str | Path):
+def _open_pyav(path: Source):
     """The opened container and its first audio stream; the caller closes the container."""
     import av
 
     _check_present(path)
     try:
-        container = av.open(os.fspath(path))
+        container = av.open(_openable(path))
     except av.error.FFmpegError as error:
         raise AudioError(f"{path}: not readable as audio ({error.strerror})") from error
     if not container.streams.audio:
@@ -140,7 +161,7 @@ def _open_pyav(path: str | Path):
     return container, stream
 
 
-def _length_pyav(path: str | Path, container, stream) -> int:
+def _length_pyav(path: Source, container, stream) -> int:
     """Samples per channel."""
     import av
 
@@ -159,7 +180,7 @@ def _seekable(container) -> bool:
     return container.format.name != "aac"
 
 
-def _read_pyav(path: str | Path, first: int, count: int | None) -> tuple[np.ndarray, int]:
+def _read_pyav(path: Source, first: int, count: int | None) -> tuple[np.ndarray, int]:
     """Frames are placed by their time stamps.
 
     Up to one packet may be missing at the end of the file (zeros): containers round durations up.
@@ -212,7 +233,7 @@ def _mono(frame) -> np.ndarray:
     return samples[0] if channels == 1 else samples.mean(axis=0)
 
 
-def _wanted(path: str | Path, first: int, count: int | None, samples: int) -> int:
+def _wanted(path: Source, first: int, count: int | None, samples: int) -> int:
     """How many samples to read of a file of so many, or AudioError."""
     if samples == 0:
         raise AudioError(f"{path}: holds no samples")
@@ -222,7 +243,7 @@ def _wanted(path: str | Path, first: int, count: int | None, samples: int) -> in
     return last - first
 
 
-def _sound(samples: np.ndarray, path: str | Path) -> np.ndarray:
+def _sound(samples: np.ndarray, path: Source) -> np.ndarray:
     """`samples` as float32 clipped to [-1, 1], after a check that the values are audio."""
     low, high = float(samples.min(initial=0.0)), float(samples.max(initial=0.0))  # both are NaN if one sample is
     if not np.isfinite([low, high]).all():
@@ -234,12 +255,12 @@ def _sound(samples: np.ndarray, path: str | Path) -> np.ndarray:
     return np.clip(samples, -1.0, 1.0) if peak > 1.0 else samples
 
 
-def _check_present(path: str | Path) -> None:
+def _check_present(path: Source) -> None:
     try:
-        size = os.stat(path).st_size
+        size = len(path.data) if isinstance(path, AudioBytes) else os.stat(path).st_size
     except OSError as error:
         raise AudioError(f"{path}: {CANNOT_OPEN} ({error.strerror})") from error
-    if os.path.isdir(path):
+    if not isinstance(path, AudioBytes) and os.path.isdir(path):
         raise AudioError(f"{path}: is a folder, not an audio file")
     if size == 0:
         raise AudioError(f"{path}: is empty (0 bytes)")
