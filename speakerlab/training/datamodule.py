@@ -10,8 +10,10 @@ from speakerlab.augment.recipe import Recipe
 from speakerlab.data.batches import EpochBatches, Items, Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.crops import CropDataset, collate
-from speakerlab.data.manifest import seconds_of, speaker_classes, speakers_of
+from speakerlab.data.manifest import seconds_of, speaker_classes
 from speakerlab.data.recordings import AudioFiles
+from speakerlab.data.shards.dataset import ShardDataset, sampler_items
+from speakerlab.data.shards.index import Shards
 from speakerlab.data.utterances import LengthBatches, UtteranceDataset, measure, pad_utterances
 
 
@@ -40,29 +42,40 @@ class SpeakerDataModule(pl.LightningDataModule):
     ):
         super().__init__()
         self.corpus = corpus
-        self.speakers = speakers_of(corpus.train)
+        self.speakers = corpus.speakers
         self.augment = augment
-        classes = speaker_classes(corpus.train, self.speakers)
-        self.items = Items(classes, seconds_of(corpus.train))
-        self.dataset = CropDataset(
-            AudioFiles(corpus.train, sample_rate),
-            classes,
-            len(self.speakers),
-            crop_seconds,
-            sample_rate,
-            seed,
-            augment,
-        )
+        if isinstance(corpus.train, Shards):
+            self.items = sampler_items(corpus.train)
+            self.dataset = ShardDataset(corpus.train, crop_seconds, sample_rate, seed, augment)
+        else:
+            classes = speaker_classes(corpus.train, self.speakers)
+            self.items = Items(classes, seconds_of(corpus.train))
+            self.dataset = CropDataset(
+                AudioFiles(corpus.train, sample_rate),
+                classes,
+                len(self.speakers),
+                crop_seconds,
+                sample_rate,
+                seed,
+                augment,
+            )
         self.sampler = sampler
         self.sample_rate = sample_rate
         self.num_workers = num_workers
         self.seed = seed
         self.development_seconds = measure(corpus.development)
         self.resume_point = (0, 0)
+        self.resumed_order: dict[str, int] = {}  # of shards
 
     def train_dataloader(self) -> DataLoader:
-        batches = EpochBatches(self.sampler(self.items), self.seed, self.trainer.global_rank, self.trainer.world_size)
+        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+        sampler = self.sampler(self.items)
+        if isinstance(self.dataset, ShardDataset):
+            sampler = self.dataset.deal(sampler, rank, ranks, self.num_workers)
+        batches = EpochBatches(sampler, self.seed, rank, ranks)
         epoch, batch = self.resume_point
+        if batch % len(batches) and isinstance(self.dataset, ShardDataset):
+            self.dataset.check_order(self.resumed_order)
         batches.start_at(epoch + batch // len(batches), batch % len(batches))
         return DataLoader(
             self.dataset,
@@ -89,10 +102,12 @@ class SpeakerDataModule(pl.LightningDataModule):
         """Where the stream of batches stands: (epoch, batches of it that were trained on)."""
         loop = self.trainer.fit_loop
         done = loop.epoch_loop.batch_progress.current.processed
-        return {"epoch": loop.epoch_progress.current.started - 1, "batches": done}
+        order = self.dataset.order if isinstance(self.dataset, ShardDataset) else {}
+        return {"epoch": loop.epoch_progress.current.started - 1, "batches": done, "order": order}
 
     def load_state_dict(self, state: dict) -> None:
         self.resume_point = (state["epoch"], state["batches"])
+        self.resumed_order = state.get("order", {})
 
     def _loading(self) -> dict:
         if self.num_workers == 0:

@@ -17,7 +17,7 @@ import speakerlab
 from speakerlab import InputError
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development_trials
-from speakerlab.data.manifest import replacing, speakers_of
+from speakerlab.data.manifest import replacing
 from speakerlab.training.checkpoints import LAST
 
 # Tell the other ranks, which run the same script, where rank 0 writes and what it resumes from.
@@ -56,7 +56,7 @@ class Run:
         for key in ("features", "model", "loss", "optimizer", "sampler"):
             if plain[key] != self.saved["config"][key]:
                 raise InputError(f"ckpt={self.checkpoint} was trained with another {key}; continue with the same one")
-        speakers, utterances = speakers_of(corpus.train), corpus.train.num_rows
+        speakers, utterances = corpus.speakers, corpus.utterances
         if speakers != self.saved["speakers"] or utterances != self.saved["utterances"]:
             raise InputError(
                 f"ckpt={self.checkpoint} was trained on {len(self.saved['speakers'])} speakers and "
