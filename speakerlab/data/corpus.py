@@ -63,9 +63,16 @@ def check_disjoint(train: pa.Table, development: list[Path]) -> None:
 
 def check_apart(folders: set[str], development: list[Path]) -> None:
     """`check_disjoint` with the training speakers' folders as `speaker_folders` gives them."""
-    resolved = (path.resolve() for path in development)
-    parents = [{str(path), *map(str, path.parents)} for path in resolved]
-    shared = [path for path, above in zip(development, parents, strict=True) if not folders.isdisjoint(above)]
+    known: dict[str, bool] = {}  # links are followed once a folder, not once a file
+
+    def is_trained_on(path: Path) -> bool:
+        folder = os.path.dirname(os.path.realpath(path) if path.is_symlink() else path)
+        if folder not in known:
+            real = Path(os.path.realpath(folder))
+            known[folder] = not folders.isdisjoint(map(str, (real, *real.parents)))
+        return known[folder]
+
+    shared = [path for path in development if is_trained_on(path)]
     if shared:
         raise InputError(
             f"{len(shared)} of {len(development)} development utterances belong to training speakers, "

@@ -12,7 +12,7 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.crops import CropDataset, collate
 from speakerlab.data.manifest import seconds_of, speaker_classes
 from speakerlab.data.recordings import AudioFiles
-from speakerlab.data.shards.dataset import ShardDataset, sampler_items
+from speakerlab.data.shards.dataset import ShardBatches, ShardDataset, sampler_items
 from speakerlab.data.shards.index import Shards
 from speakerlab.data.utterances import LengthBatches, UtteranceDataset, measure, pad_utterances
 
@@ -67,12 +67,15 @@ class SpeakerDataModule(pl.LightningDataModule):
         self.resume_point = (0, 0)
         self.resumed_order: dict[str, int] = {}  # of shards
 
-    def train_dataloader(self) -> DataLoader:
-        rank, ranks = self.trainer.global_rank, self.trainer.world_size
+    def batches(self, rank: int = 0, world_size: int = 1) -> EpochBatches | ShardBatches:
+        """The order in which a rank meets the training items."""
         sampler = self.sampler(self.items)
         if isinstance(self.dataset, ShardDataset):
-            sampler = self.dataset.deal(sampler, rank, ranks, self.num_workers)
-        batches = EpochBatches(sampler, self.seed, rank, ranks)
+            return self.dataset.deal(sampler, sampler.batches_per_epoch, rank, world_size, self.num_workers)
+        return EpochBatches(sampler, self.seed, rank, world_size)
+
+    def train_dataloader(self) -> DataLoader:
+        batches = self.batches(self.trainer.global_rank, self.trainer.world_size)
         epoch, batch = self.resume_point
         if batch % len(batches) and isinstance(self.dataset, ShardDataset):
             self.dataset.check_order(self.resumed_order)

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from speakerlab import InputError
 from speakerlab.data.audio import read_audio
-from speakerlab.data.batches import Items, Key
+from speakerlab.data.batches import Items
 from speakerlab.data.crops import Augment, CropDataset
 from speakerlab.data.samplers.random import RandomSampler
 from speakerlab.data.shards.index import Shards
@@ -16,20 +16,40 @@ from speakerlab.data.shards.plan import Layout
 from speakerlab.data.shards.stream import Packed, stream
 
 
-class ShardTickets:
-    """A sampler whose batches hold their own number, once for each rank: what is in a batch, `ShardDataset` knows.
+class ShardBatches:
+    """The `batch_sampler` of shards: lists of one `(epoch, number of a batch)`. What is in a batch, `ShardDataset`
+    knows; `EpochBatches` deals out utterances that a sampler orders.
 
     Args:
-        sampler: says how many batches an epoch has.
-        ranks: processes among which each batch is divided.
+        count: batches an epoch.
     """
 
-    def __init__(self, sampler: RandomSampler, ranks: int):
-        self.batches_per_epoch = sampler.batches_per_epoch
-        self.ranks = ranks
+    def __init__(self, count: int):
+        self.count = count
+        self.epoch = 0
+        self.first_batch = 0
 
-    def batches(self, seed: int, epoch: int) -> list[np.ndarray]:
-        return list(np.repeat(np.arange(self.batches_per_epoch)[:, None], self.ranks, axis=1))
+    @property
+    def sampler(self) -> "ShardBatches":
+        """Itself, as in `EpochBatches`: Lightning announces epochs to it."""
+        return self
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Begin in the middle: `batch` batches of `epoch` are done."""
+        self.epoch = epoch
+        self.first_batch = batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is over `epoch`. A resumed epoch keeps its start."""
+        if epoch != self.epoch:
+            self.start_at(epoch, 0)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, however many of them are left."""
+        return self.count
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return ([(self.epoch, number)] for number in range(self.first_batch, self.count))
 
 
 def sampler_items(shards: Shards) -> Items:
@@ -41,8 +61,8 @@ def sampler_items(shards: Shards) -> Items:
 class ShardDataset(Dataset):
     """Crops of the utterances of shards, read in the shards' order and shuffled in a buffer.
 
-    Indexed by lists of one `(epoch, position, batch)`, as `EpochBatches` deals `ShardTickets` out; gives the items of
-    this rank's part of the batch, as `CropDataset` makes them. Their random choices follow from their position in the
+    Indexed by lists of one `(epoch, number of a batch)`; gives the items of this rank's part of the batch, as
+    `CropDataset` makes them. Their random choices follow from their position in the
     epoch's sequence of shards, whoever reads them. A batch is a pure function of its key and the layout: the open
     stream is there for speed, and a batch that does not continue it opens another.
 
@@ -75,8 +95,14 @@ class ShardDataset(Dataset):
     def __len__(self) -> int:
         return self.utterances
 
-    def deal(self, sampler: object, rank: int, ranks: int, workers: int) -> ShardTickets:
+    def deal(self, sampler: object, count: int, rank: int, ranks: int, workers: int) -> ShardBatches:
         """Divide epochs among this many ranks and data workers, before any batch is asked for.
+
+        Args:
+            sampler: what the user chose.
+            count: batches an epoch, according to it.
+            rank, ranks: this process among all.
+            workers: data workers of each.
 
         Raises:
             InputError: if the sampler wants another order than the shards', or batches are too small.
@@ -86,10 +112,10 @@ class ShardDataset(Dataset):
                 f"data=shards reads utterances in the shards' order, which {type(sampler).__name__} can't change: "
                 "use sampler=random"
             )
-        layout = Layout(sampler.batches_per_epoch, sampler.crops_per_utterance, rank, ranks, max(workers, 1))
+        layout = Layout(count, sampler.crops_per_utterance, rank, ranks, max(workers, 1))
         layout.check(self.utterances)
         self.layout = layout
-        return ShardTickets(sampler, ranks)
+        return ShardBatches(count)
 
     @property
     def order(self) -> dict[str, int]:
@@ -114,8 +140,8 @@ class ShardDataset(Dataset):
                     f"{value} than with {before.get(name)}, as before: give the same"
                 )
 
-    def __getitems__(self, keys: list[Key]) -> list[dict]:
-        ((epoch, _, number),) = keys
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[dict]:
+        ((epoch, number),) = keys
         lane, turn = number % self.layout.lanes, number // self.layout.lanes
         if self.next != (epoch, number):
             self.stream = stream(self.shards, self.layout, self.seed, epoch, lane, turn)

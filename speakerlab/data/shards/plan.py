@@ -42,8 +42,8 @@ class Layout:
     lanes: int
 
     def check(self, utterances: int) -> None:
-        """Raises InputError if a batch has less than an utterance for each rank."""
-        if utterances * self.passes // self.ranks < self.batches:
+        """Raises InputError if a rank's part of a batch has less than two utterances, which batch norm needs."""
+        if utterances * self.passes // self.ranks < 2 * self.batches:
             raise InputError(
                 f"{utterances} utterances in {self.batches} batches are too few for {self.ranks} processes: "
                 "raise sampler.batch_size"

@@ -13,7 +13,6 @@ from speakerlab import InputError
 from speakerlab.augment.chain import Chain
 from speakerlab.augment.recipe import Recipe
 from speakerlab.augment.specaugment import SpecAugment
-from speakerlab.data.batches import EpochBatches
 from speakerlab.data.crops import CropDataset, collate
 from speakerlab.data.manifest import speaker_classes
 from speakerlab.data.recordings import AudioFiles
@@ -41,7 +40,7 @@ def make(folder, augment=None, crop_seconds=0.1, shuffle_buffer=10) -> ShardData
 def loader(dataset, batch_size=6, rank=0, ranks=1, workers=0, start=(0, 0), crops=1) -> DataLoader:
     """As the data module puts it together."""
     sampler = RandomSampler(sampler_items(dataset.shards), batch_size, crops)
-    batches = EpochBatches(dataset.deal(sampler, rank, ranks, workers), 7, rank, ranks)
+    batches = dataset.deal(sampler, sampler.batches_per_epoch, rank, ranks, workers)
     batches.start_at(*start)
     return DataLoader(
         dataset,
@@ -178,9 +177,9 @@ def test_a_speaker_that_the_index_lacks(packed):
 
 def test_other_samplers_and_small_batches_are_refused(packed):
     with pytest.raises(InputError, match=r"sampler=random"):
-        make(packed).deal(object(), 0, 1, 0)
+        make(packed).deal(object(), 5, 0, 1, 0)
     with pytest.raises(InputError, match=r"raise sampler.batch_size"):
-        loader(make(packed), batch_size=2, ranks=3)
+        loader(make(packed), batch_size=2, ranks=2)
 
 
 def test_a_resumed_epoch_needs_the_same_order(packed):
