@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from speakerlab.data.audio import read_audio
 from speakerlab.data.manifest import file_of
+from speakerlab.data.shared import SharedTable
 
 
 class Recordings(Protocol):
@@ -44,6 +45,7 @@ class AudioFiles:
 
     def __init__(self, table: pa.Table, sample_rate: int):
         self.table = table
+        self.shared = SharedTable(table.select(["root", "path", "first_sample", "samples", "sample_rate"]))
         # Arrow tables cost microseconds a cell; these columns are read for every item.
         self.first_sample = table["first_sample"].to_numpy()
         self.samples = table["samples"].to_numpy()
@@ -52,3 +54,9 @@ class AudioFiles:
 
     def read(self, row: int, first: int, count: int, speed: float = 1.0) -> np.ndarray:
         return read_audio(file_of(self.table, row), int(self.first_sample[row]) + first, count, self.sample_rate, speed)
+
+    def __getstate__(self) -> dict:
+        return {"shared": self.shared, "sample_rate": self.sample_rate}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__(state["shared"].table, state["sample_rate"])
