@@ -30,6 +30,7 @@ class SharedTable:
             weakref.finalize(self, _remove, self.path, os.getpid())
             with pa.ipc.new_file(self.path, self.table.schema) as writer:
                 writer.write_table(self.table.unify_dictionaries().combine_chunks())
+            pa.default_memory_pool().release_unused()  # of the pieces put together
         return self.path
 
     def __setstate__(self, path: str) -> None:
