@@ -174,7 +174,7 @@ def report(rows: int, results: dict[tuple[int, str], dict], size: float) -> str:
             for name, wall, cpu, rss, heap in big["steps"]
         ),
         "",
-        f"From the file to a dataset that training can draw from (the rows above but the last two): {opening[0]:.2f} s, "
+        f"From the file to a dataset that training can draw from (all rows but the last two): {opening[0]:.2f} s, "
         f"{opening[1]:.2f} s of CPU.",
         "",
         f"Memory with {WORKERS} data workers after {BATCHES} batches of {BATCH} crops, MB. RSS counts the pages of the "

@@ -78,7 +78,7 @@ def _opus(waveform: np.ndarray, sample_rate: int) -> bytes:
     import av
 
     file = io.BytesIO()
-    with av.open(file, "w", format="ogg", options={"fflags": "+bitexact", "serial_offset": "1"}) as container:
+    with av.open(file, "w", format="ogg", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libopus", rate=sample_rate, layout="mono")
         stream.bit_rate = OPUS_BITS
         stream.codec_context.flags |= BIT_EXACT
