@@ -375,3 +375,12 @@ def test_speed_reads_just_what_it_needs_and_makes_a_new_speaker(tmp_path):
     assert item["waveform"].shape == (8000,) and item["speaker"] == 14
     spectrum = np.abs(np.fft.rfft(item["waveform"] * np.hanning(8000)))
     assert spectrum.argmax() == 500 * 8000 / rate  # 400 Hz played 1.25 times as fast
+
+
+def test_workers_that_are_started_anew_give_the_same(table):
+    """A forked worker shares memory; the others map a file, so that no copy of the rows is sent."""
+    crops = dataset(table)
+    keys = [[(0, position, position % 4) for position in range(8)]]
+    (here,) = DataLoader(crops, batch_sampler=keys, collate_fn=collate)
+    (there,) = DataLoader(crops, batch_sampler=keys, collate_fn=collate, num_workers=1, multiprocessing_context="spawn")
+    assert same(here, there)
