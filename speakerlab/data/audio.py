@@ -61,7 +61,7 @@ def probe(path: Source) -> AudioInfo:
     Raises:
         AudioError: if the file is missing, empty, no audio, or states no length.
     """
-    if os.fspath(path).lower().endswith(PYAV_SUFFIXES):
+    if _is_pyav(path):
         return _probe_pyav(path)
     with _open_soundfile(path) as file:
         return AudioInfo(file.samplerate, file.frames, file.channels)
