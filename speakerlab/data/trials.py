@@ -3,7 +3,6 @@
 VoxCeleb's form is `label enrol test` with label 1 (same speaker) or 0; Kaldi's is `enrol test target|nontarget`.
 """
 
-import codecs
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 
 from speakerlab import InputError
 from speakerlab.data.audio import AUDIO_SUFFIXES
+from speakerlab.data.lists import Lines, read_lines
 from speakerlab.data.manifest import replacing
 
 # Trials in VoxCeleb1's official lists, by file name without suffix, lower case, "-" as "_".
@@ -61,56 +61,27 @@ def read_trials(path: str | Path) -> Trials:
             or carries the name of an official VoxCeleb list without having its number of trials.
     """
     path = Path(path)
-    rows = pc.ascii_trim_whitespace(_lines(path))
-    filled = pc.not_equal(rows, "").to_numpy(zero_copy_only=False)
-    numbers = np.flatnonzero(filled).astype(np.int32) + 1  # (n,)
-    if not len(numbers):
+    lines = read_lines(path, "trial list")
+    if not len(lines.numbers):
         raise InputError(f"{path}: holds no trials; a line is 'label enrol test', such as '1 a/1.wav a/2.wav'")
-    labels, pairs, utterances = _parse(rows.filter(pa.array(filled)), numbers, path)
+    labels, pairs, utterances = _parse(lines)
     check_official_count(path.name, len(labels))
-    return Trials(labels, pairs[:, 0].copy(), pairs[:, 1].copy(), utterances, numbers, str(path))
+    return Trials(labels, pairs[:, 0].copy(), pairs[:, 1].copy(), utterances, lines.numbers, str(path))
 
 
-def _lines(path: Path) -> pa.Array:
-    """The file's lines, their ends included, as a view of its bytes: a fifth of the time of Python strings."""
-    try:
-        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-        data.decode()
-    except OSError as error:
-        raise InputError(f"{path}: the trial list can't be read ({error.strerror}); check the path") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a trial list in UTF-8 text (byte {error.start}); check the path") from error
-    newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    offsets = np.concatenate([[0], newlines + 1, [len(data)]]).astype(np.int64)
-    return pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
-
-
-def _parse(rows: pa.Array, numbers: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _parse(lines: Lines) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Labels `(n,)` int8, positions `(n, enrol and test)` int32 among the names, and the names."""
-    split = pc.ascii_split_whitespace(rows)
-    three = pc.equal(pc.list_value_length(split), 3).to_numpy(zero_copy_only=False)
-    _check_rows(three, rows, numbers, path, "not three columns")
-    encoded = split.flatten().dictionary_encode()  # strings are met once; the rest is done on their numbers
+    encoded = lines.words("three")
     words, codes = encoded.dictionary, encoded.indices.to_numpy().reshape(-1, 3)
     is_kaldi = words[int(codes[0, 2])].as_py() in ("target", "nontarget")
     column, positive, negative = (2, "target", "nontarget") if is_kaldi else (0, "1", "0")
     labels = codes[:, column] == pc.index(words, positive).as_py()
     known = labels | (codes[:, column] == pc.index(words, negative).as_py())
-    _check_rows(known, rows, numbers, path, f"label not {positive} or {negative}" if known[0] else FORMS)
+    lines.check(known, f"label not {positive} or {negative}" if known[0] else FORMS)
     pairs = codes[:, :2] if is_kaldi else codes[:, 1:]
     is_name = np.bincount(pairs.reshape(-1), minlength=len(words)) > 0
     positions = (np.cumsum(is_name) - 1).astype(np.int32)
     return labels.astype(np.int8), positions[pairs], words.filter(pa.array(is_name)).to_pylist()
-
-
-def _check_rows(good: np.ndarray, rows: pa.Array, numbers: np.ndarray, path: Path, problem: str) -> None:
-    """InputError with the first line that is not `good`."""
-    bad = np.flatnonzero(~good)
-    if len(bad):
-        line = rows[int(bad[0])].as_py()
-        shown = line if len(line) <= 100 else f"{line[:100]}..."
-        others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise InputError(f"{path}, line {numbers[bad[0]]}: {problem}: {shown!r}{others}")
 
 
 def check_official_count(name: str, count: int) -> None:
