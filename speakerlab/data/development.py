@@ -14,7 +14,7 @@ def write_development_trials(run: Path, trials: Trials, files: list[Path]) -> No
     folder = run / "trials"
     folder.mkdir(parents=True, exist_ok=True)
     # The columns of a list are told apart by spaces, which a name may hold; the files are named beside it.
-    names = [quote(name, safe="/") if len(name.split()) > 1 else name for name in trials.utterances]
+    names = [quote(name, safe="/") if name.split() != [name] else name for name in trials.utterances]
     write_trials(replace(trials, utterances=names), folder / "development.txt")
     lines = "".join(f"{file.resolve()}\n" for file in files)
     with replacing(folder / "development_files.txt") as draft:

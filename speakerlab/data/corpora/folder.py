@@ -8,7 +8,8 @@ from speakerlab.data import Progress
 from speakerlab.data.corpus import Corpus, check_disjoint, hold_out_speakers
 from speakerlab.data.manifest import file_of
 from speakerlab.data.scan import scan_folders
-from speakerlab.data.trials import check_both_kinds, draw_trials, locate_utterances, read_trials
+from speakerlab.data.trial_drawing import draw_trials
+from speakerlab.data.trials import check_both_kinds, locate_utterances, read_trials
 
 
 @dataclass
