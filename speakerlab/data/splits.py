@@ -55,7 +55,7 @@ def check_shares(shares: dict[str, float], by: str) -> None:
     if not all(isinstance(share, int | float) and 0 < share < 1 for share in shares.values()):
         raise InputError(f"split={{{text}}}: each share must be a number between 0 and 1")
     if abs(sum(shares.values()) - 1) > 1e-6:
-        raise InputError(f"split={{{text}}}: the shares add up to {sum(shares.values()):g}, but must to 1")
+        raise InputError(f"split={{{text}}}: the shares add up to {sum(shares.values()):g}, but must add up to 1")
 
 
 def draw_split(table: pa.Table, shares: dict[str, float], by: str, seed: int) -> pa.Table:

@@ -64,7 +64,8 @@ def make_trials(
     table = with_known(table, [*same, *different])
     table = table.sort_by([(name, "ascending") for name in ("speaker", "session", "utterance")])
     if not len(table):
-        raise InputError("no utterance to make trials of; check the manifest, its column split and the constraints")
+        what = f" has all of {', '.join([*same, *different])}" if same or different else " is there to make trials of"
+        raise InputError(f"no utterance{what}; check the manifest, its column split and the constraints")
     speaker, group = _codes(table["speaker"]), np.zeros(len(table), np.int64)
     for name in same:
         group = _codes_of_pairs(group, _codes(table[name]))

@@ -15,6 +15,7 @@ from speakerlab import InputError
 from speakerlab.build import build, build_augment, build_network
 from speakerlab.data.batches import Items
 from speakerlab.data.corpus import Corpus
+from speakerlab.data.division import TASKS
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.hardware import has_gpu, resolve_precision
@@ -43,12 +44,23 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"seed={cfg.seed} must be at least 0")
     if not cfg.name:
         raise InputError("name must not be empty: runs are kept in outputs/<name>/")
-    if cfg.callbacks.get("verification") is None:
-        raise InputError("callbacks.verification can't be null: the best checkpoint is chosen by it")
+    if cfg.callbacks.get(cfg.task.name) is None:
+        raise InputError(f"callbacks.{cfg.task.name} can't be null: the best checkpoint is chosen by it")
+    if cfg.task.name == "identification":
+        _check_logits(build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2), network)
     if cfg.loader.crop_seconds is not None and cfg.loader.crop_seconds < 0.1:
         raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
     if cfg.loader.num_workers < 0:
         raise InputError(f"loader.num_workers={cfg.loader.num_workers} must be at least 0")
+
+
+def _check_logits(loss: torch.nn.Module, network: torch.nn.Module) -> None:
+    """Refuse a loss that can't name a speaker; two utterances of each of two, since metric losses want such batches."""
+    _, logits = loss(torch.eye(4, network.embed_dim), torch.tensor([0, 0, 1, 1]))
+    if logits is None:
+        raise InputError(
+            f"task=identification needs a loss with logits, such as loss=aam; {type(loss).__name__} gives none"
+        )
 
 
 def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = ()) -> SpeakerDataModule:
@@ -92,7 +104,9 @@ def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple
     """Lightning's trainer with this run's callbacks and logger; `precision: auto` becomes what the hardware has."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its import sets it to INFO, tips and all
     callbacks = [
-        build(node, f"callbacks.{name}", trust=trust) for name, node in cfg.callbacks.items() if node is not None
+        build(node, f"callbacks.{name}", trust=trust)
+        for name, node in cfg.callbacks.items()
+        if node is not None and (name == cfg.task.name or name not in TASKS)
     ]
     precision = resolve_precision(str(cfg.trainer.precision), str(cfg.trainer.accelerator))
     progress_bar = cfg.trainer.enable_progress_bar

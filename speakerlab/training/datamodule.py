@@ -12,14 +12,14 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.crops import CropDataset, collate
 from speakerlab.data.manifest import seconds_of, speaker_classes, speakers_of
 from speakerlab.data.recordings import AudioFiles
-from speakerlab.data.utterances import LengthBatches, UtteranceDataset, measure, pad_utterances
+from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, measure, pad_utterances
 
 
 class SpeakerDataModule(pl.LightningDataModule):
     """Deals out a corpus.
 
     Args:
-        corpus: training rows, development trials and files.
+        corpus: training rows, and development trials with their files or validation rows.
         sampler: makes the sampler for the utterances; its batches are divided among the ranks.
         augment: what is done to the training audio.
         crop_seconds: length of a training crop; None takes whole utterances.
@@ -57,7 +57,13 @@ class SpeakerDataModule(pl.LightningDataModule):
         self.sample_rate = sample_rate
         self.num_workers = num_workers
         self.seed = seed
-        self.development_seconds = measure(corpus.development)
+        if corpus.validation is None:
+            self.development = UtteranceDataset(corpus.development, sample_rate)
+            self.development_seconds = measure(corpus.development)
+        else:
+            self.development = RowDataset(AudioFiles(corpus.validation, sample_rate))
+            self.development_seconds = seconds_of(corpus.validation)
+            self.validation_classes = speaker_classes(corpus.validation, self.speakers)
         self.resume_point = (0, 0)
 
     def train_dataloader(self) -> DataLoader:
@@ -76,7 +82,7 @@ class SpeakerDataModule(pl.LightningDataModule):
     def development_dataloader(self) -> DataLoader:
         """This rank's share of the development utterances, whole; see `pad_utterances`."""
         return DataLoader(
-            UtteranceDataset(self.corpus.development, self.sample_rate),
+            self.development,
             batch_sampler=LengthBatches(
                 self.development_seconds, rank=self.trainer.global_rank, world_size=self.trainer.world_size
             ),

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 import speakerlab
 from speakerlab import InputError
 from speakerlab.data.corpus import Corpus
-from speakerlab.data.development import write_development_trials
+from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing, speakers_of
 from speakerlab.training.checkpoints import LAST
 
@@ -53,7 +53,7 @@ class Run:
         if self.checkpoint is None:
             return
         plain = OmegaConf.to_container(cfg, resolve=True)
-        for key in ("features", "model", "loss", "optimizer", "sampler"):
+        for key in ("task", "features", "model", "loss", "optimizer", "sampler"):
             if plain[key] != self.saved["config"][key]:
                 raise InputError(f"ckpt={self.checkpoint} was trained with another {key}; continue with the same one")
         speakers, utterances = speakers_of(corpus.train), corpus.train.num_rows
@@ -79,7 +79,7 @@ class Run:
             draft.write_text(json.dumps(environment(), indent=2) + "\n")
         with open(self.folder / "command.txt", "a", encoding="utf-8") as file:
             file.write(shlex.join(["python", *sys.argv]) + "\n")
-        write_development_trials(self.folder, corpus.trials, corpus.development)
+        write_development(self.folder, corpus)
         self.mark("running")
         handler = logging.FileHandler(self.folder / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

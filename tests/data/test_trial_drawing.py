@@ -192,8 +192,10 @@ def test_what_a_list_cannot_be_made_of(labelled):
             make_trials(labelled, 10, 0, columns)
     with pytest.raises(InputError, match="count=1: make at least 2"):
         make_trials(labelled, 1, 0)
-    with pytest.raises(InputError, match="no utterance to make trials of"):
+    with pytest.raises(InputError, match="no utterance is there to make trials of"):
         make_trials(labelled.slice(0, 0), 10, 0)
+    with pytest.raises(InputError, match="no utterance has all of gender, session; check"):
+        make_trials(manifest([("a", "1", ""), ("b", "1", "")]), 10, 0, ["gender"], ["session"])
     men = manifest([("a", "1", "m")] * 3)
     with pytest.raises(InputError, match="no non-target trials among 3 utterances of 1 speakers"):
         make_trials(men, 10, 0)

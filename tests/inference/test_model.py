@@ -40,7 +40,14 @@ CONFIG = {
 
 
 def evaluation(**changes):
-    plain = {"trials": None, "trials_root": None, "output_dir": None}
+    plain = {
+        "trials": None,
+        "trials_root": None,
+        "output_dir": None,
+        "split": None,
+        "manifest": None,
+        "baselines": False,
+    }
     return OmegaConf.create(plain | changes)
 
 

@@ -160,7 +160,7 @@ def test_the_best_so_far_survives_a_resume(tmp_path):
     finish_epochs(first, Trainer(tmp_path), [0.4, 0.2])
     resumed = Checkpoints()
     resumed.load_state_dict(first.state_dict())
-    assert (resumed.best_eer, resumed.best_epoch) == (0.2, 2)
+    assert (resumed.best_error, resumed.best_epoch) == (0.2, 2)
     files = finish_epochs(resumed, Trainer(tmp_path), [0.3, 0.3, 0.3])
     assert files == {"best.ckpt": "2", "last.ckpt": "3"}
 

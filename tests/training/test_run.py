@@ -200,7 +200,7 @@ def test_bad_paths_are_refused(tmp_path, config):
         find_run(config(ckpt=str(tmp_path / "checkpoints" / "foreign.ckpt")))
 
 
-PARTS = {key: {"x": 1} for key in ("features", "model", "loss", "sampler")}
+PARTS = {key: {"x": 1} for key in ("task", "features", "model", "loss", "sampler")}
 
 
 def manifest(*speakers: str) -> pa.Table:
@@ -213,6 +213,7 @@ def manifest(*speakers: str) -> pa.Table:
         ({}, ("a", "b", "b"), None),
         ({"seed": 2, "trainer": {"max_epochs": 3}}, ("a", "b", "b"), None),
         ({"loss": {"x": 2}}, ("a", "b", "b"), "trained with another loss"),
+        ({"task": {"name": "identification"}}, ("a", "b", "b"), "trained with another task"),
         ({"optimizer": {"lr": 1.0}}, ("a", "b", "b"), "trained with another optimizer"),
         ({}, ("a", "c", "c"), "trained on 2 speakers and 3 utterances"),
         ({}, ("a", "b"), "trained on 2 speakers and 3 utterances"),
