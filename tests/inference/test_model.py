@@ -162,7 +162,7 @@ def test_given_trials(tmp_path, roots):
 
 
 def test_bad_trials_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"gone\.txt: the trial list can't be read"):
+    with pytest.raises(InputError, match=r"trials=.*gone\.txt: there is no such file"):
         find_trials(evaluation(trials=str(tmp_path / "gone.txt")), tmp_path / "best.ckpt")
     (tmp_path / "list.txt").write_text("0 a/1.wav b/1.wav\n")
     with pytest.raises(InputError, match="2 of 2 utterances have no file"):
