@@ -18,8 +18,10 @@ from speakerlab.config import known_targets, locate
 from speakerlab.data import Progress
 from speakerlab.data.audio import probe, read_audio
 from speakerlab.data.corpus import Corpus
+from speakerlab.features.pipeline import FeaturePipeline
 from speakerlab.network import SpeakerNetwork
 
+NETWORK_PARTS = ("features", "norm", "pooling", "model")
 # What the config of a checkpoint may name there, and what anything else is.
 NETWORK = ("speakerlab.features.", "speakerlab.encoders."), "neither a feature nor an encoder"
 LOSS = ("speakerlab.losses.",), "no loss"
@@ -45,10 +47,36 @@ def build(node: DictConfig | dict, key: str, *args: Any, trust: tuple[str, ...] 
 
 
 def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork:
-    """Features and encoder; the features' `dim` becomes the encoder's `feature_dim`."""
-    features = build(cfg["features"], "features", trust=trust, sample_rate=cfg["loader"]["sample_rate"])
-    encoder = build(cfg["model"]["encoder"], "model.encoder", trust=trust, feature_dim=features.dim)
-    return SpeakerNetwork(features, encoder)
+    """Features and encoder; the sizes of the features and the chosen pooling go to the encoder."""
+    rate = {"sample_rate": cfg["loader"]["sample_rate"]}
+    extract = build(cfg["features"], "features", trust=trust, **_asked_for(cfg["features"], "features", rate))
+
+    def norm(dim: int, channels: int) -> torch.nn.Module:
+        sizes = {"dim": dim, "channels": channels}
+        return build(cfg["norm"], "norm", trust=trust, **_asked_for(cfg["norm"], "norm", sizes))
+
+    try:
+        features = FeaturePipeline(extract, norm if cfg["norm"] else None, **cfg["frames"])
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"frames: {error}") from error
+    node, key = cfg["model"]["encoder"], "model.encoder"
+    offered = {"feature_channels": features.channels, "pooling": partial(build, cfg["pooling"], "pooling", trust=trust)}
+    taken = _asked_for(node, key, offered)
+    if "pooling" in taken and not cfg["pooling"]:
+        raise InputError(f"pooling=none: {node['_target_']} needs a pooling, such as pooling=statistics")
+    if "pooling" not in taken and cfg["pooling"]:
+        raise InputError(f"pooling: {node['_target_']} takes none; use pooling=none")
+    if "feature_channels" not in taken and features.channels > 1:
+        raise InputError(f"features: {node['_target_']} takes one channel, not {features.channels}")
+    return SpeakerNetwork(features, build(node, key, trust=trust, feature_dim=features.dim, **taken))
+
+
+def _asked_for(node: DictConfig | dict, key: str, offered: dict[str, Any]) -> dict[str, Any]:
+    """What the node's class has arguments for."""
+    parameters = inspect.signature(locate(node["_target_"], key)).parameters
+    return {name: value for name, value in offered.items() if name in parameters}
 
 
 def build_augment(cfg: DictConfig, sample_rate: int, trust: tuple[str, ...] = ()) -> Recipe:
@@ -68,9 +96,7 @@ def build_augment(cfg: DictConfig, sample_rate: int, trust: tuple[str, ...] = ()
 def _build_augmentation(node: DictConfig, key: str, sample_rate: int, trust: tuple[str, ...]) -> Any:
     """One augmentation, with the files of its folder and the sample rate where it asks for them."""
     parameters = inspect.signature(locate(node["_target_"], key)).parameters
-    wired: dict[str, Any] = {}
-    if "sample_rate" in parameters:
-        wired["sample_rate"] = sample_rate
+    wired = {"sample_rate": sample_rate} if "sample_rate" in parameters else {}
     if "clips" in parameters and node["folder"] is not None:
         wired |= {"clips": list_clips(node["folder"], key), "read": partial(read_audio, sample_rate=sample_rate)}
     return build(node, key, trust=trust, **wired)
@@ -124,8 +150,8 @@ def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> Sp
         InputError: if the checkpoint names any other class, or its weights fit no network of its config.
     """
     config = checkpoint["config"]
-    _check_contents(config, ("features", "model", "loader"))
-    _check_targets([config["features"], config["model"]], *NETWORK, trust)
+    _check_contents(config, (*NETWORK_PARTS, "frames", "loader"))
+    _check_targets([config[part] for part in NETWORK_PARTS], *NETWORK, trust)
     return _with_weights(build_network(config, trust), "network", checkpoint)
 
 

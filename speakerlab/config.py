@@ -40,6 +40,17 @@ class TaskConfig:
 
 
 @dataclass
+class FramesConfig:
+    """What `FeaturePipeline` does besides features and normalisation."""
+
+    deltas: int = MISSING
+    stack: str = MISSING
+    target_frames: int | None = MISSING
+    pad: str = MISSING
+    image: int | None = MISSING
+
+
+@dataclass
 class AugmentConfig:
     """Named augmentations, each a `_target_` node; null switches one off."""
 
@@ -65,6 +76,9 @@ class TrainConfig:
     threads: int | None = None
     trust: list[str] = field(default_factory=list)
     features: Any = MISSING
+    frames: FramesConfig = field(default_factory=FramesConfig)
+    norm: Any = MISSING
+    pooling: Any = MISSING
     model: Any = MISSING
     loss: Any = MISSING
     margin: Any = MISSING

@@ -48,7 +48,7 @@ def tiny() -> list[str]:
         "model.encoder.channels=16",
         "model.encoder.pooled_channels=24",
         "model.encoder.embed_dim=8",
-        "model.encoder.attention_bottleneck=8",
+        "pooling.bottleneck=8",
         "model.encoder.se_bottleneck=8",
         "features.num_mels=8",
         "loader.crop_seconds=0.5",

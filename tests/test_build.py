@@ -19,10 +19,14 @@ from speakerlab.build import (
     network_from_checkpoint,
 )
 from speakerlab.config import check
+from speakerlab.encoders.pooling.statistics import Statistics
 
 NETWORK = {
     "loader": {"sample_rate": 16000},
     "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8},
+    "frames": {},
+    "norm": {"_target_": "speakerlab.features.norm.mean.MeanNorm"},
+    "pooling": {"_target_": "speakerlab.encoders.pooling.statistics.Statistics"},
     "model": {
         "encoder": {
             "_target_": "speakerlab.encoders.ecapa.Ecapa",
@@ -48,18 +52,32 @@ def checkpoint() -> dict:
 
 
 def test_wired_arguments():
-    encoder = build(NETWORK["model"]["encoder"], "model.encoder", feature_dim=8)
+    encoder = build(NETWORK["model"]["encoder"], "model.encoder", feature_dim=8, pooling=Statistics)
     assert encoder.stem.conv.in_channels == 8 and len(encoder.blocks) == 2
     shallow = OmegaConf.create(NETWORK["model"]["encoder"] | {"dilations": [4]})
-    assert len(build(shallow, "model.encoder", feature_dim=8).blocks) == 1
+    assert len(build(shallow, "model.encoder", feature_dim=8, pooling=Statistics).blocks) == 1
 
 
 def test_a_components_complaint_names_the_key():
     node = NETWORK["model"]["encoder"] | {"channels": 17}
     with pytest.raises(InputError, match=r"^model\.encoder: channels=17 must be a multiple of scale=8$"):
-        build(node, "model.encoder", feature_dim=8)
+        build(node, "model.encoder", feature_dim=8, pooling=Statistics)
     with pytest.raises(InputError, match=r"^loss: "):  # two sizes are missing
         build({"_target_": "speakerlab.losses.aam.AamSoftmax"}, "loss")
+
+
+class PoolsByItself(torch.nn.Module):
+    def __init__(self, feature_dim: int):
+        super().__init__()
+        self.embed_dim = feature_dim
+
+
+def test_an_encoder_and_its_pooling_must_fit():
+    with pytest.raises(InputError, match=r"^pooling=none: speakerlab\.encoders\.ecapa\.Ecapa needs a pooling"):
+        build_network(NETWORK | {"pooling": {}})
+    own = f"{PoolsByItself.__module__}.PoolsByItself"
+    with pytest.raises(InputError, match=r"^pooling: .*PoolsByItself takes none; use pooling=none"):
+        build_network(NETWORK | {"model": {"encoder": {"_target_": own}}}, (own,))
 
 
 @pytest.mark.parametrize("target", ["os.system", "torch.load", "torch.hub.load", "speakerlab.losses.aam.torch.load"])
@@ -80,6 +98,16 @@ def test_a_checkpoint_gives_its_network_back(tmp_path, checkpoint):
     assert not network.training
     for name, value in network.state_dict().items():
         assert torch.equal(value, checkpoint["state_dict"][f"network.{name}"])
+
+
+def test_a_checkpoint_that_fits_no_network_says_so(checkpoint):
+    other = checkpoint | {"config": copy.deepcopy(NETWORK)}
+    other["config"]["model"]["encoder"]["channels"] = 32
+    with pytest.raises(InputError, match=r"weights do not fit .*size mismatch.*another version"):
+        network_from_checkpoint(other)
+    del other["config"]["features"]
+    with pytest.raises(InputError, match=r"config lacks features"):
+        network_from_checkpoint(other)
 
 
 class Payload:
@@ -120,10 +148,15 @@ def test_bad_checkpoint_files(tmp_path, checkpoint):
         (["features", "_target_"], "speakerlab.encoders.ecapa.torch.load"),
         (["features", "_target_"], "speakerlab.data.corpora.mini.MiniCorpus"),
         (["features", "num_mels"], {"_target_": "os.mkdir", "path": "RAN"}),
-        (["features", "num_mels"], {"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": "RAN"}),
+        (
+            ["features", "num_mels"],
+            {"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": "RAN"},
+        ),
         (["model", "encoder", "_target_"], "pytorch_lightning.Trainer"),
         (["model", "encoder", "dilations"], [{"_target_": "os.mkdir", "path": "RAN"}]),
         (["model", "encoder", "dilations"], [[{"deep": {"_target_": "os.mkdir", "path": "RAN"}}]]),
+        (["norm", "_target_"], "os.system"),
+        (["pooling", "_target_"], "os.system"),
         (["model", "other"], {"_target_": "os.mkdir", "path": "RAN"}),
     ],
 )

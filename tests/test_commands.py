@@ -154,6 +154,12 @@ def test_a_broken_file_stops_training_where_it_is_met(tmp_path, folders, tiny):
     assert_refused(run_forked("train.py", *folders.overrides(), *tiny, *broken, cwd=tmp_path), ".flac")
 
 
+def test_a_diverged_run_stops(tmp_path, folders, tiny):
+    wild = ["optimizer=sgd", "optimizer.lr=1e30", "scheduler=constant", "trainer.gradient_clip_val=null"]
+    done = run_forked("train.py", *folders.overrides(), *tiny, *wild, "trainer.max_epochs=3", cwd=tmp_path)
+    assert_refused(done, "training diverged", "lower optimizer.lr")
+
+
 # --- A run from its start to its report
 
 
@@ -452,6 +458,17 @@ def test_a_finished_run_is_not_resumed(trained, training, tmp_path):
     done = run_forked("train.py", *training, "ckpt=last", cwd=tmp_path, kill=("last.ckpt", 1))
     assert done.rc == -9 and "starting anew" in done.stdout
     assert len(runs(tmp_path)) == 2
+
+
+def test_the_training_sets_statistics_are_in_the_checkpoint(tmp_path, folders, tiny):
+    given = [*folders.overrides(), *tiny, "norm=training_set", "trainer.max_epochs=1"]
+    done = run_forked("train.py", *given, "name=tiny", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    (run,) = runs(tmp_path)
+    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert weights["network.features.norm.mean"].abs().min() > 0.1
+    assert (weights["network.features.norm.deviation"] != 1).all()
+    assert run_forked("evaluate.py", f"ckpt={run}", "num_workers=0", cwd=tmp_path).rc == 0
 
 
 # --- Two processes

@@ -6,6 +6,7 @@ from torch import nn
 from speakerlab import InputError
 from speakerlab.data.utterances import pad_utterances
 from speakerlab.encoders.ecapa import Ecapa
+from speakerlab.encoders.pooling.statistics import Statistics
 from speakerlab.features.fbank import Fbank
 from speakerlab.network import SpeakerNetwork, classify, embed_batches, in_order
 
@@ -16,7 +17,7 @@ CPU = torch.device("cpu")
 def network() -> SpeakerNetwork:
     """Kilobytes, in training mode, with batch norms that have seen data."""
     torch.manual_seed(0)
-    encoder = Ecapa(8, channels=16, embed_dim=6, pooled_channels=24, attention_bottleneck=8, se_bottleneck=8)
+    encoder = Ecapa(8, Statistics, channels=16, embed_dim=6, pooled_channels=24, se_bottleneck=8)
     network = SpeakerNetwork(Fbank(8), encoder)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d):

@@ -26,7 +26,10 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def run() -> None:
             overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-            _refuse_merged_members(overrides)
+            try:
+                _refuse_merged_members(overrides)
+            except InputError as error:
+                _fail(str(error))
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print and exit by itself
             composed = False
 
@@ -61,17 +64,49 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
 
 
 def _refuse_merged_members(overrides: list[str]) -> None:
-    """Stop at `loss=[a,b]`: Hydra would merge the two members into one config."""
+    """InputError for `loss=[a,b]`: Hydra would merge the two members into one config."""
     for override in overrides:
         group, _, members = override.lstrip("+").partition("=")
         if members.startswith("[") and (CONF / group).is_dir():
             hint = "; several losses are summed by loss=weighted_sum with named children" if group == "loss" else ""
-            _fail(f"{group}={members}: give one member of the group, since Hydra merges a list into one{hint}")
+            raise InputError(
+                f"{group}={members}: give one member of the group, since Hydra merges a list into one{hint}"
+            )
 
 
-def trusted_on_command_line() -> tuple[str, ...]:
+def compose(config_name: str, overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
+    """The checked config that a script would get with these arguments, and the chosen member of each group.
+
+    Raises:
+        InputError: for whatever stops the script before it begins, in the same words.
+    """
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import open_dict
+
+    from speakerlab.config import check
+
+    _refuse_merged_members(overrides)
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(config_dir=str(CONF)):
+            cfg = hydra.compose(config_name, overrides, return_hydra_config=True)
+    except Exception as error:  # Hydra's and OmegaConf's have no common base
+        raise InputError(explain_composition(error, config_name, overrides)) from error
+    choices = {str(group): str(choice) for group, choice in cfg.hydra.runtime.choices.items()}
+    HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
+    try:
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return check(cfg, config_name, choices, trusted_on_command_line(overrides)), choices
+    finally:
+        HydraConfig.instance().cfg = None
+
+
+def trusted_on_command_line(arguments: list[str] | None = None) -> tuple[str, ...]:
     """The targets in `trust=[...]`: only the command line may widen what a config may build, never a config file."""
-    for argument in sys.argv[1:]:
+    for argument in sys.argv[1:] if arguments is None else arguments:
         key, _, value = argument.partition("=")
         if key.lstrip("+") == "trust":
             return tuple(name.strip(" '\"") for name in value.strip("[]").split(",") if name.strip())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from speakerlab.scoring.metrics import monitored
@@ -31,6 +32,19 @@ def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
         table.add_row(
             name, *(f"{100 * metrics[key]:.2f} %" if key in SHARES else f"{metrics[key]:.4f}" for key in known)
         )
+    return table
+
+
+def text_table(title: str, rows: Mapping[str, Mapping[str, str]], text_columns: tuple[str, ...] = ()) -> Table:
+    """A row a name, a column a key of the first row; columns are numbers but for `text_columns`."""
+    headers = list(next(iter(rows.values()), ()))
+    table = Table(title=title, title_justify="left", show_header=any(headers))
+    table.add_column("")
+    for header in headers:
+        text = header in text_columns
+        table.add_column(header, justify="left" if text else "right", overflow="fold")
+    for name, cells in rows.items():
+        table.add_row(escape(name), *(escape(cells[header]) for header in headers))
     return table
 
 

@@ -5,11 +5,12 @@ Based Speaker Verification", Interspeech 2020. Parameters with 80-dimensional in
 6,194,432 for 512 channels and 14,660,800 for 1024.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from speakerlab.encoders.layers.masking import apply_mask, frame_mask
-from speakerlab.encoders.layers.pooling import AttentiveStatistics
 from speakerlab.encoders.layers.squeeze_excitation import SqueezeExcitation1d
 
 
@@ -66,10 +67,10 @@ class Ecapa(nn.Module):
 
     Args:
         feature_dim: values a frame.
+        pooling: makes the pooling for a number of channels (the paper: attentive statistics with global context).
         channels: width of the frame-level layers (the paper: 512 or 1024).
         embed_dim: size of the embedding.
         pooled_channels: width after multi-layer feature aggregation (the paper: 1536).
-        attention_bottleneck: width of the pooling's attention.
         se_bottleneck: width of the squeeze-and-excitation gates.
         scale: groups of the Res2 convolutions.
         dilations: one SE-Res2 block each.
@@ -81,10 +82,10 @@ class Ecapa(nn.Module):
     def __init__(
         self,
         feature_dim: int,
+        pooling: Callable[[int], nn.Module],
         channels: int = 1024,
         embed_dim: int = 192,
         pooled_channels: int = 1536,
-        attention_bottleneck: int = 128,
         se_bottleneck: int = 128,
         scale: int = 8,
         dilations: tuple[int, ...] = (2, 3, 4),
@@ -95,7 +96,6 @@ class Ecapa(nn.Module):
             "channels": channels,
             "embed_dim": embed_dim,
             "pooled_channels": pooled_channels,
-            "attention_bottleneck": attention_bottleneck,
             "se_bottleneck": se_bottleneck,
             "scale": scale,
         }
@@ -108,7 +108,7 @@ class Ecapa(nn.Module):
         self.stem = ConvReluNorm(feature_dim, channels, kernel=5)
         self.blocks = nn.ModuleList(SERes2Block(channels, 3, dilation, scale, se_bottleneck) for dilation in dilations)
         self.aggregate = ConvReluNorm(channels * len(dilations), pooled_channels, 1)
-        self.pooling = AttentiveStatistics(pooled_channels, attention_bottleneck)
+        self.pooling = pooling(pooled_channels)
         self.pooling_norm = nn.BatchNorm1d(self.pooling.out_dim)
         self.project = nn.Linear(self.pooling.out_dim, embed_dim)
         self.embedding_norm = nn.BatchNorm1d(embed_dim)

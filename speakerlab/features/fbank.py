@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from speakerlab.features.framing import Framing, power_spectrum
+
 PREEMPHASIS = 0.97
 INT16_SCALE = 32768.0  # Kaldi reads 16-bit integers; the log floor and energies are on that scale
 
@@ -33,14 +35,13 @@ class Fbank(nn.Module):
     """`(batch, samples)` in [-1, 1], sample counts or None `-> (batch, frames, num_mels), frame counts`.
 
     Frames are 25 ms every 10 ms without padding: `1 + (samples - 400) // 160` at 16 kHz. Each loses its mean, is
-    pre-emphasised and Povey-windowed. Runs in float32 whatever the precision around it.
+    pre-emphasised and Povey-windowed.
 
     Args:
         num_mels: filters, which is `dim`.
         sample_rate: in hertz.
         low_hz: lower edge of the first filter.
         high_hz: upper edge of the last filter; 0 or less counts from the Nyquist frequency, as in Kaldi.
-        mean_norm: subtract each utterance's mean of every filter, which removes a linear channel.
 
     Raises:
         ValueError: if the band is empty or leaves the spectrum, or at `forward` if the audio is shorter than a frame.
@@ -52,7 +53,6 @@ class Fbank(nn.Module):
         sample_rate: int = 16000,
         low_hz: float = 20.0,
         high_hz: float = 0.0,
-        mean_norm: bool = True,
     ):
         super().__init__()
         nyquist = sample_rate / 2
@@ -61,45 +61,19 @@ class Fbank(nn.Module):
             raise ValueError(f"low_hz={low_hz} and high_hz={high_hz} must span a band within 0 to {nyquist:g} Hz")
         self.dim = num_mels
         self.channels = 1
-        self.mean_norm = mean_norm
         if num_mels < 1:
             raise ValueError(f"num_mels={num_mels} must be at least 1")
-        self.frame_length = sample_rate * 25 // 1000  # whole samples, cut off as Kaldi does
-        self.frame_shift = sample_rate * 10 // 1000
-        self.fft_size = 2 ** math.ceil(math.log2(self.frame_length))
-        window = torch.hann_window(self.frame_length, periodic=False, dtype=torch.float64).pow(0.85).float()
+        self.framing = Framing(sample_rate)
+        self.fft_size = 2 ** math.ceil(math.log2(self.framing.length))
+        window = torch.hann_window(self.framing.length, periodic=False, dtype=torch.float64).pow(0.85).float()
         self.register_buffer("window", window, persistent=False)
         filters = mel_filters(num_mels, self.fft_size, sample_rate, low_hz, top)
         self.register_buffer("filters", filters, persistent=False)
 
-    def frame_counts(self, samples: Tensor) -> Tensor:
-        """Whole frames in so many samples."""
-        return 1 + (samples - self.frame_length) // self.frame_shift
-
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        if waveform.shape[-1] < self.frame_length:
-            raise ValueError(f"{waveform.shape[-1]} samples are shorter than one frame of {self.frame_length}")
-        with torch.autocast(waveform.device.type, enabled=False):
-            features = self._log_mel(waveform.float())
-            counts = None if lengths is None else self.frame_counts(lengths)
-            if self.mean_norm:
-                features = features - _frame_mean(features, counts)
-        return features, counts
-
-    def _log_mel(self, waveform: Tensor) -> Tensor:
-        frames = (waveform * INT16_SCALE).unfold(-1, self.frame_length, self.frame_shift)  # (batch, frames, length)
+        frames = self.framing.split(waveform * INT16_SCALE)  # (batch, frames, length)
         frames = frames - frames.mean(dim=-1, keepdim=True)
         # Kaldi lets a frame's first sample precede itself.
         previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
-        frames = (frames - PREEMPHASIS * previous) * self.window
-        spectrum = torch.fft.rfft(frames, self.fft_size)
-        power = spectrum.real.square() + spectrum.imag.square()  # (batch, frames, fft_size // 2 + 1)
-        return (power @ self.filters).clamp(min=torch.finfo(torch.float32).eps).log()
-
-
-def _frame_mean(features: Tensor, counts: Tensor | None) -> Tensor:
-    """Mean over each item's own frames: `(batch, frames, dim) -> (batch, 1, dim)`."""
-    if counts is None:
-        return features.mean(dim=1, keepdim=True)
-    valid = torch.arange(features.shape[1], device=features.device) < counts[:, None]  # (batch, frames)
-    return features.masked_fill(~valid[..., None], 0.0).sum(dim=1, keepdim=True) / counts[:, None, None]
+        power = power_spectrum(frames - PREEMPHASIS * previous, self.window, self.fft_size)
+        return (power @ self.filters).clamp(min=torch.finfo(torch.float32).eps).log(), self.framing.counts(lengths)

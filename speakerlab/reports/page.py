@@ -13,6 +13,7 @@ import base64
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -63,6 +64,10 @@ thead th { color: var(--soft); font-size: 0.85rem; font-weight: 600; vertical-al
 figure { margin: 0; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 figcaption { color: var(--soft); font-size: 0.9rem; margin-top: 0.5rem; }
+figure.picture img { filter: none; border-radius: 4px; }  /* its colours are values */
+.players { display: flex; flex-wrap: wrap; gap: 0.5rem 2rem; margin: 0 0 0.75rem; }
+.players div { display: flex; flex-direction: column; gap: 0.25rem; }
+.players span { color: var(--soft); font-size: 0.85rem; }
 details { margin: 2.25rem 0 0; border: 1px solid var(--line); border-radius: 8px; background: var(--panel); }
 summary { cursor: pointer; padding: 0.7rem 1rem; font-weight: 600; }
 pre { margin: 0; padding: 0.25rem 1rem 1rem; overflow-x: auto; font: 0.85rem/1.45 ui-monospace, Menlo, Consolas,
@@ -94,11 +99,7 @@ def metrics_section(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
 
 def facts_section(title: str, facts: Mapping[str, object]) -> str:
     """A table of names and values, such as versions, the command or the device."""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(str(value))}</td></tr>\n'
-        for name, value in facts.items()
-    )
-    return _section(title, f'<div class="wide"><table class="facts"><tbody>{rows}</tbody></table></div>')
+    return _section(title, _facts_table(facts))
 
 
 def figure_section(title: str, figure: Figure, caption: str = "") -> str:
@@ -108,6 +109,23 @@ def figure_section(title: str, figure: Figure, caption: str = "") -> str:
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     alt = escape(caption or title)
     return _section(title, f'<figure><img alt="{alt}" src="data:image/svg+xml;base64,{data}">{below}</figure>')
+
+
+def media_section(title: str, facts: Mapping[str, object], sounds: Mapping[str, str], picture: str) -> str:
+    """Players of sounds, a picture and facts.
+
+    Args:
+        title: heading.
+        facts: name -> value.
+        sounds: label -> file, relative to the page.
+        picture: file, relative to the page.
+    """
+    players = "".join(
+        f'<div><span>{escape(label)}</span><audio controls preload="metadata" src="{quote(file)}"></audio></div>'
+        for label, file in sounds.items()
+    )
+    image = f'<figure class="picture"><img loading="lazy" alt="{escape(title)}" src="{quote(picture)}"></figure>'
+    return _section(title, f'<div class="players">{players}</div>\n{image}\n{_facts_table(facts)}')
 
 
 def folded_section(title: str, text: str) -> str:
@@ -133,6 +151,14 @@ def write_report(folder: Path, title: str, *sections: str, subtitle: str = "") -
     with replacing(path) as draft:  # a browser that reloads never sees half a page
         draft.write_text(page(title, *sections, subtitle=subtitle), encoding="utf-8")
     return path
+
+
+def _facts_table(facts: Mapping[str, object]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(str(value))}</td></tr>\n'
+        for name, value in facts.items()
+    )
+    return f'<div class="wide"><table class="facts"><tbody>{rows}</tbody></table></div>'
 
 
 def _section(title: str, content: str) -> str:

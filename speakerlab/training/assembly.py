@@ -79,6 +79,8 @@ def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = (
 def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...] = ()) -> SpeakerSystem:
     """The network, the loss over the corpus' speakers, and how they are trained."""
     network = build_network(cfg, trust)
+    if network.features.learns:
+        network.features.fit(data.plain_waveforms())
     loss = build(
         cfg.loss,
         "loss",

@@ -1,9 +1,11 @@
 """Loaders of training crops and of development utterances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from speakerlab.augment.recipe import Recipe
@@ -66,8 +68,12 @@ class SpeakerDataModule(pl.LightningDataModule):
             self.validation_classes = speaker_classes(corpus.validation, self.speakers)
         self.resume_point = (0, 0)
 
+    def batches(self, rank: int = 0, world_size: int = 1) -> EpochBatches:
+        """The order in which a rank meets the training items."""
+        return EpochBatches(self.sampler(self.items), self.seed, rank, world_size)
+
     def train_dataloader(self) -> DataLoader:
-        batches = EpochBatches(self.sampler(self.items), self.seed, self.trainer.global_rank, self.trainer.world_size)
+        batches = self.batches(self.trainer.global_rank, self.trainer.world_size)
         epoch, batch = self.resume_point
         batches.start_at(epoch + batch // len(batches), batch % len(batches))
         return DataLoader(
@@ -90,6 +96,20 @@ class SpeakerDataModule(pl.LightningDataModule):
             generator=torch.Generator(),
             num_workers=self.num_workers,
         )
+
+    def plain_waveforms(self, most: int = 2000) -> Iterator[Tensor]:
+        """Training items without augmentation, one after the other, `(1, samples)`; the same ones on every rank."""
+        plain = CropDataset(
+            self.dataset.recordings,
+            self.dataset.classes,
+            len(self.speakers),
+            self.dataset.crop_seconds,
+            self.sample_rate,
+            self.seed,
+            Recipe(),
+        )
+        for position, item in enumerate(np.random.default_rng(self.seed).permutation(len(plain))[:most].tolist()):
+            yield torch.from_numpy(plain[0, position, item]["waveform"][None])
 
     def state_dict(self) -> dict:
         """Where the stream of batches stands: (epoch, batches of it that were trained on)."""

@@ -69,6 +69,8 @@ class Progress(pl.Callback):
         for sums in (self.epoch, self.steps):
             sums.add(outputs, waited, waited + now - self.batch_started, trainer.world_size)
         self.batch_ended = now
+        if batch_idx + 1 == trainer.num_training_batches:  # before its network is verified and kept
+            check_finite(pl_module, self.epoch.loss)
         is_due = trainer.global_step % trainer.log_every_n_steps == 0
         if is_due and trainer.global_step != self.logged_step:  # accumulation stays at a step for several batches
             self.logged_step = trainer.global_step
@@ -81,7 +83,6 @@ class Progress(pl.Callback):
             self.steps = Sums()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        check_finite(pl_module, self.epoch.loss)
         means = self._means(self.epoch, trainer, pl_module)
         if trainer.is_global_zero:
             epoch = trainer.current_epoch + 1

@@ -53,7 +53,7 @@ class Run:
         if self.checkpoint is None:
             return
         plain = OmegaConf.to_container(cfg, resolve=True)
-        for key in ("task", "features", "model", "loss", "optimizer", "sampler"):
+        for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "optimizer", "sampler"):
             if plain[key] != self.saved["config"][key]:
                 raise InputError(f"ckpt={self.checkpoint} was trained with another {key}; continue with the same one")
         speakers, utterances = speakers_of(corpus.train), corpus.train.num_rows

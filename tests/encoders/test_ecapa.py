@@ -1,7 +1,10 @@
+from functools import partial
+
 import pytest
 import torch
 
 from speakerlab.encoders.ecapa import Ecapa
+from speakerlab.encoders.pooling.attentive_statistics import AttentiveStatistics
 
 DIM = 8
 
@@ -9,7 +12,8 @@ DIM = 8
 def tiny(seed: int = 0) -> Ecapa:
     """Kilobytes, in evaluation mode, with batch norms that have seen data (fresh ones would be the identity)."""
     torch.manual_seed(seed)
-    encoder = Ecapa(DIM, channels=16, embed_dim=6, pooled_channels=24, attention_bottleneck=8, se_bottleneck=8)
+    pooling = partial(AttentiveStatistics, bottleneck=8)
+    encoder = Ecapa(DIM, pooling, channels=16, embed_dim=6, pooled_channels=24, se_bottleneck=8)
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
             module.momentum = None  # the statistics become those of the batches seen, in full
@@ -32,7 +36,7 @@ def padded(utterances: list[torch.Tensor], frames: int, fill: float = 0.0) -> to
 @pytest.mark.parametrize("channels, parameters", [(512, 6_194_432), (1024, 14_660_800)])
 def test_published_sizes(channels, parameters):
     with torch.device("meta"):
-        encoder = Ecapa(80, channels=channels)
+        encoder = Ecapa(80, AttentiveStatistics, channels=channels)
     assert sum(parameter.numel() for parameter in encoder.parameters()) == parameters
     assert encoder.embed_dim == 192
 
@@ -113,7 +117,7 @@ def test_weights_survive_a_round_trip(tmp_path):
 @pytest.mark.parametrize("channels, scale", [(20, 8), (16, 3)])
 def test_channels_that_do_not_divide_are_refused(channels, scale):
     with pytest.raises(ValueError, match=f"channels={channels} must be a multiple of scale={scale}"):
-        Ecapa(DIM, channels=channels, scale=scale)
+        Ecapa(DIM, AttentiveStatistics, channels=channels, scale=scale)
 
 
 def test_bfloat16_autocast():

@@ -24,10 +24,13 @@ from speakerlab.inference.identification import (
 )
 from speakerlab.losses.aam import AamSoftmax
 
-ENCODER = {"channels": 16, "pooled_channels": 24, "embed_dim": 8, "attention_bottleneck": 8, "se_bottleneck": 8}
+ENCODER = {"channels": 16, "pooled_channels": 24, "embed_dim": 8, "se_bottleneck": 8}
 CONFIG = {
     "loader": {"sample_rate": 16000},
     "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8},
+    "frames": {},
+    "norm": {},
+    "pooling": {"_target_": "speakerlab.encoders.pooling.statistics.Statistics"},
     "model": {"encoder": {"_target_": "speakerlab.encoders.ecapa.Ecapa"} | ENCODER},
     "loss": {"_target_": "speakerlab.losses.aam.AamSoftmax", "margin": 0.2, "scale": 32.0},
 }

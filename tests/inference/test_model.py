@@ -27,14 +27,16 @@ from speakerlab.inference.model import (
 CONFIG = {
     "seed": 3,
     "loader": {"sample_rate": 16000},
-    "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8, "sample_rate": 16000},
+    "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8},
+    "frames": {},
+    "norm": {},
+    "pooling": {"_target_": "speakerlab.encoders.pooling.statistics.Statistics"},
     "model": {
         "encoder": {
             "_target_": "speakerlab.encoders.ecapa.Ecapa",
             "channels": 16,
             "pooled_channels": 24,
             "embed_dim": 6,
-            "attention_bottleneck": 8,
             "se_bottleneck": 8,
         }
     },

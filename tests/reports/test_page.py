@@ -7,7 +7,15 @@ from html.parser import HTMLParser
 import pytest
 
 from speakerlab.reports.histogram import histogram_figure
-from speakerlab.reports.page import facts_section, figure_section, folded_section, metrics_section, page, write_report
+from speakerlab.reports.page import (
+    facts_section,
+    figure_section,
+    folded_section,
+    media_section,
+    metrics_section,
+    page,
+    write_report,
+)
 from speakerlab.scoring.metrics import verification_metrics
 
 EVIL = '<script>alert("x")</script> & more'
@@ -96,3 +104,11 @@ def test_is_a_pure_function():
     assert page("title", folded_section("a", "b")) == page("title", folded_section("a", "b"))
     figures = [figure_section("f", histogram_figure([0.0, 1.0], [0, 1])) for _ in range(2)]
     assert figures[0] == figures[1]
+
+
+def test_players_and_pictures_are_files_beside_the_page():
+    html = media_section(EVIL, {"a": EVIL}, {"before": "a b.wav", EVIL: "c.wav"}, "d.png")
+    reader = Reader(page("t", html))
+    sources = [attrs["src"] for tag, attrs in reader.tags if tag in ("audio", "img")]
+    assert sources == ["a%20b.wav", "c.wav", "d.png"]
+    assert "<script" not in html

@@ -200,7 +200,7 @@ def test_bad_paths_are_refused(tmp_path, config):
         find_run(config(ckpt=str(tmp_path / "checkpoints" / "foreign.ckpt")))
 
 
-PARTS = {key: {"x": 1} for key in ("task", "features", "model", "loss", "sampler")}
+PARTS = {key: {"x": 1} for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "sampler")}
 
 
 def manifest(*speakers: str) -> pa.Table:

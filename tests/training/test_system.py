@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from speakerlab.augment.recipe import Recipe
 from speakerlab.encoders.ecapa import Ecapa
+from speakerlab.encoders.pooling.statistics import Statistics
 from speakerlab.features.fbank import Fbank
 from speakerlab.losses.aam import AamSoftmax
 from speakerlab.network import SpeakerNetwork
@@ -18,7 +19,9 @@ from speakerlab.training.system import SpeakerSystem, random_state, restore_rand
 
 def system(margin_schedule=None, schedule=None, compile_encoder=False) -> SpeakerSystem:
     torch.manual_seed(0)
-    network = SpeakerNetwork(Fbank(8), Ecapa(8, channels=16, embed_dim=6, pooled_channels=24, dilations=(2,)))
+    network = SpeakerNetwork(
+        Fbank(8), Ecapa(8, Statistics, channels=16, embed_dim=6, pooled_channels=24, dilations=(2,))
+    )
     return SpeakerSystem(
         network=network,
         loss=AamSoftmax(6, 4, margin=0.2),

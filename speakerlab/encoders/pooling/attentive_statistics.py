@@ -1,31 +1,10 @@
-"""Pooling over time: `(batch, channels, frames)` and a frame mask in, `(batch, out_dim)` out.
-
-Statistics are computed in float32 whatever the precision around them: in 16 bits E[x^2] overflows and a small
-variance drowns in rounding.
-"""
+"""Attentive statistics pooling, with or without the context of the whole utterance."""
 
 import torch
 from torch import Tensor, nn
 
 from speakerlab.encoders.layers.masking import apply_mask
-
-VARIANCE_FLOOR = 1e-7  # keeps the gradient of the square root finite on constant input
-
-
-def weighted_statistics(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean and standard deviation over the frames, in float32.
-
-    Args:
-        x: `(batch, channels, frames)`.
-        weights: broadcastable to `x`; they sum to one over the frames and are zero on padding.
-
-    Returns:
-        mean and standard deviation, `(batch, channels)` each.
-    """
-    mean = (weights * x).sum(dim=-1)
-    # The two-pass form: E[x^2] - mean^2 loses every digit when the mean is large.
-    variance = (weights * (x - mean.unsqueeze(-1)).square()).sum(dim=-1)
-    return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
+from speakerlab.encoders.layers.statistics import uniform_weights, weighted_statistics
 
 
 class AttentiveStatistics(nn.Module):
@@ -55,7 +34,7 @@ class AttentiveStatistics(nn.Module):
         hidden = self.frame_projection(x)  # (batch, bottleneck, frames)
         if self.context_projection is not None:
             with torch.autocast(x.device.type, enabled=False):
-                uniform = _uniform_weights(x, mask)
+                uniform = uniform_weights(x, mask)
                 context = torch.cat(weighted_statistics(x.float(), uniform), dim=1)  # (batch, 2 * channels)
             hidden = hidden + self.context_projection(context).unsqueeze(-1)
         scores = self.score(self.norm(hidden.relu()).tanh()).float()
@@ -67,9 +46,3 @@ class AttentiveStatistics(nn.Module):
         weights = self.attention(x, mask)
         with torch.autocast(x.device.type, enabled=False):
             return torch.cat(weighted_statistics(apply_mask(x, mask).float(), weights), dim=1)
-
-
-def _uniform_weights(x: Tensor, mask: Tensor | None) -> Tensor:
-    if mask is None:
-        return torch.full((1, 1, 1), 1.0 / x.shape[-1], device=x.device)
-    return mask / mask.sum(dim=-1, keepdim=True)

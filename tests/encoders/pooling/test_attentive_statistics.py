@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from speakerlab.encoders.layers.masking import frame_mask
-from speakerlab.encoders.layers.pooling import AttentiveStatistics, weighted_statistics
+from speakerlab.encoders.layers.statistics import weighted_statistics
+from speakerlab.encoders.pooling.attentive_statistics import AttentiveStatistics
 
 CHANNELS, FRAMES, LENGTHS = 5, 9, [9, 1, 4, 7]
 

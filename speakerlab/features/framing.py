@@ -1,0 +1,38 @@
+"""Short-time frames of a waveform: 25 ms every 10 ms, without padding at either end."""
+
+import torch
+from torch import Tensor
+
+FRAME_MS, SHIFT_MS = 25, 10
+
+
+class Framing:
+    """How a waveform is cut into frames.
+
+    Args:
+        sample_rate: in hertz; lengths are cut off to whole samples, as Kaldi does.
+    """
+
+    def __init__(self, sample_rate: int):
+        self.length = sample_rate * FRAME_MS // 1000
+        self.shift = sample_rate * SHIFT_MS // 1000
+
+    def split(self, waveform: Tensor) -> Tensor:
+        """`(batch, samples) -> (batch, frames, length)`, `1 + (samples - length) // shift` frames.
+
+        Raises:
+            ValueError: if the audio is shorter than a frame.
+        """
+        if waveform.shape[-1] < self.length:
+            raise ValueError(f"{waveform.shape[-1]} samples are shorter than one frame of {self.length}")
+        return waveform.unfold(-1, self.length, self.shift)
+
+    def counts(self, lengths: Tensor | None) -> Tensor | None:
+        """Whole frames in so many samples `(batch,)`; None stays None."""
+        return None if lengths is None else 1 + (lengths - self.length) // self.shift
+
+
+def power_spectrum(frames: Tensor, window: Tensor, fft_size: int) -> Tensor:
+    """`(batch, frames, length)` and `(length,)` `-> (batch, frames, fft_size // 2 + 1)`."""
+    spectrum = torch.fft.rfft(frames * window, fft_size)
+    return spectrum.real.square() + spectrum.imag.square()

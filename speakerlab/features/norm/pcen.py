@@ -1,0 +1,59 @@
+"""Per-channel energy normalisation: automatic gain control and root compression instead of the logarithm.
+
+Wang et al.: "Trainable Frontend for Robust and Far-Field Keyword Spotting", ICASSP 2017.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torchaudio.functional import lfilter
+
+from speakerlab.features.framing import SHIFT_MS
+
+
+class Pcen(nn.Module):
+    """`(E / (eps + M)^gain + bias)^power - bias^power`, where M is the energy E smoothed over time.
+
+    Takes natural-logarithmic energies (features=fbank), which it undoes.
+
+    Args:
+        gain: 0 to 1, how much of the level is taken away.
+        bias: above 0.
+        power: above 0.
+        seconds: time constant of the smoothing.
+        eps: above 0, in the energy's unit.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+
+    def __init__(
+        self, gain: float = 0.98, bias: float = 2.0, power: float = 0.5, seconds: float = 0.4, eps: float = 1e-6
+    ):
+        super().__init__()
+        for name, value in {"bias": bias, "power": power, "seconds": seconds, "eps": eps}.items():
+            if value <= 0:
+                raise ValueError(f"{name}={value} must be above 0")
+        if not 0 <= gain <= 1:
+            raise ValueError(f"gain={gain} must lie in 0 to 1")
+        self.gain = gain
+        self.bias = bias
+        self.power = power
+        self.eps = eps
+        frames = 1000.0 * seconds / SHIFT_MS
+        self.weight = (math.sqrt(1.0 + 4.0 * frames**2) - 1.0) / (2.0 * frames**2)  # of a new frame in M
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        energy = features.exp()
+        smooth = self._smooth(energy)
+        # In logarithms, for M^gain spans too much for float32's products.
+        ratio = (features - self.gain * (self.eps + smooth).log()).exp()
+        return (ratio + self.bias).pow(self.power) - self.bias**self.power
+
+    def _smooth(self, energy: Tensor) -> Tensor:
+        """M_t = (1 - weight) M_(t-1) + weight E_t, starting at M_0 = E_0."""
+        started = torch.cat([energy[..., :1, :] / self.weight, energy[..., 1:, :]], dim=-2).transpose(-1, -2)
+        forget = energy.new_tensor([1.0, self.weight - 1.0])
+        take = energy.new_tensor([self.weight, 0.0])
+        return lfilter(started, forget, take, clamp=False).transpose(-1, -2)

@@ -1,0 +1,25 @@
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from speakerlab.features.norm.pcen import Pcen
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.4])
+@pytest.mark.parametrize("scale", [1.0, 1e8])
+def test_it_is_librosas(seconds, scale):
+    energy = scale * torch.rand(2, 60, 8, generator=torch.Generator().manual_seed(0)) + 1e-3
+    found = Pcen(seconds=seconds)(energy.log())
+    weight = Pcen(seconds=seconds).weight
+    start = (1 - weight) * energy[:, :1].double().numpy()  # librosa would start at 1, whatever the energy's unit
+    expected = librosa.pcen(
+        energy.double().numpy(), sr=16000, hop_length=160, time_constant=seconds, axis=1, zi=start
+    )  # fmt: skip
+    np.testing.assert_allclose(found, expected, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("settings", [{"gain": 2.0}, {"bias": 0.0}, {"power": -1.0}, {"seconds": 0.0}, {"eps": 0.0}])
+def test_bad_settings_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        Pcen(**settings)

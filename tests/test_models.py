@@ -1,0 +1,191 @@
+"""What every `conf/model/*.yaml` must do, found by globbing: a new encoder gets all of it with no edit here.
+
+The smallest model of each encoder class runs in the quick suite, the others in the slow one.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from speakerlab.build import build_network
+from speakerlab.config import CONF
+from speakerlab.network import SpeakerNetwork
+
+RATE = 16000
+MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+
+
+@cache
+def config(model: str) -> DictConfig:
+    """What the network is built from."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(config_dir=str(CONF)):
+        cfg = hydra.compose("train", [f"model={model}"])
+    GlobalHydra.instance().clear()
+    return cfg
+
+
+@cache
+def parameters(model: str) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_network(config(model)).encoder.parameters())
+
+
+def smallest_of_each_class() -> set[str]:
+    families: dict[str, list[str]] = {}
+    for model in MODELS:
+        families.setdefault(config(model).model.encoder["_target_"], []).append(model)
+    return {min(family, key=parameters) for family in families.values()}
+
+
+SMALLEST = smallest_of_each_class()
+each_model = pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=[] if model in SMALLEST else pytest.mark.slow) for model in MODELS]
+)
+each_model_slowly = pytest.mark.parametrize("model", [pytest.param(model, marks=pytest.mark.slow) for model in MODELS])
+each_smallest_slowly = pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=pytest.mark.slow) for model in MODELS if model in SMALLEST]
+)
+
+
+@cache
+def network(model: str) -> SpeakerNetwork:
+    """In evaluation mode, its batch norms with statistics of data (fresh ones would be the identity)."""
+    torch.manual_seed(0)
+    made = build_network(config(model))
+    norms = [module for module in made.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = None  # the statistics become those of the batches seen, in full
+    with torch.no_grad():
+        made.train()(voices(0.6, 0.6, 0.6, 0.6))
+    for norm in norms:
+        norm.momentum = 0.1
+    return made.eval()
+
+
+def voices(*seconds: float, seed: int = 0) -> torch.Tensor:
+    """Harmonic tones that glide, in noise: `(batch, samples)`, zero-padded."""
+    generator = np.random.default_rng(seed)
+    batch = torch.zeros(len(seconds), round(max(seconds) * RATE))
+    for row, length in zip(batch, seconds, strict=True):
+        time = np.arange(round(length * RATE)) / RATE
+        pitch = generator.uniform(90, 250) * (1 + 0.2 * np.sin(2 * np.pi * generator.uniform(1, 3) * time))
+        phase = 2 * np.pi * np.cumsum(pitch) / RATE
+        tone = sum(np.sin(k * phase) / k for k in range(1, 20))
+        row[: len(time)] = torch.from_numpy(0.05 * tone + 0.01 * generator.standard_normal(len(time))).float()
+    return batch
+
+
+def samples(*seconds: float) -> torch.Tensor:
+    return torch.tensor([round(length * RATE) for length in seconds])
+
+
+@each_model
+@torch.inference_mode()
+def test_batch_mates_and_padding_change_nothing(model):
+    seconds = (1.1, 0.5, 0.83)
+    alone = torch.cat([network(model)(row[None, :length]) for row, length in zip(voices(*seconds), samples(*seconds))])
+    padded = torch.nn.functional.pad(voices(*seconds), (0, 3000), value=0.3)
+    together = network(model)(padded, samples(*seconds))
+    assert alone.shape == together.shape == (3, network(model).embed_dim)
+    scale = alone.norm(dim=1).mean()
+    assert (alone - together).norm(dim=1).max() < 1e-4 * max(scale, 1.0)
+    directions = torch.nn.functional.normalize(alone)
+    assert (directions @ directions.T).fill_diagonal_(-1).max() < 0.99999  # or else everything is the same anyway
+
+
+@each_model
+@torch.inference_mode()
+def test_evaluation_repeats_and_weights_survive(model, tmp_path):
+    first, batch = network(model), voices(0.7)
+    assert torch.equal(first(batch), first(batch))
+    torch.save(first.state_dict(), tmp_path / "weights.pt")
+    torch.manual_seed(1)
+    second = build_network(config(model)).eval()
+    assert not torch.allclose(first(batch), second(batch))
+    second.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert torch.equal(first(batch), second(batch))
+
+
+@each_model
+def test_every_parameter_gets_a_finite_gradient(model):
+    torch.manual_seed(0)
+    made = build_network(config(model)).train()
+    embeddings = made(voices(0.6, 0.6, 0.6, 0.6))
+    (embeddings * torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
+    for name, parameter in made.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, f"{name} takes no part"
+            assert parameter.grad.isfinite().all(), name
+
+
+@each_model
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sixteen_bits(model, dtype):
+    """Training and evaluation stay finite, and what comes out is about the same."""
+    torch.manual_seed(0)
+    made = build_network(config(model)).train()
+    with torch.autocast("cpu", dtype):
+        embeddings = made(voices(0.6, 0.6, 0.6, 0.6))
+    assert embeddings.isfinite().all()
+    embeddings.float().square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in made.parameters() if parameter.grad is not None)
+    with torch.inference_mode():
+        exact = network(model)(voices(0.7))
+        with torch.autocast("cpu", dtype):
+            rounded = network(model)(voices(0.7))
+    assert torch.cosine_similarity(rounded.float(), exact).min() > 0.98
+
+
+@each_model
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 3.37])
+@torch.inference_mode()
+def test_any_length(model, seconds):
+    assert network(model)(voices(seconds)).isfinite().all()
+
+
+@each_model_slowly
+@torch.inference_mode()
+def test_half_a_minute(model):
+    seconds = (30.0, 0.5)
+    together = network(model)(voices(*seconds), samples(*seconds))
+    alone = network(model)(voices(*seconds)[1:, : round(0.5 * RATE)])
+    assert together.isfinite().all()
+    assert (together[1:] - alone).norm() < 1e-4 * max(alone.norm(), 1.0)
+
+
+@each_smallest_slowly
+def test_it_compiles_in_one_piece(model):
+    encoder = network(model).encoder
+    with torch.no_grad():
+        features, _ = network(model).features(voices(1.0, 1.0))
+        explained = torch._dynamo.explain(encoder)(features)
+    torch._dynamo.reset()
+    assert explained.graph_break_count == 0, explained.break_reasons
+
+
+@each_smallest_slowly
+def test_it_exports_to_onnx(model, tmp_path: Path):
+    """One file for every length; ONNX Runtime gives the same embeddings."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    encoder, path = network(model).encoder, tmp_path / "encoder.onnx"
+    with torch.no_grad():
+        features, _ = network(model).features(voices(1.0))
+        longer, _ = network(model).features(voices(2.3))
+    frames = {features.ndim - 2: torch.export.Dim("frames", min=16, max=1_000_000)}
+    if features.shape == longer.shape:  # as many frames whatever the length
+        frames = {}
+    torch.onnx.export(encoder, (features,), path, dynamo=True, dynamic_shapes=(frames,), verbose=False)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for seconds in (1.0, 2.3):
+        with torch.no_grad():
+            features, _ = network(model).features(voices(seconds))
+            expected = encoder(features)
+        (found,) = session.run(None, {session.get_inputs()[0].name: features.numpy()})
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-3 * max(float(expected.abs().max()), 1.0))

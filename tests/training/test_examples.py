@@ -1,0 +1,135 @@
+"""Examples are the items of the training loader, bit for bit."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from omegaconf import OmegaConf
+
+from speakerlab.augment.chain import RecordingChain
+from speakerlab.augment.recipe import Recipe
+from speakerlab.build import build_corpus, build_network
+from speakerlab.config import check
+from speakerlab.training.assembly import build_datamodule
+from speakerlab.training.examples import each_alone, example, first_keys
+
+
+@pytest.fixture
+def noises(tmp_path):
+    generator = np.random.default_rng(2)
+    for name in ("a", "b", "c"):
+        soundfile.write(tmp_path / f"{name}.wav", 0.1 * generator.standard_normal(20000), 16000)
+    return [
+        "augment=noise",
+        f"augment.noise_dir={tmp_path}",
+        f"augment.music_dir={tmp_path}",
+        f"augment.rir_dir={tmp_path}",
+    ]
+
+
+@pytest.fixture
+def cfg(compose, folders, tiny, noises, tmp_path):
+    composed, choices = compose(*folders.overrides(), *tiny, *noises, f"cache_dir={tmp_path}")
+    return check(composed, "train", choices)
+
+
+@pytest.fixture
+def data(cfg):
+    return build_datamodule(cfg, build_corpus(cfg))
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_examples_are_what_training_meets(cfg, data, epoch):
+    features = build_network(cfg).features
+    keys = first_keys(data, 6, epoch)
+    data.trainer = SimpleNamespace(global_rank=0, world_size=1)
+    loader = data.train_dataloader()
+    loader.batch_sampler.set_epoch(epoch)
+    met = 0
+    for batch in list(loader)[:2]:  # of 4 items each
+        waveform = data.augment.waveform.apply(batch["waveform"], batch["waveform_draws"])
+        seen = data.augment.spectrum.apply(features(waveform, None)[0], batch["spectrum_draws"])
+        for row in range(min(len(waveform), len(keys) - met)):
+            item = example(data, features, keys[met])
+            torch.testing.assert_close(torch.from_numpy(item.trace.after), waveform[row], rtol=0, atol=1e-6)
+            last = list(item.trace.pictures.values())[-1]
+            torch.testing.assert_close(torch.from_numpy(last), seen[row], rtol=0, atol=1e-3)
+            assert item.utterance == data.corpus.train["utterance"][int(batch["utterance"][row])].as_py()
+            assert item.speaker == data.speakers[int(batch["speaker"][row])]
+            met += 1
+    assert met == 6
+
+
+def test_before_is_the_crop_that_was_read(data, cfg, folders):
+    """Found again, sample by sample, in the utterance's own file."""
+    item = example(data, build_network(cfg).features, first_keys(data, 1, 0)[0])
+    whole, _ = soundfile.read(folders.train / item.utterance, dtype="float32")
+    windows = np.lib.stride_tricks.sliding_window_view(whole, len(item.trace.before))
+    assert (windows == item.trace.before).all(axis=1).any()
+
+
+class Halved:
+    def process(self, waveform, generator):
+        return 0.5 * waveform
+
+
+def test_before_knows_nothing_of_the_recording_chain(data, cfg):
+    features, key = build_network(cfg).features, first_keys(data, 1, 0)[0]
+    data.augment = Recipe()
+    plain = example(data, features, key).trace
+    data.augment = Recipe(recording=RecordingChain({"halved": Halved()}))
+    halved = example(data, features, key).trace
+    np.testing.assert_array_equal(halved.before, plain.before)
+    np.testing.assert_array_equal(halved.after, 0.5 * plain.before)
+
+
+def test_each_augmentation_alone_is_certain(data, cfg):
+    features, alone = build_network(cfg).features, dict(each_alone(cfg))
+    assert list(alone) == ["reverb", "noise", "music", "specaugment"]
+    keys = first_keys(data, 3, 0)
+    crops = [example(data, features, key).trace.before for key in keys]
+    for name, config in alone.items():
+        single = build_datamodule(config, data.corpus)
+        for key, crop in zip(keys, crops):
+            trace = example(single, features, key).trace
+            (step,) = trace.steps
+            assert step.name == name and (step.applied or name == "specaugment")  # masks may have width 0
+            np.testing.assert_array_equal(trace.before, crop)
+
+
+def test_alternatives_and_speeds_count_singly():
+    """Of an augmentation that chooses among others, and of speed perturbation, by their configuration alone."""
+    augment = OmegaConf.create(
+        {
+            "noise_dir": "/n",
+            "speed": {"_target_": "S", "factors": [0.9, 1.0, 1.1], "new_speakers": True},
+            "recording": {"codec": {"_target_": "C", "probability": 0.2}, "off": None},
+            "waveform": {
+                "background": {
+                    "_target_": "Choice",
+                    "probability": 0.6,
+                    "weights": {"a": 2.0},
+                    "augmentations": {"a": {"_target_": "A"}, "b": {"_target_": "B", "probability": 0.5}, "c": None},
+                }
+            },
+            "spectrum": {},
+            "mixup": {"_target_": "M", "probability": 0.5},
+        }
+    )
+    cfg = OmegaConf.create({"seed": 1, "augment": augment})
+    found = {name: OmegaConf.to_container(alone) for name, alone in each_alone(cfg)}
+    assert all(alone["seed"] == 1 for alone in found.values())
+    found = {name: alone["augment"] for name, alone in found.items()}
+    nothing = {"noise_dir": "/n", "speed": None, "recording": {}, "waveform": {}, "spectrum": {}, "mixup": None}
+    speed = {"_target_": "S", "new_speakers": False}
+    choice = {"_target_": "Choice", "probability": 1.0, "weights": None}
+    assert found == {
+        "speed 0.9": nothing | {"speed": speed | {"factors": [0.9]}},
+        "speed 1.1": nothing | {"speed": speed | {"factors": [1.1]}},
+        "codec": nothing | {"recording": {"codec": {"_target_": "C", "probability": 1.0}}},
+        "a": nothing | {"waveform": {"background": choice | {"augmentations": {"a": {"_target_": "A"}}}}},
+        "b": nothing
+        | {"waveform": {"background": choice | {"augmentations": {"b": {"_target_": "B", "probability": 1.0}}}}},
+    }
