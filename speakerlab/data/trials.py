@@ -75,10 +75,12 @@ def read_trials(path: str | Path) -> Trials:
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
-        lines, columns = read_csv(path, "trial list", CSV_COLUMNS)
-        columns[0] = [LABEL_WORDS.get(label.lower(), label) for label in columns[0]]
-        words = [word for row in zip(*columns, strict=True) for word in row]
-        encoded, is_csv = pa.array(words, pa.string()).dictionary_encode(), True
+        lines, (label, enrol, test) = read_csv(path, "trial list", CSV_COLUMNS)
+        places = pc.index_in(pc.utf8_lower(label), value_set=pa.array(list(LABEL_WORDS)))
+        label = pc.coalesce(pa.array(LABEL_WORDS.values()).take(places), label)
+        by_line = np.arange(3 * len(label)).reshape(3, -1).T.reshape(-1)
+        encoded = pa.concat_arrays([label, enrol, test]).take(pa.array(by_line)).dictionary_encode()
+        is_csv = True
     else:
         lines, is_csv = read_lines(path, "trial list"), False
         encoded = lines.words("three")
