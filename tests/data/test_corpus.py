@@ -53,6 +53,15 @@ def test_a_link_hides_nothing(tmp_path):
         check_disjoint(manifest(tmp_path / "link", PATHS), [tmp_path / "train" / "amy" / "x" / "1.wav"])
 
 
+def test_a_linked_file_hides_nothing_either(tmp_path):
+    (tmp_path / "train" / "amy" / "x").mkdir(parents=True)
+    (tmp_path / "train" / "amy" / "x" / "1.wav").touch()
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "1.wav").symlink_to(tmp_path / "train" / "amy" / "x" / "1.wav")
+    with pytest.raises(InputError, match="1 of 1 development utterances"):
+        check_disjoint(manifest(tmp_path / "train", PATHS), [tmp_path / "dev" / "1.wav"])
+
+
 def test_holding_out_speakers(tmp_path):
     table = manifest(tmp_path, [f"s{speaker}/{i}.wav" for i in range(3) for speaker in range(10)])
     train, held_out = hold_out_speakers(table, count=3, seed=0)

@@ -122,6 +122,14 @@ def test_sessions_are_dealt_as_well_as_can_be():
             assert totals.min() > 0
 
 
+def test_many_sessions_are_dealt_to_the_utterance():
+    generator = np.random.default_rng(6)
+    for shares in (np.array([0.6, 0.2, 0.2]), np.array([0.34, 0.33, 0.33])):
+        sizes = generator.integers(1, 20, 60)
+        totals = np.bincount(deal_sessions(sizes, shares), sizes, minlength=3)
+        assert np.abs(totals - shares * sizes.sum()).max() < 1
+
+
 def test_every_session_may_go_anywhere():
     """Over seeds, a session of three is in each part as often."""
     table = manifest([("a", session) for session in "xyz" for _ in range(4)])
