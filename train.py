@@ -33,16 +33,17 @@ def main(cfg: DictConfig) -> float | None:
     try_components(cfg, trust)
     with progress_bar("corpus") as progress:
         corpus = build_corpus(cfg, trust, progress)
+    with progress_bar("audio files") as progress:
+        data = build_datamodule(cfg, corpus, trust, progress)
 
-    data = build_datamodule(cfg, corpus, trust)
     run = find_run(cfg)
-    run.check(cfg, corpus)
+    run.check(cfg, data.corpus, data.augment)
     trainer = build_trainer(cfg, run.folder, run.step, trust)
     torch.manual_seed(cfg.seed)
     system = build_system(cfg, data, trust)
 
     if trainer.is_global_zero:
-        run.start(cfg, corpus)
+        run.start(cfg, data.corpus, data.augment.notes)
     trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None

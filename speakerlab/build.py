@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
 from speakerlab.config import known_targets, locate
 from speakerlab.data import Progress
-from speakerlab.data.audio import probe, read_audio
+from speakerlab.data.audio import read_audio
 from speakerlab.data.corpus import Corpus
 from speakerlab.features.pipeline import FeaturePipeline
 from speakerlab.network import SpeakerNetwork
 
+Clip = tuple[str, int, int]  # path, samples, sample rate
+ClipFinder = Callable[[str, str], tuple[list[Clip], str]]  # (folder, config key) -> the files in it, a line about them
+CHAINS = ("recording", "waveform", "spectrum")
 NETWORK_PARTS = ("features", "norm", "pooling", "model")
 # What the config of a checkpoint may name there, and what anything else is.
 NETWORK = ("speakerlab.features.", "speakerlab.encoders."), "neither a feature nor an encoder"
@@ -79,41 +82,106 @@ def _asked_for(node: DictConfig | dict, key: str, offered: dict[str, Any]) -> di
     return {name: value for name, value in offered.items() if name in parameters}
 
 
-def build_augment(cfg: DictConfig, sample_rate: int, trust: tuple[str, ...] = ()) -> Recipe:
-    """What is done to training audio; what is null is left out."""
+def build_augment(cfg: DictConfig, sample_rate: int, find_clips: ClipFinder, trust: tuple[str, ...] = ()) -> Recipe:
+    """What is done to training audio; what is null is left out.
 
-    def built(kind: str) -> dict[str, Any]:
-        return {
-            name: _build_augmentation(node, f"augment.{kind}.{name}", sample_rate, trust)
-            for name, node in cfg[kind].items()
-            if node is not None
-        }
+    Args:
+        cfg: the config's `augment`.
+        sample_rate: in hertz.
+        find_clips: looks into the folders that the config names.
+        trust: as in `build`.
+    """
+    notes: list[str] = []
 
-    speed = None if cfg.speed is None else build(cfg.speed, "augment.speed", trust=trust)
-    return Recipe(speed, RecordingChain(built("recording")), Chain(built("waveform")), Chain(built("spectrum")))
+    def found(folder: str, key: str) -> list[Clip]:
+        clips, note = find_clips(folder, key)
+        notes.append(note)
+        return clips
+
+    def chain(kind: str) -> dict[str, Any]:
+        built = _build_augmentations(cfg[kind], f"augment.{kind}", sample_rate, found, trust)
+        return {name: augmentation for name, augmentation in built.items() if augmentation is not None}
+
+    speed, mixup = (
+        None if cfg[key] is None else build(cfg[key], f"augment.{key}", trust=trust) for key in ("speed", "mixup")
+    )
+    recording, waveform, spectrum = (chain(kind) for kind in CHAINS)
+    off = [name for kind in CHAINS for name in _null(cfg[kind], f"augment.{kind}")]
+    if off:
+        notes.append(f"off, being null or without a folder: {', '.join(off)}")
+    return Recipe(speed, RecordingChain(recording), Chain(waveform), Chain(spectrum), mixup, tuple(notes))
 
 
-def _build_augmentation(node: DictConfig, key: str, sample_rate: int, trust: tuple[str, ...]) -> Any:
-    """One augmentation, with the files of its folder and the sample rate where it asks for them."""
-    parameters = inspect.signature(locate(node["_target_"], key)).parameters
-    wired = {"sample_rate": sample_rate} if "sample_rate" in parameters else {}
-    if "clips" in parameters and node["folder"] is not None:
-        wired |= {"clips": list_clips(node["folder"], key), "read": partial(read_audio, sample_rate=sample_rate)}
-    return build(node, key, trust=trust, **wired)
+def _build_augmentations(
+    nodes: DictConfig, key: str, sample_rate: int, find_clips: Callable[[str, str], list[Clip]], trust: tuple[str, ...]
+) -> dict[str, Any]:
+    """Named augmentations, with the files of their folders and the sample rate where they ask for them; null stays."""
+    built: dict[str, Any] = {}
+    for name, node in nodes.items():
+        if node is None:
+            built[name] = None
+            continue
+        where = f"{key}.{name}"
+        parameters = inspect.signature(locate(node["_target_"], where)).parameters
+        wired: dict[str, Any] = {}
+        if "sample_rate" in parameters:
+            wired["sample_rate"] = sample_rate
+        if "clips" in parameters and node["folder"] is not None:
+            clips = find_clips(node["folder"], where)
+            wired |= {"clips": clips, "read": partial(read_audio, sample_rate=sample_rate)}
+        if "augmentations" in parameters:
+            inner = f"{where}.augmentations"
+            wired["augmentations"] = _build_augmentations(node["augmentations"], inner, sample_rate, find_clips, trust)
+            node = {name: value for name, value in node.items() if name != "augmentations"}
+        built[name] = build(node, where, trust=trust, **wired)
+    return built
 
 
-def list_clips(folder: str, key: str) -> list[tuple[str, int, int]]:
-    """(path, samples, sample rate) of each audio file below `folder`."""
-    from speakerlab.data.tree import list_audio
+def _null(nodes: DictConfig, key: str) -> Iterator[str]:
+    """Keys of the augmentations that are null."""
+    for name, node in nodes.items():
+        if node is None:
+            yield f"{key}.{name}"
+        elif "augmentations" in node:
+            yield from _null(node["augmentations"], f"{key}.{name}.augmentations")
 
+
+def clips_below(
+    folder: str, key: str, cache_dir: str | Path, progress: Progress | None = None
+) -> tuple[list[Clip], str]:
+    """The readable audio files below a folder, and a line about them.
+
+    Args:
+        folder: searched at any depth.
+        key: of the augmentation, for messages.
+        cache_dir: remembers what the headers say.
+        progress: called with (headers read, headers to read).
+
+    Raises:
+        InputError: if there is no such folder, or no audio in it that can be read.
+    """
+    from speakerlab.data.headers import read_headers
+
+    try:
+        files = read_headers(folder, cache_dir, progress).to_pylist()
+    except InputError as error:
+        raise InputError(f"{key}.folder={folder}: {error}") from error
     root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise InputError(f"{key}.folder: there is no folder {folder}")
-    clips = []
-    for relative in list_audio(root)["path"].to_pylist():
-        info = probe(root / relative)
-        clips.append((str(root / relative), info.samples, info.sample_rate))
-    return clips
+    good = [file for file in files if not file["problem"] and file["samples"]]
+    bad = [file for file in files if file["problem"] or not file["samples"]]
+    fault = f"{bad[0]['path']}: {bad[0]['problem'] or 'is empty'}" if bad else ""
+    if not good:
+        raise InputError(f"{key}.folder={folder}: holds no audio" + (f" that can be read ({fault})" if bad else ""))
+    clips = [(str(root / file["path"]), file["samples"], file["sample_rate"]) for file in good]
+    note = f"{key}: {len(good):,} files in {folder}"
+    return clips, note + (f"; {len(bad):,} more can't be read (such as {fault})" if bad else "")
+
+
+def assumed_clips(folder: str, key: str) -> tuple[list[Clip], str]:
+    """Stands in for `clips_below` where only the arguments are to be checked: the folder must be there, no more."""
+    if not Path(folder).expanduser().is_dir():
+        raise InputError(f"{key}.folder={folder}: there is no such folder")
+    return [(folder, 1, 1)] * 1000, ""
 
 
 def build_corpus(cfg: DictConfig, trust: tuple[str, ...] = (), progress: Progress | None = None) -> Corpus:
@@ -160,9 +228,8 @@ def loss_from_checkpoint(checkpoint: dict, embed_dim: int, trust: tuple[str, ...
     `network_from_checkpoint`."""
     config = checkpoint["config"]
     _check_contents(config, ("loss",))
-    _check_contents(checkpoint, ("classes",))
     _check_targets([config["loss"]], *LOSS, trust)
-    loss = build(config["loss"], "loss", trust=trust, embed_dim=embed_dim, num_speakers=checkpoint["classes"])
+    loss = build(config["loss"], "loss", trust=trust, embed_dim=embed_dim, num_speakers=len(checkpoint["speakers"]))
     return _with_weights(loss, "loss", checkpoint)
 
 

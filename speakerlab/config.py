@@ -30,6 +30,8 @@ class LoaderConfig:
     crop_seconds: float | None = MISSING
     sample_rate: int = MISSING
     num_workers: int = MISSING
+    cache: str | None = None
+    max_bad_share: float = MISSING
 
 
 @dataclass
@@ -56,8 +58,10 @@ class AugmentConfig:
 
     noise_dir: str | None = None
     music_dir: str | None = None
+    babble_dir: str | None = None
     rir_dir: str | None = None
     speed: Any = None
+    mixup: Any = None
     recording: dict[str, Any] = field(default_factory=dict)
     waveform: dict[str, Any] = field(default_factory=dict)
     spectrum: dict[str, Any] = field(default_factory=dict)
@@ -157,20 +161,26 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
         raise InputError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
     targets = {*known_targets(), *trust}
     if config_name == "train":
-        _switch_off_without_folder(typed.augment, targets)
+        for kind in ("recording", "waveform", "spectrum"):
+            _switch_off_without_folder(typed.augment[kind], f"augment.{kind}", targets)
     _check_node(typed, "", choices, targets)
     return typed
 
 
-def _switch_off_without_folder(augment: DictConfig, targets: set[str]) -> None:
-    """An augmentation that needs a folder and got none becomes null; one whose class can do without stays."""
-    for kind in ("recording", "waveform", "spectrum"):
-        for name, node in augment[kind].items():
-            if node is None or node.get("_target_") not in targets or node.get("folder", "") is not None:
-                continue
-            parameter = inspect.signature(locate(node["_target_"], f"augment.{kind}.{name}")).parameters.get("folder")
+def _switch_off_without_folder(nodes: DictConfig, key: str, targets: set[str]) -> None:
+    """Among named augmentations, one that needs a folder and got none becomes null, and so does a choice among such;
+    one whose class can do without a folder stays."""
+    for name, node in nodes.items():
+        if not isinstance(node, DictConfig) or node.get("_target_") not in targets:
+            continue
+        if isinstance(node.get("augmentations"), DictConfig):
+            _switch_off_without_folder(node.augmentations, f"{key}.{name}.augmentations", targets)
+            if all(child is None for child in node.augmentations.values()):
+                nodes[name] = None
+        if node.get("folder", "") is None:
+            parameter = inspect.signature(locate(node["_target_"], f"{key}.{name}")).parameters.get("folder")
             if parameter is not None and parameter.annotation is str:
-                augment[kind][name] = None
+                nodes[name] = None
 
 
 def _check_node(node: Any, key: str, choices: dict[str, str], targets: set[str]) -> None:
@@ -262,10 +272,13 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
         if not (separator and (CONF / group).is_dir()):
             continue
         members = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        for member in value.split(","):  # several in a multirun
+        for member in value.strip("[]").split(","):  # several in a multirun, or of a group whose members add up
             if member not in (*members, "null", "") and "/" not in member:
                 hint = nearest(member, members)
                 return f"{key}={member}: there is no conf/{group}/{member}.yaml{hint} (there are: {', '.join(members)})"
+    absent = re.search(r"To append to your default list use \+([\w/]+)=", text)
+    if absent is not None and (CONF / absent[1]).is_dir():
+        return f"{absent[1]}= adds to the config: write +{absent[1]}=..."
     unknown = re.search(r"(?:Could not override|delete from config\.) '([^']+)'", text)
     if unknown is None:
         keys = [override.lstrip("~").partition("=")[0] for override in overrides if not override.startswith("+")]
@@ -280,7 +293,7 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
 
 def _nearest_key(key: str, config_name: str, overrides: list[str]) -> str:
     """The nearest known key; one with the same last part (`lr` for `optimizer.lr`) counts as near."""
-    chosen = [override for override in overrides if (CONF / override.partition("=")[0]).is_dir()]
+    chosen = [override for override in overrides if (CONF / override.lstrip("+").partition("=")[0]).is_dir()]
     known = _all_keys(config_name, chosen)
     same_end = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
     return nearest(key, same_end, cutoff=0.0) or nearest(key, known)

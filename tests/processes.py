@@ -57,7 +57,13 @@ def run_new(script: str, *arguments: str, cwd: Path, options: tuple[str, ...] = 
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def run_forked(script: str, *arguments: str, cwd: Path, kill: tuple[str, int] | None = None) -> Finished:
+def run_forked(
+    script: str,
+    *arguments: str,
+    cwd: Path,
+    kill: tuple[str, int] | None = None,
+    unlink: tuple[str, int, Path] | None = None,
+) -> Finished:
     """The same in a process forked from one that has imported the heavy libraries: a real process within milliseconds.
 
     Args:
@@ -66,10 +72,11 @@ def run_forked(script: str, *arguments: str, cwd: Path, kill: tuple[str, int] | 
         cwd: where it runs; its output goes to the files `stdout` and `stderr` there.
         kill: a file's name and a number: SIGKILL when a file of this name is about to be put in its place, by a rename,
             for that many times.
+        unlink: the same, and a path that is removed then.
     """
     cwd.mkdir(parents=True, exist_ok=True)
     argv = [str(ROOT / script), *arguments]
-    process = SERVER.Process(target=_be_script, args=(argv, str(cwd), clean_environment(), kill))
+    process = SERVER.Process(target=_be_script, args=(argv, str(cwd), clean_environment(), kill, unlink))
     process.start()
     process.join(300.0)
     if process.is_alive():
@@ -78,7 +85,13 @@ def run_forked(script: str, *arguments: str, cwd: Path, kill: tuple[str, int] | 
     return Finished(process.exitcode, (cwd / "stdout").read_text(), (cwd / "stderr").read_text())
 
 
-def _be_script(argv: list[str], cwd: str, environment: dict[str, str], kill: tuple[str, int] | None) -> None:
+def _be_script(
+    argv: list[str],
+    cwd: str,
+    environment: dict[str, str],
+    kill: tuple[str, int] | None,
+    unlink: tuple[str, int, Path] | None,
+) -> None:
     """In the child: become `python ARGV` with its output in files."""
     multiprocessing.set_start_method(None, force=True)  # loader workers start as they always do
     os.chdir(cwd)
@@ -89,14 +102,17 @@ def _be_script(argv: list[str], cwd: str, environment: dict[str, str], kill: tup
         os.dup2(file, descriptor)
         os.close(file)
     if kill is not None:
-        sys.addaudithook(_killer(*kill))
+        sys.addaudithook(_at_rename(*kill, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+    if unlink is not None:
+        name, count, path = unlink
+        sys.addaudithook(_at_rename(name, count, path.unlink))
     sys.argv = argv
     sys.path.insert(0, str(ROOT))
     runpy.run_path(argv[0], run_name="__main__")
 
 
-def _killer(name: str, count: int) -> Callable[[str, tuple], None]:
-    """An audit hook that strikes at one exact moment, where a killer from outside would have to race."""
+def _at_rename(name: str, count: int, strike: Callable[[], None]) -> Callable[[str, tuple], None]:
+    """An audit hook that strikes at one exact moment, where another process would have to race."""
     seen = 0
 
     def watch(event: str, arguments: tuple) -> None:
@@ -104,6 +120,6 @@ def _killer(name: str, count: int) -> Callable[[str, tuple], None]:
         if event == "os.rename" and os.path.basename(arguments[1]) == name:  # what os.replace reports
             seen += 1
             if seen == count:
-                os.kill(os.getpid(), signal.SIGKILL)
+                strike()
 
     return watch

@@ -2,18 +2,24 @@
 runs."""
 
 import copy
+import re
 import zipfile
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from omegaconf import OmegaConf
 
 from speakerlab import InputError
 from speakerlab.build import (
+    assumed_clips,
     build,
     build_augment,
     build_network,
+    clips_below,
     load_checkpoint,
     loss_from_checkpoint,
     network_from_checkpoint,
@@ -86,10 +92,66 @@ def test_only_known_targets_are_built(target):
         build({"_target_": target}, "loss")
 
 
+def augment_config(compose, *overrides: str):
+    cfg, choices = compose(*overrides)
+    return check(cfg, "train", choices).augment
+
+
+def write_noise(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, np.full(1000, 0.1), 16000)
+    return folder
+
+
 def test_augmentations_need_their_folder(compose, tmp_path):
-    cfg, choices = compose("augment=noise", f"augment.noise_dir={tmp_path / 'nowhere'}")
-    with pytest.raises(InputError, match=r"augment\.waveform\.noise.*nowhere"):
-        build_augment(check(cfg, "train", choices).augment, 16000)
+    augment = augment_config(compose, "augment=noise", f"augment.noise_dir={tmp_path / 'nowhere'}")
+    for find_clips in (assumed_clips, partial(clips_below, cache_dir=tmp_path / "cache")):
+        with pytest.raises(InputError, match=r"augment\.waveform\.noise\.folder=.*nowhere.* no such folder"):
+            build_augment(augment, 16000, find_clips)
+
+
+def test_a_recipe_says_what_it_found_and_what_is_off(compose, tmp_path):
+    folder = write_noise(tmp_path / "noise", "a.wav", "b/c.flac")
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    (folder / "empty.wav").write_bytes(b"")
+    augment = augment_config(compose, "augment=voxceleb", f"augment.noise_dir={folder}")
+    recipe = build_augment(augment, 16000, partial(clips_below, cache_dir=tmp_path / "cache"))
+    found, off = recipe.notes
+    assert re.fullmatch(
+        r"augment\.waveform\.one_of\.augmentations\.noise: 2 files in \S+noise; "
+        r"2 more can't be read \(such as broken\.wav: .+\)",
+        found,
+    )
+    assert off.startswith("off") and "augmentations.music" in off and "augmentations.babble" in off
+    assert list(recipe.waveform.augmentations["one_of"].augmentations) == ["reverb", "noise"]
+    assert recipe.class_names(["a"]) == ["a", "a x0.9", "a x1.1"]
+    write_noise(tmp_path / "good", "a.wav")
+    assert clips_below(str(tmp_path / "good"), "x", tmp_path)[0] == [(str(tmp_path / "good" / "a.wav"), 1000, 16000)]
+
+
+def test_folders_without_audio_that_can_be_read(compose, tmp_path):
+    (tmp_path / "noise").mkdir()
+    for content, message in ((None, "holds no audio$"), (b"x", r"holds no audio that can be read \(a\.wav: ")):
+        if content:
+            (tmp_path / "noise" / "a.wav").write_bytes(content)
+        with pytest.raises(InputError, match=rf"augment\.x\.folder={tmp_path}/noise: {message}"):
+            clips_below(str(tmp_path / "noise"), "augment.x", tmp_path / "cache")
+
+
+def test_a_choice_of_nothing_is_off(compose):
+    overrides = ("augment=voxceleb", "augment.waveform.one_of.augmentations.reverb=null")
+    recipe = build_augment(augment_config(compose, *overrides), 16000, assumed_clips)
+    assert recipe.waveform.augmentations == {}
+    assert recipe.notes == ("off, being null or without a folder: augment.waveform.one_of",)
+
+
+def test_an_alternatives_complaint_names_its_key(compose):
+    augment = augment_config(
+        compose, "augment=heavy", "augment.waveform.channel.augmentations.clipping.threshold_db=[1,2]"
+    )
+    with pytest.raises(InputError, match=r"^augment\.waveform\.channel\.augmentations\.clipping: threshold_db="):
+        build_augment(augment, 16000, assumed_clips)
 
 
 def test_a_checkpoint_gives_its_network_back(tmp_path, checkpoint):
@@ -176,8 +238,8 @@ AAM = {"_target_": "speakerlab.losses.aam.AamSoftmax", "margin": 0.3, "scale": 2
 
 def test_a_checkpoint_gives_its_loss_back(tmp_path, checkpoint):
     checkpoint["config"]["loss"] = AAM
-    weight = torch.randn(6, 8)  # two speakers, three voices each
-    checkpoint |= {"classes": 6, "state_dict": checkpoint["state_dict"] | {"loss.weight": weight}}
+    weight = torch.randn(6, 8)
+    checkpoint |= {"speakers": list("abcdef"), "state_dict": checkpoint["state_dict"] | {"loss.weight": weight}}
     torch.save(checkpoint, tmp_path / "x.ckpt")
     loss = loss_from_checkpoint(load_checkpoint(tmp_path / "x.ckpt"), 8)
     assert torch.equal(loss.weight, weight) and (loss.margin, loss.scale) == (0.3, 20.0) and not loss.training
@@ -190,14 +252,11 @@ def test_a_checkpoint_gives_its_loss_back(tmp_path, checkpoint):
         ({"loss": NETWORK["features"]}, r"names speakerlab\.features\.fbank\.Fbank, which is no loss"),
         ({"loss": AAM | {"margin": [{"_target_": "os.mkdir"}]}}, r"names os\.mkdir, which is no loss"),
         ({}, "the checkpoint's config lacks loss"),
-        ({"loss": AAM, "classes": None}, "the checkpoint's config lacks classes"),
-        ({"loss": AAM, "classes": 3}, "the checkpoint's weights do not fit the loss of its config"),
+        ({"loss": AAM}, "weights do not fit the loss of its config"),
     ],
 )
 def test_a_checkpoints_loss_must_be_one(checkpoint, changes, message):
-    classes = changes.pop("classes", 2)
     checkpoint["config"] |= changes
-    if classes is not None:
-        checkpoint["classes"] = classes
+    checkpoint["speakers"] = ["a", "b", "c"]  # one more than the weights have
     with pytest.raises(InputError, match=message):
         loss_from_checkpoint(checkpoint, 8)

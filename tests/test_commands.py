@@ -45,13 +45,14 @@ def same(first, second) -> bool:
 
 @pytest.fixture(scope="module")
 def training(folders, tiny) -> list[str]:
-    """Four epochs in which every step draws random crops and masks, and writes a checkpoint."""
+    """Four epochs with every kind of augmentation, in which each step writes a checkpoint."""
     return [
         *folders.overrides(),
         *tiny,
         "name=tiny",
         f"trainer.max_epochs={EPOCHS}",
-        "augment=specaugment",
+        "augment=heavy",
+        "+augment/mixup=mixup",
         "loader.num_workers=1",
         "callbacks.checkpoints.every_minutes=0.000001",
     ]

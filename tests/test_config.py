@@ -107,7 +107,11 @@ def test_augmentations_without_a_folder_are_off(compose, tmp_path):
     cfg, choices = compose("augment=noise", f"augment.noise_dir={tmp_path}")
     waveform = check(cfg, "train", choices).augment.waveform
     assert waveform.noise.folder == str(tmp_path)
-    assert waveform.music is None and waveform.reverb is None
+    assert waveform.music is None
+    assert waveform.reverb.folder is None  # rooms can be simulated
+    cfg, choices = compose("augment=voxceleb", f"augment.music_dir={tmp_path}")
+    choice = check(cfg, "train", choices).augment.waveform.one_of.augmentations
+    assert [name for name, node in choice.items() if node is not None] == ["reverb", "music"]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +132,13 @@ def test_augmentations_without_a_folder_are_off(compose, tmp_path):
         (["data=folder", "data.rot=/x"], ["'data.rot'", "did you mean data.root?"]),
         (["lr=0.1"], ["'lr'", "did you mean optimizer.lr?"]),
         (["name=a(b"], ["name=a(b", "quotes"]),
+        # Members of a group that adds up
+        (["+augment/waveform=[gain,telphone]"], ["augment/waveform=telphone", "did you mean telephone?"]),
+        (["augment/waveform=gain"], ["write +augment/waveform=..."]),
+        (
+            ["+augment/waveform=gain", "augment.waveform.gain.gain_dbs=[0,1]"],
+            ["augment.waveform.gain.gain_dbs", "did you mean augment.waveform.gain.gain_db?"],
+        ),
     ],
 )
 def test_composition_errors_in_a_line(compose, overrides, expected):

@@ -1,20 +1,27 @@
 """Every file in `conf/`, found by globbing: a new one is tested with no edit here."""
 
 import inspect
+import pickle
 import re
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from omegaconf import OmegaConf
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.data import default_collate
 
 from speakerlab import InputError
-from speakerlab.build import build, build_network
+from speakerlab.augment.recipe import Recipe
+from speakerlab.build import build, build_augment, build_network, clips_below
 from speakerlab.config import CONF, SCHEMAS, check, known_targets, locate
 from speakerlab.training.assembly import try_components
 
-FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] != "hydra")
+# `hydra` is Hydra's own; `prepare` holds no config of a run but the sources of corpora.
+FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] not in ("hydra", "prepare"))
 MEMBERS = [path for path in FILES if path.parent != CONF]
 BATCH, SAMPLES, SPEAKERS = 3, 16000, 5
 # What the default encoder refuses, and how.
@@ -82,6 +89,94 @@ def test_model_with_loss(compose, model, loss):
         value, logits = criterion(embeddings, torch.zeros(BATCH, dtype=torch.int64))
     assert value.shape == ()
     assert logits is None or logits.shape == (BATCH, SPEAKERS)
+
+
+@pytest.fixture(scope="module")
+def folders_of_sound(tmp_path_factory) -> list[str]:
+    """Overrides that give every augmentation a folder of decaying noise."""
+    root = tmp_path_factory.mktemp("sounds")
+    generator = np.random.default_rng(0)
+    for i in range(9):
+        sound = 0.3 * generator.standard_normal(4000 * (i + 1)) * np.exp(-np.arange(4000 * (i + 1)) / 900)
+        soundfile.write(root / f"{i}.wav", sound, 16000)
+    return [f"augment.{kind}_dir={root}" for kind in ("noise", "music", "babble", "rir")]
+
+
+@pytest.fixture
+def recipe(compose, folders_of_sound, tmp_path):
+    """`recipe("augment=noise")`: the recipe, with every folder given."""
+
+    def make(*overrides: str) -> Recipe:
+        cfg, choices = compose(*overrides, *folders_of_sound)
+        return build_augment(check(cfg, "train", choices).augment, 16000, partial(clips_below, cache_dir=tmp_path))
+
+    return make
+
+
+def same_values(first: dict, second: dict) -> bool:
+    """Whether nested dicts of arrays have the same keys and the same arrays."""
+    if not isinstance(first, dict):
+        return np.array_equal(first, second)
+    return first.keys() == second.keys() and all(same_values(first[key], second[key]) for key in first)
+
+
+def leaves(drawn: dict) -> list[np.ndarray]:
+    return [leaf for value in drawn.values() for leaf in (leaves(value) if isinstance(value, dict) else [value])]
+
+
+@pytest.mark.parametrize("folders", ["with", "without"])
+@pytest.mark.parametrize(
+    "kind, member", [(kind, m) for kind in ("waveform", "spectrum") for m in members(f"augment/{kind}")]
+)
+def test_augmentation_keeps_its_contract(recipe, compose, kind, member, folders):
+    """See `speakerlab.augment`: fixed keys and shapes, float32, no batch mates, no waiting for the device."""
+    without = [f"augment.{name}_dir=null" for name in ("noise", "music", "babble", "rir") if folders == "without"]
+    built = getattr(recipe(f"+augment/{kind}={member}", *without), kind).augmentations
+    if not built and without:
+        return  # off, which `test_augmentations_without_a_folder_are_off` holds
+    (augmentation,) = built.values()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(*((6, 8000) if kind == "waveform" else (6, 50, 20)), generator=generator)
+    items = [augmentation.draw(np.random.default_rng(seed), 8000) for seed in range(len(x))]
+    neutral = augmentation.neutral(8000)
+    for item in items:
+        assert [(leaf.shape, leaf.dtype) for leaf in leaves(item)] == [
+            (leaf.shape, np.float32) for leaf in leaves(neutral)
+        ]
+    drawn, spared = default_collate(items), default_collate([neutral] * len(x))
+    y = augmentation.apply(x, drawn)
+    assert y.shape == x.shape and y.dtype == torch.float32 and y.isfinite().all() and not torch.equal(x, y)
+    torch.testing.assert_close(augmentation.apply(x, spared), x, atol=1e-5, rtol=0)
+    assert augmentation.apply(torch.zeros_like(x), drawn).isfinite().all()
+    for i in range(len(x)):
+        alone = augmentation.apply(x[i : i + 1], default_collate([items[i]]))
+        torch.testing.assert_close(alone, y[i : i + 1], atol=1e-5, rtol=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(augmentation.apply(x, drawn), y)
+    copy = pickle.loads(pickle.dumps(augmentation))
+    assert same_values(copy.draw(np.random.default_rng(3), 8000), items[3])
+    with FakeTensorMode() as fake:  # where a value that the host would wait for is an error
+        as_fake = torch.utils._pytree.tree_map(fake.from_tensor, drawn)
+        assert augmentation.apply(fake.from_tensor(x), as_fake).shape == x.shape
+
+
+@pytest.mark.parametrize("member", members("augment/recording"))
+def test_recording_keeps_its_contract(recipe, member):
+    chain = recipe(f"+augment/recording={member}", f"augment.recording.{member}.probability=1").recording
+    x = np.random.default_rng(0).uniform(-0.1, 0.1, 5000).astype(np.float32)
+    y = chain.process((1, 2, 3), x)
+    assert y.shape == x.shape and y.dtype == np.float32 and np.isfinite(y).all() and not np.array_equal(x, y)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(chain)).process((1, 2, 3), x), y)
+
+
+@pytest.mark.parametrize("member", members("augment"))
+def test_preset_augments(recipe, member):
+    augment = recipe(f"augment={member}")
+    x = torch.randn(16, 8000, generator=torch.Generator().manual_seed(0))
+    items = [augment.draw((1, 0, position, 0), 8000) for position in range(len(x))]
+    y = augment.waveform.apply(x, default_collate([item["waveform_draws"] for item in items]))
+    assert y.shape == x.shape and y.isfinite().all()
+    assert torch.equal(x, y) == (member in ("none", "specaugment"))
 
 
 def test_targets_are_exact_and_there():

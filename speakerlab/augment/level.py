@@ -16,3 +16,14 @@ def root_mean_square(x: Tensor) -> Tensor:
     peak = x.abs().amax(dim=-1, keepdim=True)
     scale = torch.where(peak > 0.0, peak, 1.0)
     return scale * (x / scale).square().mean(dim=-1, keepdim=True).sqrt()
+
+
+def match_level(x: Tensor, reference: Tensor) -> Tensor:
+    """`x` `(batch, samples)` at the RMS of `reference` `(batch, samples)`, item by item; silent items stay as they are.
+
+    Both float32.
+    """
+    level = root_mean_square(x)
+    # Not a floor: below the smallest normal float32 (-759 dBFS) the quotient would overflow.
+    audible = level >= torch.finfo(torch.float32).tiny
+    return x * torch.where(audible, root_mean_square(reference) / torch.where(audible, level, 1.0), 1.0)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from speakerlab.augment.clips import Reader, check_clips, read_window
-from speakerlab.augment.level import root_mean_square
+from speakerlab.augment.level import match_level
 from speakerlab.augment.probability import check_probability
+from speakerlab.augment.ranges import check_range
 
 
 def add_noise(speech: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
@@ -32,11 +33,7 @@ def add_noise(speech: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
     with torch.autocast(speech.device.type, enabled=False):
         speech, noise = speech.float(), noise.float()
         amplitude = 10.0 ** (-snr_db.float()[:, None] / 20.0)  # (batch, 1), of the noise relative to the speech
-        level = root_mean_square(noise)
-        # Not a floor: below the smallest normal float32 (-759 dBFS) the quotient would overflow.
-        audible = level >= torch.finfo(torch.float32).tiny
-        gain = root_mean_square(speech) / torch.where(audible, level, 1.0) * amplitude
-        return speech + torch.where(audible, gain, 0.0) * noise
+        return speech + amplitude * match_level(noise, speech)
 
 
 class AdditiveNoise:
@@ -60,14 +57,12 @@ class AdditiveNoise:
         clips: Sequence[tuple[str, int, int]],
         read: Reader,
         snr_db: Sequence[float],
-        probability: float,
+        probability: float = 1.0,
         sample_rate: int = 16000,
     ):
-        if len(snr_db) != 2 or not all(map(math.isfinite, snr_db)) or snr_db[0] > snr_db[1]:
-            raise ValueError(f"snr_db={list(snr_db)} must be [low, high] in dB, finite, with low <= high")
         self.clips = check_clips(folder, clips)
         self.read = read
-        self.low, self.high = snr_db
+        self.low, self.high = check_range("snr_db", snr_db, -math.inf, math.inf)
         self.probability = check_probability(probability)
         self.sample_rate = sample_rate
 
@@ -75,7 +70,7 @@ class AdditiveNoise:
         """One item's `noise` `(samples,)` and `snr_db` `()`; zeros and infinity for an item that is spared."""
         chance, which, position, level = generator.random(4)
         if chance >= self.probability:
-            return {"noise": np.zeros(samples, np.float32), "snr_db": np.array(np.inf, np.float32)}
+            return self.neutral(samples)
         clip = self.clips[int(which * len(self.clips))]
         snr_db = self.low + level * (self.high - self.low)
         return {
@@ -83,6 +78,12 @@ class AdditiveNoise:
             "snr_db": np.array(snr_db, np.float32),
         }
 
-    def apply(self, x: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    @staticmethod
+    def neutral(samples: int) -> dict[str, np.ndarray]:
+        """What an item that is spared gets: silence at an infinite SNR."""
+        return {"noise": np.zeros(samples, np.float32), "snr_db": np.array(np.inf, np.float32)}
+
+    @staticmethod
+    def apply(x: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         """`(batch, samples)` with `noise` `(batch, samples)` at `snr_db` `(batch,)` `-> (batch, samples)`."""
         return add_noise(x, drawn["noise"], drawn["snr_db"])

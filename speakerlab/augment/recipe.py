@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from speakerlab.augment.chain import Chain, RecordingChain
+from speakerlab.augment.mixup import Mixup
 
 
 class Speed(Protocol):
-    """Draws how fast an item is played, and which of the voices of its speaker that makes (0 is the own one)."""
+    """Draws how fast an item is played, and which of the voices of its speaker that makes.
 
-    voices: int
+    Attributes:
+        suffixes: of a speaker's name, one a voice; the first voice is the speaker's own and has none ("").
+    """
+
+    suffixes: tuple[str, ...]
 
     def draw(self, generator: np.random.Generator) -> tuple[float, int]: ...
 
@@ -26,17 +31,21 @@ class Recipe:
         recording: codecs and the like, on one item's samples in the worker.
         waveform: on `(batch, samples)`.
         spectrum: on `(batch, frames, dim)`.
+        mixup: of the items of a batch, after everything else; None mixes none.
+        notes: what a user should know of it, a line each.
     """
 
     speed_perturbation: Speed | None = None
     recording: RecordingChain = field(default_factory=lambda: RecordingChain({}))
     waveform: Chain = field(default_factory=lambda: Chain({}))
     spectrum: Chain = field(default_factory=lambda: Chain({}))
+    mixup: Mixup | None = None
+    notes: tuple[str, ...] = ()
 
-    @property
-    def voices(self) -> int:
-        """By how much the number of speakers grows."""
-        return self.speed_perturbation.voices if self.speed_perturbation else 1
+    def class_names(self, speakers: Sequence[str]) -> list[str]:
+        """The classes of the speakers in their order: voice v of speaker s is class `s + v * len(speakers)`."""
+        suffixes = self.speed_perturbation.suffixes if self.speed_perturbation else ("",)
+        return [f"{speaker}{suffix}" for suffix in suffixes for speaker in speakers]
 
     def speed(self, seed: Sequence[int]) -> tuple[float, int]:
         """The item's speed and voice."""
@@ -48,12 +57,16 @@ class Recipe:
         """The item's samples `(samples,)` through the recording chain, as many."""
         return self.recording.process(seed, waveform)
 
-    def draw(self, seed: Sequence[int], samples: int) -> dict[str, dict]:
-        """What the two chains on the device need for the item."""
-        return {
+    def draw(self, seed: Sequence[int], samples: int) -> dict[str, Any]:
+        """What the two chains on the device, and mixup, need for the item."""
+        drawn = {
             "waveform_draws": self.waveform.draw(seed, samples),
             "spectrum_draws": self.spectrum.draw(seed, samples),
         }
+        if self.mixup is not None:
+            drawn["mixup_weight"] = self.mixup.draw(np.random.default_rng([*seed, MIXUP]))
+        return drawn
 
 
-SPEED = 0x5EED  # apart from the crc32 of any chain member's name
+# Apart from each other and, in all likelihood, from the crc32 of a chain member's name.
+SPEED, MIXUP = 0x5EED, 0x313D

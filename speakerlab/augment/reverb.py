@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from speakerlab.augment.clips import Reader, check_clips
-from speakerlab.augment.level import root_mean_square
+from speakerlab.augment.filtering import convolve
+from speakerlab.augment.level import match_level
 from speakerlab.augment.probability import check_probability
+from speakerlab.augment.shoebox import ShoeboxRooms
 
 # Kept before the direct path: its rise in a band-limited recording, without which the response would be coloured.
 LEAD_SECONDS = 0.001
@@ -63,61 +64,69 @@ def reverberate(speech: Tensor, response: Tensor, lead: int) -> Tensor:
         `(batch, samples)` float32.
     """
     with torch.autocast(speech.device.type, enabled=False):
-        speech, response = speech.float(), response.float()
-        samples = speech.shape[-1]
-        size = next_fast_len(samples + response.shape[-1] - 1, real=True)  # long enough not to wrap around
-        spectrum = torch.fft.rfft(speech, size) * torch.fft.rfft(response, size)  # (batch, size // 2 + 1)
-        wet = torch.fft.irfft(spectrum, size)[:, lead : lead + samples]
-        level = root_mean_square(wet)
-        audible = level >= torch.finfo(torch.float32).tiny
-        return wet * torch.where(audible, root_mean_square(speech) / torch.where(audible, level, 1.0), 1.0)
+        speech = speech.float()
+        return match_level(convolve(speech, response.float(), lead), speech)
 
 
 class Reverb:
     """Puts an item into a random room, every response with equal chance.
 
-    Responses are read whole, cut 1 ms before their direct path, a delay that is taken back, and cut or padded to
-    `seconds`. The output has the input's RMS exactly, so it may exceed its peak.
+    The responses are those of a folder, or, without one, of simulated rooms (see `shoebox`). They are taken whole, cut
+    1 ms before their direct path, a delay that is taken back, and cut or padded to `seconds`. The output has the
+    input's RMS exactly, so it may exceed its peak.
 
     A file should hold one microphone's response: `read` averages channels, which combs the two ears of a binaural one.
 
     Args:
-        folder: where the clips come from, for messages.
+        folder: where the clips come from, for messages; None simulates.
         clips: (path, samples, sample rate) of each response, as their headers say.
         read: decodes part of a file; see `clips.Reader`.
         probability: chance that an item gets a room.
         seconds: length of every response; the reverberation that is later is cut.
+        rooms: number of simulated rooms.
+        rt60_seconds: shortest and longest reverberation time of a simulated room.
         sample_rate: of the training audio and of what `read` gives, in hertz.
 
     Raises:
-        ValueError: without clips, for a probability that is none, or if `seconds` is not longer than the lead.
+        ValueError: for a folder without clips, a range or a probability that is none, or if `seconds` is not longer
+            than the lead.
     """
 
     def __init__(
         self,
-        folder: str,
-        clips: Sequence[tuple[str, int, int]],
-        read: Reader,
-        probability: float,
+        folder: str | None = None,
+        clips: Sequence[tuple[str, int, int]] = (),
+        read: Reader | None = None,
+        probability: float = 1.0,
         seconds: float = 1.0,
+        rooms: int = 500,
+        rt60_seconds: Sequence[float] = (0.2, 0.8),
         sample_rate: int = 16000,
     ):
         if not LEAD_SECONDS < seconds < float("inf"):
             raise ValueError(f"seconds={seconds} must be finite and more than {LEAD_SECONDS}")
-        self.clips = check_clips(folder, clips)
+        self.clips = () if folder is None else check_clips(folder, clips)
         self.read = read
+        self.rooms = ShoeboxRooms(rooms, rt60_seconds, seconds, sample_rate)
         self.probability = check_probability(probability)
         self.lead = round(LEAD_SECONDS * sample_rate)
         self.taps = max(round(seconds * sample_rate), self.lead + 1)
 
     def draw(self, generator: np.random.Generator, samples: int) -> dict[str, np.ndarray]:
-        """One item's `response` `(taps,)`, whatever `samples`; the unit impulse for an item that is spared."""
+        """One item's `response` `(taps,)`, whatever `samples`."""
         chance, which = generator.random(2)
-        response = np.zeros(0, np.float32)
-        if chance < self.probability:
+        if chance >= self.probability:
+            return self.neutral(samples)
+        if self.clips:
             clip = self.clips[int(which * len(self.clips))]
             response = self.read(clip.path, 0, clip.samples)
+        else:
+            response = self.rooms.response(int(which * len(self.rooms)))
         return {"response": align_response(response, self.taps, self.lead)}
+
+    def neutral(self, samples: int) -> dict[str, np.ndarray]:
+        """What an item that is spared gets: the unit impulse."""
+        return {"response": align_response(np.zeros(0, np.float32), self.taps, self.lead)}
 
     def apply(self, x: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         """`(batch, samples)` with `response` `(batch, taps)` `-> (batch, samples)`."""

@@ -79,12 +79,20 @@ class SpecAugment:
     def draw(self, generator: np.random.Generator, samples: int) -> dict[str, np.ndarray]:
         """One item's `time` `(time_masks, 2)` and `freq` `(freq_masks, 2)`: width and start, uniform in [0, 1).
 
-        `apply` scales them by the frames and bins that it finds. An item that is spared gets zeros, thus widths of 0.
+        `apply` scales them by the frames and bins that it finds.
         """
-        applies = generator.random() < self.probability
+        if generator.random() >= self.probability:
+            return self.neutral(samples)
         return {
-            "time": generator.random((self.time_masks, 2), np.float32) * np.float32(applies),
-            "freq": generator.random((self.freq_masks, 2), np.float32) * np.float32(applies),
+            "time": generator.random((self.time_masks, 2), np.float32),
+            "freq": generator.random((self.freq_masks, 2), np.float32),
+        }
+
+    def neutral(self, samples: int) -> dict[str, np.ndarray]:
+        """What an item that is spared gets: blocks of width 0."""
+        return {
+            "time": np.zeros((self.time_masks, 2), np.float32),
+            "freq": np.zeros((self.freq_masks, 2), np.float32),
         }
 
     def apply(self, x: Tensor, drawn: dict[str, Tensor]) -> Tensor:

@@ -64,10 +64,11 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
 
 
 def _refuse_merged_members(overrides: list[str]) -> None:
-    """InputError for `loss=[a,b]`: Hydra would merge the two members into one config."""
+    """InputError for `loss=[a,b]`: Hydra would merge the two members into one config. Those of `augment/waveform` and
+    the like each have a place of their own."""
     for override in overrides:
         group, _, members = override.lstrip("+").partition("=")
-        if members.startswith("[") and (CONF / group).is_dir():
+        if members.startswith("[") and "/" not in group and (CONF / group).is_dir():
             hint = "; several losses are summed by loss=weighted_sum with named children" if group == "loss" else ""
             raise InputError(
                 f"{group}={members}: give one member of the group, since Hydra merges a list into one{hint}"

@@ -1,6 +1,5 @@
 """Training items: a random crop of an utterance, or the whole of it, and what the augmentations want to know."""
 
-import math
 from typing import Protocol
 
 import numpy as np
@@ -8,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from speakerlab.data.audio import AudioError
+from speakerlab.data.audio import AudioError, played_rate
 from speakerlab.data.batches import Key
 from speakerlab.data.recordings import Recordings
 
-ATTEMPTS = 10  # utterances tried for one place in a batch before the run stops
+ATTEMPTS = 10  # files tried for one place in a batch before the run stops
+ATTEMPTS_AT_SPEAKER = 4  # of these, at the same speaker, whose whole folder may be gone
 Draws = dict[str, dict[str, np.ndarray]]
 
 
@@ -33,8 +33,9 @@ class CropDataset(Dataset):
     `{"waveform": (samples,) float32, "length": int, "speaker": int, "utterance": int, "waveform_draws": ...,
     "spectrum_draws": ..., "faults": [...]}`; the draws are what each augmentation drew, by name.
 
-    An utterance that can't be read is replaced by another, of the same speaker if there is one, likewise drawn from
-    the key; "faults" names what could not be read and why, for the training process to count.
+    An utterance that can't be read is replaced by another, of the same speaker if possible; augmentations that meet a
+    clip that can't be read draw again. Both are likewise drawn from the key. "faults" names what could not be read and
+    why, for the training process to count.
 
     Args:
         recordings: the utterances.
@@ -69,17 +70,20 @@ class CropDataset(Dataset):
 
     def __getitem__(self, key: Key) -> dict:
         epoch, position, item = key
-        faults = []
+        heard, faults = None, []
         for attempt in range(ATTEMPTS):
             seed = (self.seed, epoch, position, attempt)
             try:
-                return self._item(item, seed) | {"faults": faults}
+                heard = heard or self._hear(item, seed)
+                return heard | self.augment.draw(seed, heard["length"]) | {"faults": faults}
             except AudioError as error:
                 faults.append(str(error))
-                item = self._another(item, seed)
-        raise AudioError(f"{ATTEMPTS} utterances in a row can't be read, the last one: {faults[-1]}")
+                if heard is None:
+                    item = self._another(item, seed, same_speaker=attempt < ATTEMPTS_AT_SPEAKER)
+        raise AudioError(f"{ATTEMPTS} files in a row can't be read, the last one: {faults[-1]}")
 
-    def _item(self, item: int, seed: tuple[int, ...]) -> dict:
+    def _hear(self, item: int, seed: tuple[int, ...]) -> dict:
+        """An item before its augmentations on the device are drawn."""
         speed, voice = self.augment.speed(seed)
         waveform = self.augment.record(seed, self._read(item, np.random.default_rng(seed), speed))
         return {
@@ -87,7 +91,6 @@ class CropDataset(Dataset):
             "length": len(waveform),
             "speaker": int(self.classes[item]) + voice * self.num_speakers,
             "utterance": item,
-            **self.augment.draw(seed, len(waveform)),
         }
 
     def _read(self, item: int, generator: np.random.Generator, speed: float) -> np.ndarray:
@@ -95,17 +98,22 @@ class CropDataset(Dataset):
         available = int(self.recordings.samples[item])
         if self.crop_seconds is None:
             return self.recordings.read(item, 0, available, speed)
-        wanted = min(math.ceil(self.crop_seconds * speed * self.recordings.sample_rates[item]), available)
+        crop = round(self.crop_seconds * self.sample_rate)
+        # In whole numbers and rounded up, so that what is resampled is never a sample short.
+        needed = -(-crop * played_rate(int(self.recordings.sample_rates[item]), speed) // self.sample_rate)
+        wanted = min(needed, available)
         first = int(generator.integers(available - wanted + 1))
         waveform = self.recordings.read(item, first, wanted, speed)
-        # Repeats a short utterance, cuts a resampler's odd sample.
-        return np.resize(waveform, round(self.crop_seconds * self.sample_rate))
+        if len(waveform) < crop:  # a short utterance is repeated
+            return np.resize(waveform, crop)
+        return waveform[:crop]  # without a resampler's odd sample
 
-    def _another(self, item: int, seed: tuple[int, ...]) -> int:
+    def _another(self, item: int, seed: tuple[int, ...], same_speaker: bool) -> int:
         """An utterance in the place of one that can't be read."""
         generator = np.random.default_rng([*seed, 1])
-        same = np.flatnonzero(self.classes == self.classes[item])
-        others = same[same != item] if len(same) > 1 else np.arange(len(self))
+        is_wanted = (self.classes == self.classes[item]) == same_speaker
+        is_wanted[item] = False
+        others = np.flatnonzero(is_wanted) if is_wanted.any() else np.arange(len(self))
         return int(others[generator.integers(len(others))])
 
 

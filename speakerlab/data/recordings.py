@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 
 from speakerlab.data.audio import read_audio
-from speakerlab.data.manifest import file_of
 
 
 class Recordings(Protocol):
@@ -43,7 +42,7 @@ class AudioFiles:
     """
 
     def __init__(self, table: pa.Table, sample_rate: int):
-        self.table = table
+        self.roots, self.paths = table["root"], table["path"]
         # Arrow tables cost microseconds a cell; these columns are read for every item.
         self.first_sample = table["first_sample"].to_numpy()
         self.samples = table["samples"].to_numpy()
@@ -51,4 +50,8 @@ class AudioFiles:
         self.sample_rate = sample_rate
 
     def read(self, row: int, first: int, count: int, speed: float = 1.0) -> np.ndarray:
-        return read_audio(file_of(self.table, row), int(self.first_sample[row]) + first, count, self.sample_rate, speed)
+        return read_audio(self.path(row), int(self.first_sample[row]) + first, count, self.sample_rate, speed)
+
+    def path(self, row: int) -> str:
+        """The file of a row: `manifest.file_of`, but for the microseconds that a `Path` takes."""
+        return f"{self.roots[row].as_py()}/{self.paths[row].as_py()}"

@@ -98,11 +98,11 @@ def scan_folder(
     name = root.name or "root"
     folder = Path(cache_dir) / "manifests" / f"{name}-{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:12]}"
     listing = _list_speakers(root)
-    remembered = _remembered(folder)
+    remembered = remembered_files(folder)
     unchanged = remembered is not None and listing.equals(remembered.select(listing.column_names))
     result = _stored(name, folder) if unchanged else None
     if result is None:
-        files = _probe_changed(root, listing, remembered, workers or _default_workers(), progress)
+        files = probe_changed(root, listing, remembered, workers or default_workers(), progress)
         result = _sort_out(root, name, files, folder, min_seconds, stereo)
     _check_share(result, max_bad_share)
     return result
@@ -191,7 +191,7 @@ def _list_speakers(root: Path) -> pa.Table:
     return listing
 
 
-def _remembered(folder: Path) -> pa.Table | None:
+def remembered_files(folder: Path) -> pa.Table | None:
     """The last scan's table of files; None if there is none or it is damaged."""
     try:
         files = pq.read_table(folder / "files.parquet", schema=FILES_SCHEMA)
@@ -211,11 +211,11 @@ def _stored(name: str, folder: Path) -> ScanResult | None:
         return None
 
 
-def _default_workers() -> int:
+def default_workers() -> int:
     return min(32, 4 * (os.cpu_count() or 1))  # headers wait for the disk more than for the processor
 
 
-def _probe_changed(
+def probe_changed(
     root: Path, listing: pa.Table, remembered: pa.Table | None, workers: int, progress: Progress | None
 ) -> pa.Table:
     """The listing with what the headers say; rows that stand in `remembered` alike are taken from there."""

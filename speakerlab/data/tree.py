@@ -54,7 +54,7 @@ def _walk(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[tupl
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if _is_folder(entry):
             real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(ancestors[-1], entry.name)
             if real not in ancestors:
                 yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, real))
@@ -66,3 +66,10 @@ def _walk(folder: str, prefix: str, ancestors: tuple[str, ...]) -> Iterator[tupl
                 yield path, stat.st_size, stat.st_mtime_ns
             except OSError:
                 yield path, -1, 0
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or a share that answers no more
+        return False

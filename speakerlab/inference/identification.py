@@ -41,7 +41,9 @@ def load_classifier(checkpoint: Path, trust: tuple[str, ...] = ()) -> Classifier
     contents = load_checkpoint(checkpoint)
     network = network_from_checkpoint(contents, trust)
     loss = loss_from_checkpoint(contents, network.embed_dim, trust)
-    return Classifier(network, loss, contents["speakers"], contents["config"]["loader"]["sample_rate"])
+    # Behind the speakers themselves come the voices that speed perturbation made of them.
+    speakers = contents["speakers"][: len(contents["speakers"]) // contents.get("voices", 1)]
+    return Classifier(network, loss, speakers, contents["config"]["loader"]["sample_rate"])
 
 
 def find_utterances(cfg: DictConfig, checkpoint: Path, speakers: list[str]) -> tuple[pa.Table, np.ndarray]:

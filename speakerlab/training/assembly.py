@@ -2,20 +2,24 @@
 
 import logging
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
-from speakerlab.build import build, build_augment, build_network
-from speakerlab.data.batches import Items
+from speakerlab.augment.recipe import Recipe
+from speakerlab.build import assumed_clips, build, build_augment, build_network, clips_below
+from speakerlab.data import Progress
+from speakerlab.data.batches import Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import TASKS
+from speakerlab.data.pcm import cache_pcm
+from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.hardware import has_gpu, resolve_precision
@@ -29,7 +33,10 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     with torch.device("meta"):
         network = build_network(cfg, trust)
         build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
-    build(cfg.sampler, "sampler", Items(np.arange(2), np.ones(2)), trust=trust)
+    augment = build_augment(cfg.augment, cfg.loader.sample_rate, assumed_clips, trust)
+    if cfg.augment.mixup is not None and cfg.loader.crop_seconds is None:
+        raise InputError("augment.mixup needs items of equal length: set loader.crop_seconds, or augment.mixup=null")
+    build_sampler(cfg, augment, trust)
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
     build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
@@ -52,6 +59,10 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
     if cfg.loader.num_workers < 0:
         raise InputError(f"loader.num_workers={cfg.loader.num_workers} must be at least 0")
+    if cfg.loader.cache not in (None, "pcm"):
+        raise InputError(f"loader.cache={cfg.loader.cache} must be pcm or null")
+    if not 0.0 <= cfg.loader.max_bad_share <= 1.0:
+        raise InputError(f"loader.max_bad_share={cfg.loader.max_bad_share} must lie in [0, 1]")
 
 
 def _check_logits(loss: torch.nn.Module, network: torch.nn.Module) -> None:
@@ -63,12 +74,35 @@ def _check_logits(loss: torch.nn.Module, network: torch.nn.Module) -> None:
         )
 
 
-def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = ()) -> SpeakerDataModule:
-    """What deals out the corpus, with the sampler and the augmentations of the config."""
+def build_sampler(cfg: DictConfig, augment: Recipe, trust: tuple[str, ...] = ()) -> Sampler:
+    """What orders the utterances; refused where the augmentation would make other speakers of those it groups."""
+    sampler = build(cfg.sampler, "sampler", trust=trust)
+    voices = len(augment.class_names(["one"]))
+    if sampler.group > 1 and voices > 1:
+        raise InputError(
+            f"sampler={cfg.sampler._target_.split('.')[-2]} puts chosen speakers together, but augment.speed turns "
+            f"each item into one of {voices} voices of its speaker: set augment.speed=null or take another sampler"
+        )
+    return sampler
+
+
+def build_datamodule(
+    cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = (), progress: Progress | None = None
+) -> SpeakerDataModule:
+    """What deals out the corpus, with the sampler and the augmentations of the config.
+
+    Looking into the folders of noise may take long, and so may decoding into the cache of `loader.cache=pcm`:
+    `progress` is called with (files done, files in all). The data module's corpus lacks what the cache could not read.
+    """
+    augment = build_augment(
+        cfg.augment, cfg.loader.sample_rate, partial(clips_below, cache_dir=cfg.cache_dir, progress=progress), trust
+    )
+    corpus, recordings = _recordings(cfg, corpus, progress)
     return SpeakerDataModule(
         corpus=corpus,
-        sampler=partial(build, cfg.sampler, "sampler", trust=trust),
-        augment=build_augment(cfg.augment, cfg.loader.sample_rate, trust),
+        recordings=recordings,
+        sampler=build_sampler(cfg, augment, trust),
+        augment=augment,
         crop_seconds=cfg.loader.crop_seconds,
         sample_rate=cfg.loader.sample_rate,
         num_workers=cfg.loader.num_workers,
@@ -76,17 +110,32 @@ def build_datamodule(cfg: DictConfig, corpus: Corpus, trust: tuple[str, ...] = (
     )
 
 
+def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings]:
+    """The training audio, and the corpus without the rows that have none."""
+    if cfg.loader.cache is None:
+        return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
+    cache = Path(cfg.cache_dir).expanduser()
+    recordings = cache_pcm(corpus.train, cfg.loader.sample_rate, cache, cfg.loader.max_bad_share, progress=progress)
+    bad = corpus.train.num_rows - len(recordings.rows)
+    note = f"pcm cache: {len(recordings.rows):,} utterances in {recordings.folder}"
+    if bad:
+        note += f"; left out {bad} that can't be read, listed in {recordings.left_out}"
+        corpus = replace(corpus, train=corpus.train.take(recordings.rows))
+    return replace(corpus, notes=(*corpus.notes, note)), recordings
+
+
 def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...] = ()) -> SpeakerSystem:
     """The network, the loss over the corpus' speakers, and how they are trained."""
     network = build_network(cfg, trust)
     if network.features.learns:
         network.features.fit(data.plain_waveforms())
+    class_names = data.augment.class_names(data.speakers)
     loss = build(
         cfg.loss,
         "loss",
         trust=trust,
         embed_dim=network.embed_dim,
-        num_speakers=len(data.speakers) * data.augment.voices,
+        num_speakers=len(class_names),
     )
     return SpeakerSystem(
         network=network,
@@ -95,7 +144,7 @@ def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...
         optimizer=partial(build, cfg.optimizer, "optimizer", trust=trust),
         schedule=build(cfg.scheduler, "scheduler", trust=trust),
         margin_schedule=build(cfg.margin, "margin", trust=trust),
-        speakers=data.speakers,
+        speakers=class_names,
         whole_utterances=cfg.loader.crop_seconds is None,
         config=OmegaConf.to_container(cfg, resolve=True),
         compile_encoder=cfg.compile,

@@ -1,6 +1,6 @@
 """Loaders of training crops and of development utterances."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,8 +13,9 @@ from speakerlab.data.batches import EpochBatches, Items, Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.crops import CropDataset, collate
 from speakerlab.data.manifest import seconds_of, speaker_classes, speakers_of
-from speakerlab.data.recordings import AudioFiles
+from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, measure, pad_utterances
+from speakerlab.training.hardware import one_thread
 
 
 class SpeakerDataModule(pl.LightningDataModule):
@@ -22,18 +23,23 @@ class SpeakerDataModule(pl.LightningDataModule):
 
     Args:
         corpus: training rows, and development trials with their files or validation rows.
-        sampler: makes the sampler for the utterances; its batches are divided among the ranks.
+        recordings: the audio of the training rows.
+        sampler: orders the utterances; its batches are divided among the ranks.
         augment: what is done to the training audio.
         crop_seconds: length of a training crop; None takes whole utterances.
         sample_rate: in hertz.
         num_workers: processes that read and augment; 0 does it in the training process.
         seed: of order, crops and augmentations.
+
+    Raises:
+        InputError: if the corpus is too small for the sampler.
     """
 
     def __init__(
         self,
         corpus: Corpus,
-        sampler: Callable[[Items], Sampler],
+        recordings: Recordings,
+        sampler: Sampler,
         augment: Recipe,
         crop_seconds: float | None,
         sample_rate: int,
@@ -45,9 +51,11 @@ class SpeakerDataModule(pl.LightningDataModule):
         self.speakers = speakers_of(corpus.train)
         self.augment = augment
         classes = speaker_classes(corpus.train, self.speakers)
-        self.items = Items(classes, seconds_of(corpus.train))
+        whole = crop_seconds is None
+        self.items = Items(classes, seconds_of(corpus.train) if whole else np.full(len(classes), crop_seconds))
+        sampler.batches_per_epoch(self.items)  # raises what there is to raise before a run has a folder
         self.dataset = CropDataset(
-            AudioFiles(corpus.train, sample_rate),
+            recordings,
             classes,
             len(self.speakers),
             crop_seconds,
@@ -70,7 +78,7 @@ class SpeakerDataModule(pl.LightningDataModule):
 
     def batches(self, rank: int = 0, world_size: int = 1) -> EpochBatches:
         """The order in which a rank meets the training items."""
-        return EpochBatches(self.sampler(self.items), self.seed, rank, world_size)
+        return EpochBatches(self.sampler, self.items, self.seed, rank, world_size)
 
     def train_dataloader(self) -> DataLoader:
         batches = self.batches(self.trainer.global_rank, self.trainer.world_size)
@@ -95,6 +103,7 @@ class SpeakerDataModule(pl.LightningDataModule):
             collate_fn=pad_utterances,
             generator=torch.Generator(),
             num_workers=self.num_workers,
+            worker_init_fn=one_thread,
         )
 
     def plain_waveforms(self, most: int = 2000) -> Iterator[Tensor]:
@@ -112,19 +121,25 @@ class SpeakerDataModule(pl.LightningDataModule):
             yield torch.from_numpy(plain[0, position, item]["waveform"][None])
 
     def state_dict(self) -> dict:
-        """Where the stream of batches stands: (epoch, batches of it that were trained on)."""
+        """Where the stream of batches stands: (epoch, batches of it that were trained on), and what a sampler has been
+        told by the training (see `speakerlab.training.similar_speakers`)."""
         loop = self.trainer.fit_loop
         done = loop.epoch_loop.batch_progress.current.processed
-        return {"epoch": loop.epoch_progress.current.started - 1, "batches": done}
+        state = {"epoch": loop.epoch_progress.current.started - 1, "batches": done}
+        neighbours = getattr(self.sampler, "neighbours", None)
+        return state if neighbours is None else state | {"neighbours": torch.from_numpy(neighbours)}
 
     def load_state_dict(self, state: dict) -> None:
         self.resume_point = (state["epoch"], state["batches"])
+        if "neighbours" in state:
+            self.sampler.neighbours = state["neighbours"].numpy()
 
     def _loading(self) -> dict:
         if self.num_workers == 0:
             return {}
         return {
             "num_workers": self.num_workers,
+            "worker_init_fn": one_thread,
             "persistent_workers": True,
             "prefetch_factor": 4,
             "pin_memory": torch.cuda.is_available(),

@@ -4,6 +4,7 @@ import ctypes
 import sys
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from speakerlab import InputError
 
@@ -59,3 +60,11 @@ def prepare_cpu(threads: int | None) -> None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_TOP_PAD, 2**29)
+
+
+def one_thread(worker: int) -> None:
+    """A data worker's `worker_init_fn`: as many workers as cores must not start as many threads each.
+
+    Torch sees to its own; the BLAS libraries of NumPy and SciPy would take every core.
+    """
+    threadpool_limits(1)

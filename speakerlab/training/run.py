@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import speakerlab
 from speakerlab import InputError
+from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing, speakers_of
@@ -43,7 +44,7 @@ class Run:
         self.saved = saved or {}
         self.step: int = self.saved.get("global_step", 0)
 
-    def check(self, cfg: DictConfig, corpus: Corpus) -> None:
+    def check(self, cfg: DictConfig, corpus: Corpus, augment: Recipe) -> None:
         """Refuse to go on with another network, loss, optimizer or other training data than the checkpoint's, before
         anything in the folder is touched.
 
@@ -56,7 +57,12 @@ class Run:
         for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "optimizer", "sampler"):
             if plain[key] != self.saved["config"][key]:
                 raise InputError(f"ckpt={self.checkpoint} was trained with another {key}; continue with the same one")
-        speakers, utterances = speakers_of(corpus.train), corpus.train.num_rows
+        if plain["augment"]["speed"] != self.saved["config"]["augment"]["speed"]:
+            raise InputError(
+                f"ckpt={self.checkpoint} was trained with another augment.speed, which sets the classes; "
+                "continue with the same one"
+            )
+        speakers, utterances = augment.class_names(speakers_of(corpus.train)), corpus.train.num_rows
         if speakers != self.saved["speakers"] or utterances != self.saved["utterances"]:
             raise InputError(
                 f"ckpt={self.checkpoint} was trained on {len(self.saved['speakers'])} speakers and "
@@ -67,8 +73,8 @@ class Run:
                 f"trainer.max_epochs={cfg.trainer.max_epochs}: the checkpoint is {self.saved['epoch']} epochs old"
             )
 
-    def start(self, cfg: DictConfig, corpus: Corpus) -> None:
-        """Make the folder and write down what is about to run; on rank 0."""
+    def start(self, cfg: DictConfig, corpus: Corpus, notes: tuple[str, ...] = ()) -> None:
+        """Make the folder and write down what is about to run, with notes for the log; on rank 0."""
         os.environ[FOLDER_VARIABLE] = str(self.folder.resolve())
         os.environ[CHECKPOINT_VARIABLE] = str(self.checkpoint.resolve()) if self.checkpoint else ""
         for name in ("checkpoints", "metrics", "plots"):
@@ -84,7 +90,7 @@ class Run:
         handler = logging.FileHandler(self.folder / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         log.addHandler(handler)
-        for note in corpus.notes:
+        for note in (*corpus.notes, *notes):
             log.info(note)
 
     def mark(self, status: str) -> None:

@@ -6,6 +6,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from speakerlab import InputError
+from speakerlab.augment.mixup import mix, partners
 from speakerlab.augment.recipe import Recipe
 from speakerlab.network import SpeakerNetwork
 
@@ -23,7 +25,7 @@ class SpeakerSystem(pl.LightningModule):
         optimizer: makes an optimizer from parameter groups.
         schedule: factor of the learning rate at (epoch, total epochs); fractions of an epoch count.
         margin_schedule: share of the loss's margin, likewise; unused by losses without a margin.
-        speakers: names in class order.
+        speakers: names in class order; a voice that speed perturbation makes has one of its own.
         config: the plain, resolved config; kept in the checkpoint, where it rebuilds the network.
         whole_utterances: batches are padded, so that the network must know the lengths.
         compile_encoder: run the encoder of a training step through `torch.compile`.
@@ -65,12 +67,33 @@ class SpeakerSystem(pl.LightningModule):
         lengths = batch["length"] if self.whole_utterances else None
         features, lengths = self.network.features(waveform, lengths)  # (batch, frames, dim)
         features = self.augment.spectrum.apply(features, batch["spectrum_draws"])
+        if self.augment.mixup is not None:
+            features = mix(features, batch["mixup_weight"][0])
         embeddings = self.encode(features, lengths)  # (batch, embed_dim)
-        loss, logits = self.loss(embeddings, batch["speaker"])
+        loss, logits, speakers = self._loss(embeddings, batch)
         # Without the margin: with it, a well-trained model looks as if it classified badly.
-        correct = None if logits is None else (logits.argmax(dim=1) == batch["speaker"]).float().mean()
+        correct = None if logits is None else (logits.argmax(dim=1) == speakers).float().mean()
         # Lightning divides what it finds under "loss" by the batches accumulated; people want the loss itself.
         return {"loss": loss, "batch_loss": loss.detach(), "accuracy": correct, "items": len(waveform)}
+
+    def _loss(self, embeddings: Tensor, batch: dict) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The loss, margin-free logits and the speakers `(batch,)` that these should show.
+
+        Under mixup the losses of the two speakers of each item are weighted as their features were, and the heavier
+        one should show.
+        """
+        speakers = batch["speaker"]
+        loss, logits = self.loss(embeddings, speakers)
+        if self.augment.mixup is None:
+            return loss, logits, speakers
+        if logits is None:
+            raise InputError(
+                f"augment.mixup needs a loss that classifies; {type(self.loss).__name__} compares embeddings: choose "
+                "another loss, or augment.mixup=null"
+            )
+        weight, others = batch["mixup_weight"][0], partners(speakers)
+        other_loss, _ = self.loss(embeddings, others)
+        return torch.lerp(other_loss, loss, weight), logits, torch.where(weight >= 0.5, speakers, others)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         return self.network(waveform, lengths)
@@ -101,7 +124,7 @@ class SpeakerSystem(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["config"] = self.config
         checkpoint["speakers"] = self.speakers
-        checkpoint["classes"] = self.augment.voices * len(self.speakers)
+        checkpoint["voices"] = len(self.augment.class_names(["one"]))
         checkpoint["utterances"] = len(self.trainer.datamodule.dataset)
         checkpoint["random_state"] = random_state()
 

@@ -118,6 +118,19 @@ def test_a_pickled_copy_draws_the_same():
     assert torch.equal(draw_batch(copy, [3])["response"], draw_batch(make(), [3])["response"])
 
 
+def test_without_a_folder_rooms_are_simulated():
+    simulated = Reverb(probability=1.0, rooms=3, rt60_seconds=(0.2, 0.4), seconds=0.25)
+    response = draw_batch(simulated, range(30))["response"]
+    assert response.shape == (30, 4000) and len(response.unique(dim=0)) == 3
+    assert ((response != 0).sum(dim=1) > 3000).all()
+    expected = align_response(simulated.rooms.response(0), 4000, LEAD)
+    assert any(np.array_equal(row, expected) for row in response.numpy())
+    x = waveform(30)
+    wet = simulated.apply(x, {"response": response})
+    ratio_db = 10 * torch.log10(wet.double().square().mean(1) / x.double().square().mean(1))
+    torch.testing.assert_close(ratio_db, torch.zeros(30, dtype=torch.float64), atol=1e-4, rtol=0)
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="seconds=0.001"):
         make(seconds=0.001)

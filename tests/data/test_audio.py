@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
-from speakerlab.data.audio import AudioError, AudioInfo, probe, read_audio
+from speakerlab.data.audio import AudioError, AudioInfo, played_rate, probe, read_audio
 
 STEP = 1 / 32768  # of 16-bit PCM
 
@@ -221,3 +221,50 @@ def test_positions_out_of_range(tmp_path, sweep):
 def test_the_error_survives_a_worker_process():
     error = pickle.loads(pickle.dumps(AudioError("a.wav: broken")))
     assert isinstance(error, AudioError) and str(error) == "a.wav: broken"
+
+
+def message(path, first, count) -> str:
+    with pytest.raises(AudioError) as caught:
+        read_audio(path, first, count)
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def test_straight_reads_of_wav_have_libsndfiles_samples_and_complaints(tmp_path, sweep):
+    """libsndfile goes by the content, this program by the name: `.bin` is not read straight."""
+    soundfile.write(tmp_path / "whole.wav", sweep, 16000)
+    content = (tmp_path / "whole.wav").read_bytes()
+    kinds = {"whole": content, "cut": content[:-1000], "header": content[:44], "half a header": content[:30]}
+    for kind, kept in kinds.items():
+        for suffix in ("wav", "bin"):
+            (tmp_path / f"{kind}.{suffix}").write_bytes(kept)
+        plain, full = tmp_path / f"{kind}.wav", tmp_path / f"{kind}.bin"
+        for first, count in [(0, 1000), (0, None), (40000, 8000), (40000, None), (47999, 2), (48000, 1)]:
+            try:
+                expected = read_audio(full, first, count)
+            except AudioError:
+                assert message(plain, first, count) == message(full, first, count)
+            else:
+                np.testing.assert_array_equal(read_audio(plain, first, count), expected)
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.1, 1.25])
+def test_speed_changes_tempo_and_pitch(tmp_path, speed):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * 400 * np.arange(32000) / 16000), 16000)
+    played = read_audio(path, 0, 16000, speed=speed)
+    assert len(played) == round(16000 / speed)
+    time = np.arange(len(played)) / 16000
+    expected = 0.5 * np.sin(2 * np.pi * 400 * speed * time)
+    np.testing.assert_allclose(played[200:-200], expected[200:-200], atol=2e-3)
+
+
+@pytest.mark.parametrize("rate, speed, expected", [(16000, 1.1, 17600), (44100, 0.9, 39690), (8000, 1.0, 8000)])
+def test_a_played_rate_is_whole(rate, speed, expected):
+    assert played_rate(rate, speed) == expected and isinstance(played_rate(rate, speed), int)
+
+
+def test_a_resampler_that_overshoots_is_clipped(tmp_path):
+    square = np.where(np.arange(8000) // 40 % 2, 32767, -32768).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", square, 8000)
+    samples = read_audio(tmp_path / "a.wav")
+    assert samples.max() == 1.0 and samples.min() == -1.0

@@ -1,5 +1,10 @@
 """Crops of files whose every sample tells where it stood."""
 
+import re
+import shutil
+from fractions import Fraction
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,11 +12,14 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
+from speakerlab.augment.chain import Chain
+from speakerlab.augment.noise import AdditiveNoise
 from speakerlab.augment.recipe import Recipe
-from speakerlab.data.audio import AudioError
+from speakerlab.data.audio import AudioError, read_audio
 from speakerlab.data.batches import EpochBatches, Items
 from speakerlab.data.crops import CropDataset, collate
 from speakerlab.data.manifest import as_manifest, speaker_classes
+from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles
 from speakerlab.data.samplers.random import RandomSampler
 
@@ -90,13 +98,67 @@ def test_an_item(table, tmp_path):
     assert [dataset(table)[0, 0, i]["speaker"] for i in range(4)] == [1, 0, 1, 2]
 
 
-def test_starts_are_uniform_and_reach_the_last(tmp_path):
+@pytest.mark.parametrize("kind", ["wav", "flac", "pcm cache"])
+def test_starts_are_uniform_and_reach_the_last(tmp_path, kind):
     """1,600 samples of 1,609: ten places, each a tenth of the time (chi-square, 9 degrees, p = 1e-4)."""
-    crops = dataset(manifest(tmp_path, [write(tmp_path, "a/1.wav", 1609 / RATE)]))
-    whole, _ = soundfile.read(tmp_path / "a/1.wav", dtype="float32")
+    name = "a/1.wav" if kind == "wav" else "a/1.flac"
+    table = manifest(tmp_path, [write(tmp_path, name, 1609 / RATE)])
+    crops = dataset(table)
+    if kind == "pcm cache":
+        crops.recordings = cache_pcm(table, RATE, tmp_path, 0.0)
+    whole, _ = soundfile.read(tmp_path / name, dtype="float32")
     counts = np.bincount([place(crops[0, p, 0]["waveform"], whole) for p in range(1000)], minlength=10)
     assert len(counts) == 10
     assert ((counts - 100.0) ** 2 / 100.0).sum() < 33.7
+    # The two ends by themselves, which an error of one in the range would starve (binomial, p = 1e-5).
+    assert 60 < counts[0] < 145 and 60 < counts[-1] < 145
+
+
+class Asked(AudioFiles):
+    """Audio files, and what was read of them."""
+
+    def read(self, row, first, count, speed=1.0):
+        waveform = super().read(row, first, count, speed)
+        self.asked = (first, count, len(waveform))
+        return waveform
+
+
+class Played:
+    """Speed perturbation by one factor."""
+
+    voices = 1
+
+    def __init__(self, factor: float):
+        self.factor = factor
+
+    def draw(self, generator):
+        return self.factor, 0
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100])
+@pytest.mark.parametrize("speed", [0.9, 1.0, 1.0737, 1.1])
+@pytest.mark.parametrize("crop_seconds", [0.1, 0.5101, 0.33333, 2.0])
+def test_the_samples_read_are_those_that_are_needed(tmp_path, rate, speed, crop_seconds):
+    """Never a sample short, which would be filled by repetition; at most what rounding up once costs."""
+    table = manifest(tmp_path, [write(tmp_path, "a/1.wav", 2.5, rate)])
+    files = Asked(table, RATE)
+    crops = CropDataset(files, np.array([0]), 1, crop_seconds, RATE, 1, Recipe(Played(speed)))
+    crop = round(crop_seconds * RATE)
+    exact = Fraction(crop) * Fraction(round(rate * speed), RATE)
+    for position in range(3):
+        waveform = crops[0, position, 0]["waveform"]
+        first, count, heard = files.asked
+        assert exact <= count < exact + 1 and 0 <= first <= table["samples"][0].as_py() - count
+        assert crop <= heard <= crop + Fraction(RATE, round(rate * speed)) + 1
+        np.testing.assert_array_equal(waveform, files.read(0, first, count, speed)[:crop])
+
+
+def test_a_file_just_long_enough_is_read_whole_and_not_repeated(tmp_path):
+    """At 1.1 times the speed a crop of 1,600 samples takes 1,760: no more, though the float 1.1 * 16,000 is."""
+    files = Asked(manifest(tmp_path, [write(tmp_path, "a/1.wav", 1760 / RATE)]), RATE)
+    crops = CropDataset(files, np.array([0]), 1, 0.1, RATE, 1, Recipe(Played(1.1)))
+    crops[0, 0, 0]
+    assert files.asked == (0, 1760, 1600)
 
 
 def test_starts_count_from_the_first_sample(tmp_path):
@@ -153,8 +215,8 @@ def test_workers_and_ranks_change_nothing(table):
     crops = dataset(table)
 
     def load(workers, rank=0, world_size=1):
-        sampler = RandomSampler(Items(crops.classes, np.ones(len(crops))), 4, crops_per_utterance=3)
-        batches = EpochBatches(sampler, 7, rank, world_size)
+        items = Items(crops.classes, np.ones(len(crops)))
+        batches = EpochBatches(RandomSampler(4, crops_per_utterance=3), items, 7, rank, world_size)
         batches.set_epoch(1)
         return list(DataLoader(crops, batch_sampler=batches, num_workers=workers, collate_fn=collate))
 
@@ -190,8 +252,101 @@ def test_the_only_file_of_a_speaker_is_replaced_by_any(table, tmp_path):
 def test_nothing_readable_stops(table, tmp_path):
     for path in table["path"].to_pylist():
         (tmp_path / path).write_bytes(b"x")
-    with pytest.raises(AudioError, match="10 utterances in a row can't be read"):
+    with pytest.raises(AudioError, match="10 files in a row can't be read, the last one: .*: not readable as audio"):
         dataset(table)[0, 0, 0]
+
+
+def test_a_speaker_whose_files_are_all_gone_is_replaced(table, tmp_path):
+    shutil.rmtree(tmp_path / "b")
+    items = [dataset(table)[2, position, 0] for position in range(40)]
+    assert {item["utterance"] for item in items} == {1, 3}
+    assert all("b/2.wav: can't be opened" in " ".join(item["faults"]) for item in items)
+
+
+def unreadable(path, how: str) -> None:
+    """Spoil a whole file."""
+    content = path.read_bytes()
+    path.unlink()
+    if how == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "zero-byte":
+        path.touch()
+    elif how == "wrong extension":
+        path.write_text("speaker,utterance\n")
+    elif how == "all NaN":
+        soundfile.write(path, np.full(8000, np.nan), RATE, subtype="FLOAT")
+    elif how == "unreadable":
+        path.symlink_to(path)  # in a circle; rights would not keep root out
+    elif how == "a folder":
+        path.mkdir()
+
+
+REASONS = {
+    "truncated": "has 39.. samples; samples .* were asked for",
+    "zero-byte": r"is empty \(0 bytes\)",
+    "wrong extension": "not readable as audio",
+    "all NaN": "holds NaN",
+    "unreadable": "can't be opened",
+    "a folder": "is a folder",
+    "vanished": "can't be opened",
+}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("how", REASONS)
+def test_what_breaks_in_the_middle_of_an_epoch_is_replaced(tmp_path, how, workers):
+    """The loader has begun when it happens; crops of all 8,000 samples, so that no crop is spared."""
+    files = [write(tmp_path, f"a/{number}.wav", 0.5) for number in range(4)]
+    crops = dataset(manifest(tmp_path, files), crop_seconds=0.5)
+    sampler = RandomSampler(Items(crops.classes, np.ones(4)), 2, crops_per_utterance=20)
+    batches = EpochBatches(sampler, 7)
+    loader = iter(DataLoader(crops, batch_sampler=batches, num_workers=workers, collate_fn=collate))
+    assert next(loader)["faults"] == []
+    unreadable(tmp_path / "a/2.wav", how)
+    seen = list(loader)
+    assert len(seen) == 39
+    faults = [fault for batch in seen for fault in batch["faults"]]
+    assert faults and all(re.search(f"a/2.wav: {REASONS[how]}", fault) for fault in faults)
+    assert 2 not in torch.cat([batch["utterance"] for batch in seen[10:]])
+
+
+def test_another_rate_and_channels_are_no_fault(tmp_path):
+    """8 kHz, and 44.1 kHz stereo, are resampled and averaged."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (44100, 2))
+    (tmp_path / "a").mkdir()
+    soundfile.write(tmp_path / "a/stereo.wav", noise, 44100)
+    soundfile.write(tmp_path / "a/slow.flac", noise[:8000, 0], 8000)
+    crops = dataset(manifest(tmp_path, [("a/stereo.wav", 44100, 44100), ("a/slow.flac", 8000, 8000)]))
+    for item in (0, 1):
+        given = crops[0, 0, item]
+        assert given["faults"] == [] and given["waveform"].shape == (1600,) and given["utterance"] == item
+
+
+def test_an_unreadable_noise_clip_is_drawn_anew(table, tmp_path):
+    clips = [write(tmp_path, f"noise/{number}.wav", 0.2) for number in range(3)]
+    clips = [(str(tmp_path / name), samples, rate) for name, samples, rate in clips]
+    noise = AdditiveNoise("noise", clips, partial(read_audio, sample_rate=RATE), [0, 15], probability=1.0)
+    plain = dataset(table)
+    crops = dataset(table)
+    crops.augment = Recipe(waveform=Chain({"noise": noise}))
+    untouched = [crops[0, position, 0] for position in range(30)]
+    (tmp_path / "noise/1.wav").write_text("gone")
+    items = [crops[0, position, 0] for position in range(30)]
+    struck = [position for position in range(30) if items[position]["faults"]]
+    assert 3 <= len(struck) <= 20
+    for position, item in enumerate(items):
+        # The utterance and its crop stay; those whose clip was whole keep it.
+        assert same(item, plain[0, position, 0])
+        drawn = item["waveform_draws"]["noise"]["noise"]
+        assert np.ptp(drawn) > 0.5
+        if position in struck:
+            assert all(f"{tmp_path}/noise/1.wav: not readable" in fault for fault in item["faults"])
+        else:
+            np.testing.assert_array_equal(drawn, untouched[position]["waveform_draws"]["noise"]["noise"])
+    for number in (0, 2):
+        (tmp_path / f"noise/{number}.wav").unlink()
+    with pytest.raises(AudioError, match="10 files in a row can't be read, the last one: .*noise/"):
+        crops[0, 0, 0]
 
 
 def test_whole_utterances_are_padded(table, tmp_path):
@@ -206,7 +361,7 @@ def test_whole_utterances_are_padded(table, tmp_path):
 
 
 class Faster:
-    voices = 3
+    suffixes = ("", "-", "+")
 
     def draw(self, generator):
         return 1.25, 2

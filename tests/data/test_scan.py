@@ -83,6 +83,13 @@ def test_hidden_files_and_circles_of_links_are_skipped(root, tmp_path):
     ]
 
 
+def test_a_link_to_itself_is_a_broken_file(root, tmp_path):
+    (root / "bob" / "loop.wav").symlink_to(root / "bob" / "loop.wav")
+    result = scan_folder(root, tmp_path / "cache", **SETTINGS | {"max_bad_share": 0.5})
+    (item,) = result.quarantined
+    assert (item.path, item.reason) == ("bob/loop.wav", "broken") and item.detail.startswith("can't be opened")
+
+
 def make_bad(root) -> None:
     (root / "bob" / "zero.wav").touch()
     add(root / "bob" / "none.wav", 0)

@@ -90,11 +90,13 @@ def test_the_checkpoint_alone_names_speakers(tmp_path):
     torch.manual_seed(0)
     network, loss = build_network(CONFIG).eval(), AamSoftmax(8, 3 * len(SPEAKERS)).eval()
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
-    contents = {"config": CONFIG, "speakers": SPEAKERS, "state_dict": weights | {"loss.weight": loss.weight}}
-    torch.save(contents | {"classes": 3 * len(SPEAKERS)}, tmp_path / "best.ckpt")
+    classes = [f"{speaker}{voice}" for voice in ("", " x0.9", " x1.1") for speaker in SPEAKERS]
+    contents = {"config": CONFIG, "speakers": classes, "state_dict": weights | {"loss.weight": loss.weight}}
+    torch.save(contents | {"voices": 3}, tmp_path / "best.ckpt")
     table = write_tones(tmp_path / "audio", [("s3", 3), ("s0", 0), ("s6", 6)])
     classes = speaker_classes(table, SPEAKERS)
     classifier = load_classifier(tmp_path / "best.ckpt")
+    assert classifier.speakers == SPEAKERS
     guesses = identify(classifier, table, classes, torch.device("cpu"), 0, lambda done, total: None)
     for row, (name, samples) in enumerate(zip(table["path"].to_pylist(), table["samples"].to_pylist(), strict=True)):
         wave = torch.from_numpy(soundfile.read(tmp_path / "audio" / name, dtype="float32")[0])[None]

@@ -1,11 +1,13 @@
 """What a value out of range says, before any data is read."""
 
+import numpy as np
 import pytest
 import torch
 
 from speakerlab import InputError
+from speakerlab.build import build_corpus
 from speakerlab.config import check
-from speakerlab.training.assembly import build_trainer, try_components
+from speakerlab.training.assembly import build_datamodule, build_system, build_trainer, try_components
 
 
 @pytest.mark.parametrize(
@@ -21,13 +23,63 @@ from speakerlab.training.assembly import build_trainer, try_components
         ("trainer.max_epochs=0", r"trainer\.max_epochs=0"),
         ("trainer.max_epochs=null", r"trainer\.max_epochs=None"),
         ("loader.crop_seconds=0", r"loader\.crop_seconds=0"),
+        ("+augment/waveform=gain augment.waveform.gain.gain_db=[1,0]", r"augment\.waveform\.gain: gain_db=\[1, 0\]"),
+        ("+augment/speed=perturbation augment.speed.factors=[0.9]", r"augment\.speed: factors=\[0\.9\] must include"),
+        ("+augment/mixup=mixup augment.mixup.alpha=0", r"augment\.mixup: alpha=0"),
+        ("+augment/mixup=mixup loader.crop_seconds=null", r"augment\.mixup needs items of equal length"),
+        ("augment=noise augment.noise_dir=/nowhere", r"augment\.waveform\.noise\.folder=/nowhere: there is no"),
         ("loader.num_workers=-1", r"loader\.num_workers=-1"),
+        ("loader.cache=flac", r"loader\.cache=flac must be pcm or null"),
+        ("loader.max_bad_share=2", r"loader\.max_bad_share=2.0 must lie in \[0, 1\]"),
     ],
 )
 def test_out_of_range_values_stop_before_any_data(compose, override, message):
-    cfg, choices = compose(override)
+    cfg, choices = compose(*override.split())
     with pytest.raises(InputError, match=message):
         try_components(check(cfg, "train", choices))
+
+
+def test_every_voice_of_a_speaker_is_a_class(compose, folders, tiny):
+    cfg, choices = compose(*folders.overrides(), *tiny, "augment=voxceleb")
+    cfg = check(cfg, "train", choices)
+    data = build_datamodule(cfg, build_corpus(cfg))
+    system = build_system(cfg, data)
+    own = [f"s{i}" for i in range(6)]
+    assert system.speakers == [f"{speaker}{suffix}" for suffix in ("", " x0.9", " x1.1") for speaker in own]
+    assert len(system.loss.weight) == 18
+    labels = np.array([data.dataset[0, position, position % 24]["speaker"] for position in range(100)])
+    speakers = [system.speakers[label].split()[0] for label in labels]
+    assert speakers == [own[data.items.speakers[position % 24]] for position in range(100)]
+    assert (np.bincount(labels // 6) > 20).all()
+
+
+class Voices:
+    """A speed perturbation, as far as the sampler is concerned."""
+
+    def __init__(self, voices: int = 3):
+        self.voices = voices
+
+
+@pytest.mark.parametrize(
+    "sampler, voices, refused",
+    [
+        ("speakers_x_utterances", 3, True),
+        ("hard_speakers", 3, True),
+        ("speakers_x_utterances", 1, False),
+        ("random", 3, False),
+        ("speaker_balanced", 3, False),
+    ],
+)
+def test_new_voices_would_break_up_groups_of_speakers(compose, sampler, voices, refused):
+    target = f"{Voices.__module__}.Voices"
+    cfg, choices = compose(f"sampler={sampler}", f"augment.speed={{_target_: {target}, voices: {voices}}}")
+    cfg = check(cfg, "train", choices, (target,))
+    if not refused:
+        try_components(cfg, (target,))
+        return
+    with pytest.raises(InputError, match=rf"sampler={sampler} .* one of 3 voices .* set augment\.speed=null") as error:
+        try_components(cfg, (target,))
+    assert "\n" not in str(error.value)
 
 
 class Metric(torch.nn.Module):

@@ -8,6 +8,8 @@ from tones import SPEAKERS, ToneNetwork, tone_loss, write_tones
 
 from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpus import Corpus
+from speakerlab.data.recordings import AudioFiles
+from speakerlab.data.samplers.random import RandomSampler
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.identification import Identification
 
@@ -20,7 +22,8 @@ def data(tmp_path):
     train = write_tones(tmp_path / "train", [(speaker, i) for i, speaker in enumerate(SPEAKERS)])
     validation = write_tones(tmp_path / "val", [(SPEAKERS[i], tone) for i, tone in enumerate(HUMMED)][::-1])
     corpus = Corpus(train, None, [], validation=validation)
-    return SpeakerDataModule(corpus, lambda items: None, Recipe(), 0.5, 16000, 0, 1)
+    sampler = RandomSampler(batch_size=2, crops_per_utterance=1)
+    return SpeakerDataModule(corpus, AudioFiles(train, 16000), sampler, Recipe(), 0.5, 16000, 0, 1)
 
 
 @pytest.mark.parametrize("voices", [1, 3])

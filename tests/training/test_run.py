@@ -15,6 +15,8 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from speakerlab import InputError
+from speakerlab.augment.recipe import Recipe
+from speakerlab.augment.speed import SpeedPerturbation
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import read_development_trials
 from speakerlab.data.trials import Trials
@@ -200,7 +202,9 @@ def test_bad_paths_are_refused(tmp_path, config):
         find_run(config(ckpt=str(tmp_path / "checkpoints" / "foreign.ckpt")))
 
 
-PARTS = {key: {"x": 1} for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "sampler")}
+PARTS = {key: {"x": 1} for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "sampler")} | {
+    "augment": {"speed": None}
+}
 
 
 def manifest(*speakers: str) -> pa.Table:
@@ -215,6 +219,7 @@ def manifest(*speakers: str) -> pa.Table:
         ({"loss": {"x": 2}}, ("a", "b", "b"), "trained with another loss"),
         ({"task": {"name": "identification"}}, ("a", "b", "b"), "trained with another task"),
         ({"optimizer": {"lr": 1.0}}, ("a", "b", "b"), "trained with another optimizer"),
+        ({"augment": {"speed": {"x": 2}}}, ("a", "b", "b"), "trained with another augment.speed"),
         ({}, ("a", "c", "c"), "trained on 2 speakers and 3 utterances"),
         ({}, ("a", "b"), "trained on 2 speakers and 3 utterances"),
         ({"trainer": {"max_epochs": 2}}, ("a", "b", "b"), "trainer.max_epochs=2"),
@@ -232,9 +237,23 @@ def test_a_resumed_run_must_fit_its_checkpoint(config, tmp_path, changes, speake
     run = Run(tmp_path, tmp_path / "last.ckpt", saved)
     given = Corpus(manifest(*speakers), None, [])
     if message is None:
-        run.check(config(**(base | changes)), given)
+        run.check(config(**(base | changes)), given, Recipe())
         assert run.step == 7
     else:
         with pytest.raises(InputError, match=message):
-            run.check(config(**(base | changes)), given)
-    Run(tmp_path).check(config(**(base | changes)), given)  # a new run has nothing to fit
+            run.check(config(**(base | changes)), given, Recipe())
+    Run(tmp_path).check(config(**(base | changes)), given, Recipe())  # a new run has nothing to fit
+
+
+def test_a_resumed_run_has_the_same_voices(config, tmp_path):
+    base = config(**PARTS, trainer={"max_epochs": 9})
+    saved = {
+        "config": OmegaConf.to_container(base, resolve=True),
+        "speakers": ["a", "b", "a x0.9", "b x0.9"],
+        "utterances": 3,
+        "epoch": 3,
+    }
+    run, given = Run(tmp_path, tmp_path / "last.ckpt", saved), Corpus(manifest("a", "b", "b"), None, [])
+    run.check(base, given, Recipe(SpeedPerturbation([0.9, 1.0])))
+    with pytest.raises(InputError, match="trained on 4 speakers"):
+        run.check(base, given, Recipe())

@@ -7,6 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from speakerlab import InputError
+from speakerlab.augment.mixup import Mixup
 from speakerlab.augment.recipe import Recipe
 from speakerlab.encoders.ecapa import Ecapa
 from speakerlab.encoders.pooling.statistics import Statistics
@@ -17,7 +19,7 @@ from speakerlab.training.schedules import Constant, MarginRamp, WarmupCosine
 from speakerlab.training.system import SpeakerSystem, random_state, restore_random_state
 
 
-def system(margin_schedule=None, schedule=None, compile_encoder=False) -> SpeakerSystem:
+def system(margin_schedule=None, schedule=None, compile_encoder=False, augment=None) -> SpeakerSystem:
     torch.manual_seed(0)
     network = SpeakerNetwork(
         Fbank(8), Ecapa(8, Statistics, channels=16, embed_dim=6, pooled_channels=24, dilations=(2,))
@@ -25,7 +27,7 @@ def system(margin_schedule=None, schedule=None, compile_encoder=False) -> Speake
     return SpeakerSystem(
         network=network,
         loss=AamSoftmax(6, 4, margin=0.2),
-        augment=Recipe(),
+        augment=augment or Recipe(),
         optimizer=lambda groups: torch.optim.SGD(groups, lr=0.5, weight_decay=0.1),
         schedule=schedule or Constant(),
         margin_schedule=margin_schedule or MarginRamp(0.0, 0.0),
@@ -85,6 +87,34 @@ def test_the_step_is_the_loss_of_the_networks_embeddings():
     assert float(outputs["loss"]) == pytest.approx(float(expected), rel=1e-4)
     assert float(outputs["accuracy"]) == (cosine.argmax(dim=1) == torch.arange(4)).float().mean()
     assert outputs["items"] == 4
+
+
+class Pairs(nn.Module):
+    """A loss that compares embeddings and classifies nothing."""
+
+    def forward(self, embeddings, speakers):
+        return torch.pdist(embeddings).mean(), None
+
+
+@pytest.mark.parametrize("weight", [0.2, 0.8])
+def test_mixup_weights_features_and_losses_alike(weight):
+    model, batch = system(), batches(1)[0]
+    others = [2, 3, 0, 1]  # half a batch further
+    features, _ = model.network.features(batch["waveform"], None)
+    embeddings = model.network.encoder.train()(weight * features + (1 - weight) * features[others])
+    (own, logits), (other, _) = (model.loss(embeddings, target) for target in (batch["speaker"], torch.tensor(others)))
+    model = system(augment=Recipe(mixup=Mixup()))
+    outputs = model.training_step(batch | {"mixup_weight": torch.tensor([weight, 0.5, 0.5, 0.5])}, 0)
+    assert float(outputs["loss"]) == pytest.approx(float(weight * own + (1 - weight) * other), rel=1e-4)
+    heavier = batch["speaker"] if weight > 0.5 else torch.tensor(others)
+    assert float(outputs["accuracy"]) == (logits.argmax(dim=1) == heavier).float().mean()
+
+
+def test_mixup_is_refused_for_losses_that_do_not_classify():
+    model = system(augment=Recipe(mixup=Mixup()))
+    model.loss = Pairs()
+    with pytest.raises(InputError, match=r"^augment\.mixup needs a loss that classifies; Pairs compares"):
+        model.training_step(batches(1)[0] | {"mixup_weight": torch.ones(4)}, 0)
 
 
 def test_schedules_count_epochs_whatever_the_number_of_batches():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from speakerlab.data.batches import Items
+from speakerlab.data.batches import Batches, Items, order_generator
 
 
 class RandomSampler:
@@ -14,7 +14,6 @@ class RandomSampler:
     and batch norm never sees a batch of two left over at the end.
 
     Args:
-        items: what to sample from.
         batch_size: largest batch, over all ranks together.
         crops_per_utterance: how often an epoch visits each utterance; above 1 for small corpora of long utterances.
 
@@ -22,18 +21,21 @@ class RandomSampler:
         ValueError: if a count is not positive.
     """
 
-    def __init__(self, items: Items, batch_size: int = 32, crops_per_utterance: int = 1):
+    group = 1
+
+    def __init__(self, batch_size: int = 32, crops_per_utterance: int = 1):
         if batch_size < 2:
             raise ValueError(f"batch_size={batch_size} must be at least 2, since batch norm needs two items")
         if crops_per_utterance < 1:
             raise ValueError(f"crops_per_utterance={crops_per_utterance} must be at least 1")
-        self.items = len(items)
+        self.batch_size = batch_size
         self.crops_per_utterance = crops_per_utterance
-        self.batches_per_epoch = math.ceil(self.items * crops_per_utterance / batch_size)
 
-    def batches(self, seed: int, epoch: int) -> list[np.ndarray]:
-        """The epoch's batches, each `(batch,)` int64 items."""
-        generator = np.random.default_rng([seed, epoch])
+    def batches_per_epoch(self, items: Items) -> int:
+        return math.ceil(len(items) * self.crops_per_utterance / self.batch_size)
+
+    def batches(self, items: Items, seed: int, epoch: int) -> Batches:
+        generator = order_generator(seed, epoch)
         # One permutation after the other, so that the crops of one utterance lie far apart.
-        order = np.concatenate([generator.permutation(self.items) for _ in range(self.crops_per_utterance)])
-        return np.array_split(order, self.batches_per_epoch)
+        order = np.concatenate([generator.permutation(len(items)) for _ in range(self.crops_per_utterance)])
+        return Batches.even(order, self.batches_per_epoch(items))

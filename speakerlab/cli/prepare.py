@@ -1,0 +1,135 @@
+"""`speakerlab prepare CORPUS`: from a tree on disk, or the download hosts, to a checked manifest."""
+
+import argparse
+import getpass
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from speakerlab import InputError
+
+EPILOG = """\
+Give --from with the folder of a corpus that you have, which is only read; without it the corpus is downloaded. Whatever
+stops the command, the same command goes on where it stopped. Archives that you put into DIR/downloads are used.
+
+  speakerlab prepare voxceleb1 --from /data/voxceleb1 --to data/voxceleb1
+  speakerlab prepare voxceleb2 --from /data/voxceleb2 --to data/voxceleb2 --format flac
+  speakerlab prepare voxceleb1 --to data/voxceleb1 --url-base https://HOST/PATH --user NAME
+  speakerlab prepare librispeech --to data/librispeech --only train-clean-100 dev-clean --dry-run
+"""
+
+
+def add_commands(commands) -> None:
+    """`speakerlab prepare`."""
+    parser = commands.add_parser(
+        "prepare",
+        help="download or take over a corpus, check every file, write its manifest",
+        description="Prepare a corpus: download, unpack, convert, decode every file from end to end, write a manifest.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("corpus", metavar="CORPUS", help=", ".join(_corpora()))
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to fill")
+    parser.add_argument("--from", dest="tree", type=Path, metavar="DIR", help="tree on disk; nothing is written there")
+    parser.add_argument(
+        "--format", choices=("flac", "wav", "opus"), help="convert what is no 16 kHz mono file of it; default: nothing"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that decode; default: one a processor")
+    parser.add_argument("--max-bad-share", type=float, metavar="X", help="share of bad files that is accepted (0.01)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and touch nothing")
+    source = parser.add_argument_group("download")
+    source.add_argument("--only", nargs="+", metavar="NAME", help="these archives alone, such as train-clean-100")
+    source.add_argument(
+        "--url-base", metavar="URL", help="where the archives lie; {file} in it stands for a file's name"
+    )
+    source.add_argument(
+        "--user", metavar="NAME", help="for the host; the password is $SPEAKERLAB_PASSWORD, or asked (or use ~/.netrc)"
+    )
+    source.add_argument("--connections", type=int, default=4, metavar="N", help="files at a time (4)")
+    source.add_argument("--fetch-lists", action="store_true", help="with --from: download the lists that are not there")
+    source.add_argument(
+        "--sources", type=Path, metavar="FILE", help="a file like conf/prepare/CORPUS.yaml in its place"
+    )
+    source.add_argument("--remove-parts", action="store_true", help="remove archives once they are unpacked")
+    source.add_argument(
+        "--remove-extracted", action="store_true", help="remove unpacked files once their conversion is found good"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Plan or prepare, and say how it ended."""
+    from importlib import import_module
+
+    from speakerlab.cli.progress import progress_bar
+    from speakerlab.data.prepare.plan import plan
+    from speakerlab.data.prepare.report import summary
+    from speakerlab.data.prepare.sources import read_sources
+    from speakerlab.data.prepare.stages import prepare
+
+    sources = read_sources(arguments.sources or _conf(arguments.corpus), arguments.url_base)
+    if sources.corpus != arguments.corpus:
+        raise InputError(f"{arguments.sources}: is for {sources.corpus}, not {arguments.corpus}")
+    if arguments.only:
+        sources = sources.only(arguments.only)
+    if arguments.max_bad_share is not None:
+        sources = replace(sources, checks=replace(sources.checks, max_bad_share=arguments.max_bad_share))
+    options = _options(arguments)
+    if arguments.dry_run:
+        print(plan(sources, options, import_module(f"speakerlab.data.corpora.{sources.corpus}").LAYOUT))
+        return
+    print(summary(prepare(sources, options, progress_bar)))
+
+
+def _options(arguments: argparse.Namespace):
+    from speakerlab.data.prepare.options import Options
+    from speakerlab.data.prepare.pool import usable_cpus
+
+    for name in ("workers", "connections"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise InputError(f"--{name} {getattr(arguments, name)}: must be at least 1")
+    if arguments.remove_extracted and arguments.tree is not None:
+        raise InputError("--remove-extracted goes with a download; a tree given by --from is never changed")
+    if arguments.remove_extracted and arguments.format is None:
+        raise InputError("--remove-extracted needs --format: without it the unpacked files are what is trained on")
+    return Options(
+        to=arguments.to,
+        tree=arguments.tree,
+        audio_format=arguments.format,
+        workers=arguments.workers or usable_cpus(),
+        connections=arguments.connections,
+        auth=None if arguments.dry_run else _auth(arguments.user),
+        fetch_lists=arguments.fetch_lists,
+        remove_parts=arguments.remove_parts,
+        remove_extracted=arguments.remove_extracted,
+    )
+
+
+def _auth(user: str | None) -> tuple[str, str] | None:
+    """Never an option for the password: every user of the machine reads others' command lines."""
+    if user is None:
+        return None
+    password = os.environ.get("SPEAKERLAB_PASSWORD")
+    if password is None and not sys.stdin.isatty():
+        raise InputError("--user needs a password: set SPEAKERLAB_PASSWORD, or use ~/.netrc without --user")
+    return user, password if password is not None else getpass.getpass(f"password of {user}: ")
+
+
+def _folder() -> Path:
+    from speakerlab.config import CONF
+
+    return CONF / "prepare"
+
+
+def _corpora() -> list[str]:
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def _conf(corpus: str) -> Path:
+    from speakerlab.config import nearest
+
+    path = _folder() / f"{corpus}.yaml"
+    if not path.is_file():
+        raise InputError(f"{corpus}: no such corpus{nearest(corpus, _corpora())} (there are: {', '.join(_corpora())})")
+    return path

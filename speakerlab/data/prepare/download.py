@@ -1,0 +1,243 @@
+"""Downloads in parallel threads: resumed by range, retried, checked by MD5, in place only when whole."""
+
+import hashlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import requests
+import urllib3
+
+from speakerlab import InputError
+from speakerlab.data import Progress
+from speakerlab.data.prepare.journal import Journal
+from speakerlab.data.prepare.sources import RemoteFile
+
+TRIES = 5  # in a row that bring nothing; a try that brings bytes starts the count anew
+FIRST_WAIT = 1.0  # seconds before the second try; doubled each time
+LONGEST_WAIT = 60.0
+TIMEOUT = (15.0, 60.0)  # seconds to connect, and without a byte
+CHUNK = 2**20
+FINAL = (400, 401, 403, 404, 410)  # answers that a further try does not change
+
+
+class Downloader:
+    """Fetches files into a folder.
+
+    Args:
+        folder: for the files, and for what has come of unfinished ones (`.NAME.part`).
+        checked: remembers whose MD5 was right, so that nothing is read twice for it.
+        auth: name and password; None leaves it to `~/.netrc`.
+        connections: files at a time.
+    """
+
+    def __init__(self, folder: Path, checked: Journal, auth: tuple[str, str] | None, connections: int):
+        self.folder, self.checked, self.auth, self.connections = folder, checked, auth, connections
+        self.stop = threading.Event()
+
+    def fetch(self, files: list[RemoteFile], progress: Progress) -> None:
+        """Bring all files that are not there yet; the others go on where one fails.
+
+        Args:
+            files: to fetch.
+            progress: called with bytes that are there, and bytes in all as far as is known (0 if it is not).
+
+        Raises:
+            InputError: naming each file that could not be had, and why.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.stop.clear()
+        meter = _Meter([file for file in files if not self.is_whole(file)], self.folder, progress)
+        failed = []
+        with ThreadPoolExecutor(self.connections) as threads:
+            jobs = {threads.submit(self._fetch, file, meter): file for file in meter.files}
+            try:
+                for job in as_completed(jobs):
+                    if job.exception() is not None and not isinstance(job.exception(), _Failed):
+                        raise job.exception()
+                    if job.exception() is not None:
+                        failed.append(f"{jobs[job].name} ({job.exception()})")
+            finally:
+                self.stop.set()
+                threads.shutdown(cancel_futures=True)
+        if failed:
+            raise InputError(
+                f"not downloaded: {'; '.join(sorted(failed))}; run again to go on, or put the files into {self.folder}"
+            )
+
+    def is_whole(self, file: RemoteFile) -> bool:
+        """Whether the file is there, with the right MD5 where that is known; reads it if it is new here.
+
+        Raises:
+            InputError: if a file of this name is another one.
+        """
+        path = self.folder / file.name
+        if not path.is_file():
+            return False
+        stat = path.stat()
+        facts = [stat.st_size, stat.st_mtime_ns, file.md5]
+        if file.md5 is not None and self.checked.get(file.name) != facts:
+            if _md5(path) != file.md5:
+                raise InputError(f"{path}: is damaged or another file (its MD5 is not {file.md5}); remove it")
+            self.checked.add(file.name, *facts)
+        return True
+
+    def _fetch(self, file: RemoteFile, meter: "_Meter") -> None:
+        """Try the addresses in turn, each as often as its answers leave hope."""
+        reasons = []
+        for url in file.urls:
+            vain, damaged = 0, False
+            while vain < TRIES:
+                if vain and self.stop.wait(min(FIRST_WAIT * 2 ** (vain - 1), LONGEST_WAIT)):
+                    raise _Failed("stopped")
+                held = self._held(file)
+                try:
+                    self._transfer(file, url, meter)
+                    return
+                except _Hopeless as error:
+                    reasons.append(str(error))
+                    break
+                except _Damaged as error:  # once more from the start: the resumed half may have been another version
+                    reasons.append(str(error))
+                    if damaged:
+                        break
+                    damaged = True
+                except (requests.RequestException, urllib3.exceptions.HTTPError, _Failed) as error:
+                    reasons.append(_short(error))
+                vain = 1 if self._held(file) > held else vain + 1
+        raise _Failed(", ".join(dict.fromkeys(reasons)) or "no address is known")
+
+    def _held(self, file: RemoteFile) -> int:
+        part, _ = partial_of(self.folder, file)
+        return part.stat().st_size if part.is_file() else 0
+
+    def _transfer(self, file: RemoteFile, url: str, meter: "_Meter") -> None:
+        """One request, from where the last one ended."""
+        part, tag = partial_of(self.folder, file)
+        held = self._held(file)
+        validator = tag.read_text() if tag.is_file() else ""
+        if held and not validator and file.md5 is None:
+            held = meter.forget(part)  # nothing would tell if the server's file had changed
+        headers = {"Accept-Encoding": "identity"}
+        if held:
+            headers |= {"Range": f"bytes={held}-"} | ({"If-Range": validator} if validator else {})
+        with requests.get(url, headers=headers, auth=self.auth, stream=True, timeout=TIMEOUT) as answer:
+            if answer.status_code == 416 and held == _range_total(answer):
+                pass  # all of it is here
+            elif answer.status_code in (200, 206):
+                self._receive(file, answer, held, meter)
+            else:
+                self._refuse(answer, part, meter)
+        self._finish(file, meter)
+
+    def _refuse(self, answer: requests.Response, part: Path, meter: "_Meter") -> None:
+        host = urllib3.util.parse_url(answer.url).host
+        if answer.status_code == 416:
+            meter.forget(part)
+            raise _Failed(f"{host} refused to resume")
+        hint = "; give --user and SPEAKERLAB_PASSWORD, or ~/.netrc" if answer.status_code in (401, 403) else ""
+        reason = f"{host} answers {answer.status_code} {answer.reason}{hint}"
+        raise (_Hopeless if answer.status_code in FINAL else _Failed)(reason)
+
+    def _receive(self, file: RemoteFile, answer: requests.Response, held: int, meter: "_Meter") -> None:
+        part, tag = partial_of(self.folder, file)
+        if answer.status_code == 200 and held:  # the server knows no ranges, or has another file now
+            held = meter.forget(part)
+        if answer.status_code == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {held}-"):
+            meter.forget(part)
+            raise _Failed("the server sent another range than asked for")
+        length = answer.headers.get("Content-Length")
+        total = held + int(length) if length else None
+        meter.expect(file, total)
+        validator = answer.headers.get("ETag", "")
+        validator = (
+            answer.headers.get("Last-Modified", "") if validator.startswith("W/") or not validator else validator
+        )
+        tag.write_text(validator)
+        with open(part, "ab") as target:
+            # The body as it is: requests would unpack a .tar.gz that is sent as "Content-Encoding: gzip".
+            for chunk in answer.raw.stream(CHUNK, decode_content=False):
+                target.write(chunk)
+                meter.add(len(chunk))
+                if self.stop.is_set():
+                    raise _Failed("stopped")
+        if total is not None and part.stat().st_size < total:
+            raise _Failed("the connection was cut")
+
+    def _finish(self, file: RemoteFile, meter: "_Meter") -> None:
+        """Check the whole file and put it in its place."""
+        part, tag = partial_of(self.folder, file)
+        if file.md5 is not None and _md5(part) != file.md5:
+            meter.forget(part)
+            raise _Damaged("its MD5 is wrong")
+        target = self.folder / file.name
+        os.replace(part, target)
+        stat = target.stat()
+        if file.md5 is not None:
+            self.checked.add(file.name, stat.st_size, stat.st_mtime_ns, file.md5)
+        tag.unlink(missing_ok=True)
+
+
+def partial_of(folder: Path, file: RemoteFile) -> tuple[Path, Path]:
+    """Where an unfinished download lies, and what tells whether the server still has the same file."""
+    return folder / f".{file.name}.part", folder / f".{file.name}.tag"
+
+
+class _Failed(Exception):
+    """This try came to nothing; the next may not."""
+
+
+class _Hopeless(_Failed):
+    """No further try at this address."""
+
+
+class _Damaged(_Failed):
+    """It came whole and is not the file."""
+
+
+class _Meter:
+    """Adds up the bytes of all threads. Parts that lie there from an earlier run count as there from the start."""
+
+    def __init__(self, files: list[RemoteFile], folder: Path, progress: Progress):
+        self.files, self._progress, self._lock = files, progress, threading.Lock()
+        self._totals = {file.name: file.bytes for file in files}
+        parts = [partial_of(folder, file)[0] for file in files]
+        self._done = sum(part.stat().st_size for part in parts if part.is_file())
+        self.add(0)
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            sizes = self._totals.values()
+            self._progress(self._done, 0 if None in sizes else sum(sizes))
+
+    def expect(self, file: RemoteFile, total: int | None) -> None:
+        if total is not None:
+            self._totals[file.name] = total
+
+    def forget(self, part: Path) -> int:
+        """Throw away what has come of a file; gives 0, the bytes that are left."""
+        if part.is_file():
+            self.add(-part.stat().st_size)
+            part.unlink()
+        return 0
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _range_total(answer: requests.Response) -> int:
+    """The file's size in `Content-Range: bytes */SIZE`; -1 if it is not said."""
+    size = answer.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(size) if size.isdigit() else -1
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
+        return "no answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return str(error) if isinstance(error, _Failed) else "the connection was cut"

@@ -1,0 +1,80 @@
+"""P speakers times K utterances a batch, as metric losses need them."""
+
+import numpy as np
+
+from speakerlab import InputError
+from speakerlab.data.batches import LEAST, Batches, Items, order_generator
+from speakerlab.data.samplers.walk import walk
+
+
+class SpeakersXUtterancesSampler:
+    """Batches of `speakers_per_batch` different speakers with `utterances_per_speaker` different utterances each.
+
+    The utterances of a speaker stand side by side in the batch and stay on one rank. A speaker who has fewer is there
+    with several crops of an utterance. Every batch is full; an epoch is as many batches as come nearest to visiting
+    each utterance `crops_per_utterance` times on average, and visits each speaker equally often, give or take one. A
+    speaker's utterances are walked through, from epoch to epoch, before any is repeated; those of a round that do not
+    fill a visit are left to the next round.
+
+    Args:
+        speakers_per_batch: P, over all ranks together.
+        utterances_per_speaker: K.
+        crops_per_utterance: length of an epoch.
+
+    Raises:
+        ValueError: if a batch has less than two speakers or a count is not positive.
+    """
+
+    def __init__(self, speakers_per_batch: int = 32, utterances_per_speaker: int = 2, crops_per_utterance: int = 1):
+        if speakers_per_batch < LEAST:
+            raise ValueError(f"speakers_per_batch={speakers_per_batch} must be at least {LEAST}")
+        if utterances_per_speaker < 1:
+            raise ValueError(f"utterances_per_speaker={utterances_per_speaker} must be at least 1")
+        if crops_per_utterance < 1:
+            raise ValueError(f"crops_per_utterance={crops_per_utterance} must be at least 1")
+        self.speakers_per_batch = speakers_per_batch
+        self.utterances_per_speaker = utterances_per_speaker
+        self.crops_per_utterance = crops_per_utterance
+        self.group = utterances_per_speaker
+
+    def batches_per_epoch(self, items: Items) -> int:
+        if self.speakers_per_batch > len(items.counts):
+            raise InputError(
+                f"sampler.speakers_per_batch={self.speakers_per_batch}: there are only {len(items.counts)} speakers"
+            )
+        if self.utterances_per_speaker > items.counts.max():
+            raise InputError(
+                f"sampler.utterances_per_speaker={self.utterances_per_speaker}: no speaker has so many utterances; "
+                f"the most that one has is {items.counts.max()}"
+            )
+        batch = self.speakers_per_batch * self.utterances_per_speaker
+        return max(1, round(len(items) * self.crops_per_utterance / batch))
+
+    def batches(self, items: Items, seed: int, epoch: int) -> Batches:
+        count = self.batches_per_epoch(items)
+        visits = count * self.speakers_per_batch
+        rounds = -(-visits // len(items.counts))
+        order = distinct_rounds(order_generator(seed, epoch), len(items.counts), rounds, self.speakers_per_batch)
+        nth = epoch * rounds + np.arange(visits) // len(items.counts)
+        rows = walk(items, order[:visits], nth, self.utterances_per_speaker, [seed])
+        return Batches.even(rows.ravel(), count)
+
+
+def distinct_rounds(generator: np.random.Generator, speakers: int, rounds: int, batch: int) -> np.ndarray:
+    """`(rounds * speakers,)` a random order of all speakers after the other; none is twice in any batch.
+
+    Args:
+        generator: drawn from.
+        speakers: how many there are, at least `batch`.
+        rounds: orders.
+        batch: the result is cut into batches of so many.
+    """
+    orders: list[np.ndarray] = []
+    for done in range(0, rounds * speakers, speakers):
+        order = generator.permutation(speakers)
+        if done % batch:  # a batch has begun with the end of the previous round: its speakers come last in this one
+            begun = np.zeros(speakers, bool)
+            begun[orders[-1][-(done % batch) :]] = True
+            order = np.concatenate([order[~begun[order]], order[begun[order]]])
+        orders.append(order)
+    return np.concatenate(orders)

@@ -1,0 +1,22 @@
+from speakerlab.data.corpora.voxceleb2 import describe, read_speakers
+from speakerlab.data.prepare.described import Speaker
+
+
+def test_paths():
+    assert describe("dev/aac/id00012/21Uxsk56VDQ/00001.m4a")[:4] == (
+        "id00012/21Uxsk56VDQ/00001",
+        "id00012",
+        "21Uxsk56VDQ",
+        "dev",
+    )
+    assert describe("voxceleb2_wav/id00012/21Uxsk56VDQ/00001.wav").split == ""  # only the speaker table can tell
+    assert describe("dev/aac/00001.m4a") is None
+
+
+def test_speakers(tmp_path):
+    assert read_speakers(tmp_path) == {}
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/vox2_meta.csv").write_text(
+        "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00017 ,n000017 ,f ,test \n"
+    )
+    assert read_speakers(tmp_path) == {"id00012": Speaker("m", "", "dev"), "id00017": Speaker("f", "", "test")}
