@@ -18,6 +18,7 @@ from speakerlab.config import known_targets, locate
 from speakerlab.data import Progress
 from speakerlab.data.audio import read_audio
 from speakerlab.data.corpus import Corpus
+from speakerlab.data.division import NEEDS_CLOSED_SET
 from speakerlab.features.pipeline import FeaturePipeline
 from speakerlab.network import SpeakerNetwork
 
@@ -186,7 +187,10 @@ def assumed_clips(folder: str, key: str) -> tuple[list[Clip], str]:
 
 def build_corpus(cfg: DictConfig, trust: tuple[str, ...] = (), progress: Progress | None = None) -> Corpus:
     """Find or make the corpus: this may take long."""
-    return build(cfg.data, "data", trust=trust).load(progress)
+    corpus = build(cfg.data, "data", trust=trust).load(progress)
+    if cfg.task.name == "identification" and corpus.validation is None:
+        raise InputError(f"{NEEDS_CLOSED_SET}, to a corpus that takes it (data=folder, voxceleb1, manifest ...)")
+    return corpus
 
 
 def load_checkpoint(path: str | os.PathLike) -> dict:

@@ -504,3 +504,76 @@ def test_two_processes_train_one_model(tmp_path, folders, tiny):
     best = min(rows(run, "val"), key=lambda row: float(row["eer"]))
     assert run_forked("evaluate.py", f"ckpt={run}", "num_workers=0", cwd=tmp_path).rc == 0
     assert as_written(evaluated(run)["eer"]) == float(best["eer"])
+
+
+# --- Shards
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory, folders) -> list[str]:
+    """`data=shards` over the training speakers' 24 utterances in 3 shards of 8, which were packed by the command."""
+    from speakerlab.cli.main import main
+    from speakerlab.data.manifest import write_manifest
+    from speakerlab.data.scan import scan_folder
+
+    root = tmp_path_factory.mktemp("shards")
+    scan = scan_folder(folders.train, root / "cache", min_seconds=0.1, stereo="mix", max_bad_share=0.0)
+    write_manifest(scan.manifest, root / "manifest.parquet")
+    main(["shard", str(root / "manifest.parquet"), "--to", str(root / "to"), "--shard-items", "9", "--workers", "1"])
+    trials = [f"data.trials={folders.trials}", f"data.trials_root={folders.development}"]
+    return ["data=shards", f"data.root={root / 'to'}", "data.shuffle_buffer=5", *trials]
+
+
+@pytest.fixture(scope="module")
+def from_shards(shards, tiny) -> list[str]:
+    """Two epochs with two data workers."""
+    return [
+        *shards,
+        *tiny,
+        "name=tiny",
+        "trainer.max_epochs=2",
+        "augment=specaugment",
+        "loader.num_workers=2",
+        "callbacks.checkpoints.every_minutes=0.000001",
+    ]
+
+
+def test_training_from_shards_resumes_bit_for_bit(tmp_path, from_shards):
+    """Killed in the middle of epoch 2: what it does next is what the epoch has left, no more and no less."""
+    done = run_forked("train.py", *from_shards, cwd=tmp_path / "whole")
+    assert done.rc == 0 and "shards: 24 utterances of 6 speakers in 3 shards" in done.stdout, done.stderr
+    killed, left, _ = kill_and_resume(tmp_path / "killed", from_shards, STEPS + 4, run_forked)
+    assert left["global_step"] == STEPS + 3
+    (whole,) = runs(tmp_path / "whole")
+    assert_equal_runs(killed, whole)
+
+
+@pytest.mark.slow
+def test_within_an_epoch_the_data_workers_must_be_as_many(tmp_path, from_shards):
+    """The order of shards is theirs; at an epoch's end nothing is half-done."""
+    assert run_forked("train.py", *from_shards, cwd=tmp_path, kill=("last.ckpt", STEPS + 4)).rc == -9
+    (run,) = runs(tmp_path)
+    changed = [*from_shards, f"ckpt={run}", "loader.num_workers=1"]
+    assert_refused(run_forked("train.py", *changed, cwd=tmp_path), "loader.num_workers 1 than with 2")
+    assert run_forked("train.py", *from_shards, f"ckpt={run}", cwd=tmp_path).rc == 0
+    done = run_forked("train.py", *changed, "trainer.max_epochs=3", cwd=tmp_path)
+    assert done.rc == 0 and "epoch 3/3" in done.stdout, done.stderr
+
+
+def test_a_vanished_shard_stops_training(tmp_path, tiny, shards):
+    (root,) = (Path(given.partition("=")[2]) for given in shards if given.startswith("data.root="))
+    copy = shutil.copytree(root, tmp_path / "copy")
+    (copy / "shard-000001.tar").unlink()
+    done = run_forked("train.py", *shards, *tiny, f"data.root={copy}", cwd=tmp_path)
+    assert_refused(done, "copy/shard-000001.tar: this shard is missing")
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_from_shards(tmp_path, tiny, shards):
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]
+    given = [*shards, *tiny, *ddp, "trainer.precision=32-true", "trainer.max_epochs=2", "name=tiny"]
+    done = run_new("train.py", *given, "loader.num_workers=2", "sampler.batch_size=5", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    (run,) = runs(tmp_path)
+    assert [(row["epoch"], row["step"]) for row in rows(run, "train")] == [("1", "5"), ("2", "10")]

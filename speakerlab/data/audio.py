@@ -4,8 +4,10 @@ WAV, FLAC, Ogg, Opus and MP3 go through libsndfile, which seeks, except that pla
 (.m4a, .mp4, .aac) goes through PyAV, which carries its own FFmpeg libraries, so that no system program is needed.
 """
 
+import io
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +41,21 @@ class AudioInfo(NamedTuple):
     channels: int
 
 
-def probe(path: str | Path) -> AudioInfo:
+@dataclass(frozen=True, eq=False)
+class AudioBytes:
+    """An audio file in memory, as a shard holds it; `name` says which one and, by its suffix, in which format."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source = str | Path | AudioBytes
+
+
+def probe(path: Source) -> AudioInfo:
     """Read the header alone (raw .aac has none: its packets are counted, not decoded).
 
     Raises:
@@ -52,12 +68,12 @@ def probe(path: str | Path) -> AudioInfo:
 
 
 def read_audio(
-    path: str | Path, first: int = 0, count: int | None = None, sample_rate: int = 16000, speed: float = 1.0
+    path: Source, first: int = 0, count: int | None = None, sample_rate: int = 16000, speed: float = 1.0
 ) -> np.ndarray:
     """Decode a part of a file to mono: channels are averaged, other rates resampled by soxr.
 
     Args:
-        path: the file.
+        path: the file, on the disk or in memory.
         first: first sample to read, counted at the FILE's own rate.
         count: samples to read, at the FILE's own rate; None reads to the end.
         sample_rate: of the result, in hertz.
@@ -76,12 +92,12 @@ def read_audio(
     """
     if first < 0 or (count is not None and count < 1):
         raise ValueError(f"first={first} must be at least 0 and count={count} at least 1, or None for the rest")
-    name = os.fspath(path).lower()
-    plain = read_pcm16(path, first, count) if name.endswith(".wav") else None
+    on_disk = not isinstance(path, AudioBytes)
+    plain = read_pcm16(path, first, count) if on_disk and str(path).lower().endswith(".wav") else None
     if plain is not None:
         samples, rate = plain
         return play(from_pcm16(samples), rate, sample_rate, speed)
-    samples, rate = (_read_pyav if name.endswith(PYAV_SUFFIXES) else _read_soundfile)(path, first, count)
+    samples, rate = (_read_pyav if _is_pyav(path) else _read_soundfile)(path, first, count)
     return play(_sound(samples, path), rate, sample_rate, speed)
 
 
@@ -108,10 +124,19 @@ def play(samples: np.ndarray, rate: int, sample_rate: int, speed: float) -> np.n
     return np.clip(samples, -1.0, 1.0, out=samples)  # a steep filter overshoots
 
 
-def _open_soundfile(path: str | Path) -> soundfile.SoundFile:
+def _is_pyav(path: Source) -> bool:
+    return str(path).lower().endswith(PYAV_SUFFIXES)
+
+
+def _openable(path: Source) -> str | io.BytesIO:
+    """What the decoding libraries open."""
+    return io.BytesIO(path.data) if isinstance(path, AudioBytes) else os.fspath(path)
+
+
+def _open_soundfile(path: Source) -> soundfile.SoundFile:
     _check_present(path)
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(_openable(path))
     except soundfile.SoundFileError as error:
         raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
     except TypeError as error:  # soundfile wants the rate of headerless .raw, .vox ... in its constructor
@@ -122,7 +147,7 @@ def _open_soundfile(path: str | Path) -> soundfile.SoundFile:
     return file
 
 
-def _read_soundfile(path: str | Path, first: int, count: int | None) -> tuple[np.ndarray, int]:
+def _read_soundfile(path: Source, first: int, count: int | None) -> tuple[np.ndarray, int]:
     with _open_soundfile(path) as file:
         wanted = _wanted(path, first, count, file.frames)
         try:
@@ -137,19 +162,19 @@ def _read_soundfile(path: str | Path, first: int, count: int | None) -> tuple[np
         return mono, file.samplerate
 
 
-def _probe_pyav(path: str | Path) -> AudioInfo:
+def _probe_pyav(path: Source) -> AudioInfo:
     container, stream = _open_pyav(path)
     with container:
         return AudioInfo(stream.rate, _length_pyav(path, container, stream), stream.channels)
 
 
-def _open_pyav(path: str | Path):
+def _open_pyav(path: Source):
     """The opened container and its first audio stream; the caller closes the container."""
     import av
 
     _check_present(path)
     try:
-        container = av.open(os.fspath(path))
+        container = av.open(_openable(path))
     except av.error.FFmpegError as error:
         raise AudioError(f"{path}: not readable as audio ({error.strerror})") from error
     if not container.streams.audio:
@@ -162,7 +187,7 @@ def _open_pyav(path: str | Path):
     return container, stream
 
 
-def _length_pyav(path: str | Path, container, stream) -> int:
+def _length_pyav(path: Source, container, stream) -> int:
     """Samples per channel."""
     import av
 
@@ -181,7 +206,7 @@ def _seekable(container) -> bool:
     return container.format.name != "aac"
 
 
-def _read_pyav(path: str | Path, first: int, count: int | None) -> tuple[np.ndarray, int]:
+def _read_pyav(path: Source, first: int, count: int | None) -> tuple[np.ndarray, int]:
     """Frames are placed by their time stamps.
 
     Up to one packet may be missing at the end of the file (zeros): containers round durations up.
@@ -234,7 +259,7 @@ def _mono(frame) -> np.ndarray:
     return samples[0] if channels == 1 else samples.mean(axis=0)
 
 
-def _wanted(path: str | Path, first: int, count: int | None, samples: int) -> int:
+def _wanted(path: Source, first: int, count: int | None, samples: int) -> int:
     """How many samples to read of a file of so many, or AudioError."""
     if samples == 0:
         raise AudioError(f"{path}: holds no samples")
@@ -244,7 +269,7 @@ def _wanted(path: str | Path, first: int, count: int | None, samples: int) -> in
     return last - first
 
 
-def _sound(samples: np.ndarray, path: str | Path) -> np.ndarray:
+def _sound(samples: np.ndarray, path: Source) -> np.ndarray:
     """`samples` as float32 clipped to [-1, 1], after a check that the values are audio."""
     low, high = float(samples.min(initial=0.0)), float(samples.max(initial=0.0))  # both are NaN if one sample is
     if not np.isfinite([low, high]).all():
@@ -256,14 +281,14 @@ def _sound(samples: np.ndarray, path: str | Path) -> np.ndarray:
     return np.clip(samples, -1.0, 1.0) if peak > 1.0 else samples
 
 
-def _check_present(path: str | Path) -> None:
+def _check_present(path: Source) -> None:
     try:
-        found = os.stat(path)
+        found = None if isinstance(path, AudioBytes) else os.stat(path)
     except OSError as error:
         raise AudioError(f"{path}: {CANNOT_OPEN} ({error.strerror})") from error
-    if stat.S_ISDIR(found.st_mode):
+    if found is not None and stat.S_ISDIR(found.st_mode):
         raise AudioError(f"{path}: is a folder, not an audio file")
-    if found.st_size == 0:
+    if (len(path.data) if found is None else found.st_size) == 0:
         raise AudioError(f"{path}: is empty (0 bytes)")
 
 

@@ -12,9 +12,13 @@ import pyarrow.compute as pc
 from speakerlab import InputError
 from speakerlab.data import Progress
 from speakerlab.data.manifest import files_of, speakers_of
+from speakerlab.data.shards.index import Shards
 from speakerlab.data.trial_drawing import draw_trials
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterance_names import rows_named
+
+BATCH_ROWS = 1 << 18  # of a table that is gone through in pieces
+MOST_RUNS = 4096  # views of a table; more cost more to look up than a copy
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Corpus:
     """One corpus, ready to use: for verification with trials, for identification with utterances of known speakers.
 
     Attributes:
-        train: manifest rows to train on.
+        train: manifest rows to train on, or shards.
         trials: the development trials; None for identification.
         development: audio file of each utterance in `trials.utterances`, in that order.
         notes: one line for the log from each step that has something to say.
@@ -32,7 +36,7 @@ class Corpus:
         test: further such utterances, for the trained model; None where there are none.
     """
 
-    train: pa.Table
+    train: pa.Table | Shards
     trials: Trials | None
     development: list[Path]
     notes: tuple[str, ...] = ()
@@ -40,6 +44,16 @@ class Corpus:
     test_files: list[Path] = field(default_factory=list)
     validation: pa.Table | None = None
     test: pa.Table | None = None
+
+    @property
+    def speakers(self) -> list[str]:
+        """Names of the training speakers in class order."""
+        return self.train.speakers if isinstance(self.train, Shards) else speakers_of(self.train)
+
+    @property
+    def utterances(self) -> int:
+        """How many there are to train on."""
+        return len(self.train)
 
 
 class CorpusLoader(Protocol):
@@ -51,22 +65,22 @@ class CorpusLoader(Protocol):
 def check_disjoint(train: pa.Table, development: list[Path]) -> None:
     """Refuse development audio that lies in a training speaker's folder: such an EER would flatter the model.
 
-    Args:
-        train: manifest whose paths begin with the speaker's folder.
-        development: audio files.
-
     Raises:
         InputError: naming the first file and how many there are.
     """
-    folders = {os.path.realpath(folder) for folder in _speaker_folders(train)}
-    above: dict[Path, bool] = {}  # links are followed once a folder, not once a file
+    check_apart(speaker_folders(train), development)
+
+
+def check_apart(folders: set[str], development: list[Path]) -> None:
+    """`check_disjoint` with the training speakers' folders as `speaker_folders` gives them."""
+    known: dict[str, bool] = {}  # links are followed once a folder, not once a file
 
     def is_trained_on(path: Path) -> bool:
-        folder = Path(os.path.realpath(path)).parent if os.path.islink(path) else path.parent
-        if folder not in above:
+        folder = os.path.dirname(os.path.realpath(path) if path.is_symlink() else path)
+        if folder not in known:
             real = Path(os.path.realpath(folder))
-            above[folder] = any(str(parent) in folders for parent in (real, *real.parents))
-        return above[folder]
+            known[folder] = not folders.isdisjoint(map(str, (real, *real.parents)))
+        return known[folder]
 
     shared = [path for path in development if is_trained_on(path)]
     if shared:
@@ -76,19 +90,46 @@ def check_disjoint(train: pa.Table, development: list[Path]) -> None:
         )
 
 
-def _speaker_folders(table: pa.Table) -> list[str]:
-    """The folders directly below the roots that hold the rows' files, each once."""
-    names = pc.extract_regex(table["path"], "^(?P<folder>[^/]*)/").combine_chunks().field("folder").dictionary_encode()
-    roots = table["root"].combine_chunks()
-    # A pair of numbers is quicker to tell apart than a path: a million rows have some thousand folders.
-    width = len(names.dictionary) + 1
-    keys = np.unique(pc.fill_null(names.indices, width - 1).to_numpy() + width * roots.indices.to_numpy().astype(int))
-    pairs = [divmod(int(key), width) for key in keys]
-    return [
-        os.path.join(roots.dictionary[root].as_py(), names.dictionary[name].as_py())
-        for root, name in pairs
-        if name < width - 1
-    ]
+def speaker_folders(table: pa.Table) -> set[str]:
+    """The speaker's folder of each row, links followed: seconds for ten million rows.
+
+    It is the folder with the speaker's name (`wav/id10001`), or the first below the root where none is called so.
+    """
+    below: dict[str, set[str]] = {}
+    for batch in table.select(["root", "path", "speaker"]).to_batches(max_chunksize=BATCH_ROWS):
+        names = _below_root(batch["path"], batch["speaker"])
+        roots = batch["root"].unique().to_pylist()
+        for root in roots:
+            own = names if len(roots) == 1 else names.filter(pc.equal(batch["root"].cast(pa.string()), root))
+            below.setdefault(root, set()).update(own.unique().to_pylist())
+    return {folder for root, names in below.items() for folder in _resolved(root, names)}
+
+
+def _below_root(path: pa.Array, speaker: pa.Array) -> pa.Array:
+    """The speaker's folder of each row relative to its root."""
+    first = pc.list_element(pc.split_pattern(path, "/", max_splits=1), 0)
+    name = pc.replace_substring_regex(speaker, "^.*/", "")  # joined corpora put their own names in front
+    if pc.all(pc.equal(first, name)).as_py():
+        return first
+    # Deeper: each folder is looked at once, however many files are in it.
+    pairs = pc.binary_join_element_wise(pc.replace_substring_regex(path, "[^/]*$", ""), name, "\n").dictionary_encode()
+    found = []
+    for folder, wanted in (pair.split("\n") for pair in pairs.dictionary.to_pylist()):
+        before, there, _ = f"/{folder}".partition(f"/{wanted}/")
+        found.append(f"{before}/{wanted}".lstrip("/") if there else None)
+    return pc.coalesce(pa.array(found, pa.string()).take(pairs.indices), first)
+
+
+def _resolved(root: str, names: set[str]) -> list[str]:
+    """`root/name` of each, links followed. The root is listed once, which tells the links among a million speakers."""
+    real = os.path.realpath(root)
+    try:
+        with os.scandir(real) as entries:
+            links = {entry.name for entry in entries if entry.is_symlink()}
+    except OSError:
+        links = set()
+    paths = {name: os.path.join(real, name) for name in names}
+    return [os.path.realpath(path) if "/" in name or name in links else path for name, path in paths.items()]
 
 
 def hold_out_speakers(table: pa.Table, count: int, seed: int) -> tuple[pa.Table, pa.Table]:
@@ -103,8 +144,17 @@ def hold_out_speakers(table: pa.Table, count: int, seed: int) -> tuple[pa.Table,
             f"data.heldout_speakers={count} must leave at least 2 of {len(speakers)} speakers on either side"
         )
     held_out = pa.array(np.random.default_rng(seed).permutation(speakers)[:count].tolist())
-    is_held_out = pc.is_in(table["speaker"], value_set=held_out)
-    return table.filter(pc.invert(is_held_out)), table.filter(is_held_out)
+    is_held_out = pc.is_in(table["speaker"], value_set=held_out).to_numpy()  # (rows,)
+    return select_rows(table, ~is_held_out), select_rows(table, is_held_out)
+
+
+def select_rows(table: pa.Table, wanted: np.ndarray) -> pa.Table:
+    """The rows where `wanted` `(rows,)` is true, as views where they are few runs: a copy of ten million rows of a
+    memory-mapped manifest takes more than a gigabyte."""
+    edges = np.flatnonzero(np.diff(wanted, prepend=False, append=False)).reshape(-1, 2)  # first and behind last
+    if not 0 < len(edges) <= MOST_RUNS:
+        return table.filter(pa.array(wanted))
+    return pa.concat_tables([table.slice(first, end - first) for first, end in edges.tolist()])
 
 
 def with_held_out_trials(table: pa.Table, speakers: int, trials: int, seed: int) -> Corpus:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset, default_collate
 from speakerlab.data.audio import AudioError, played_rate
 from speakerlab.data.batches import Key
 from speakerlab.data.recordings import Recordings
+from speakerlab.data.shared import SharedTable
 
 ATTEMPTS = 10  # files tried for one place in a batch before the run stops
 ATTEMPTS_AT_SPEAKER = 4  # of these, at the same speaker, whose whole folder may be gone
@@ -59,6 +61,7 @@ class CropDataset(Dataset):
     ):
         self.recordings = recordings
         self.classes = classes
+        self.shared_classes = SharedTable(pa.table({"class": classes}))
         self.num_speakers = num_speakers
         self.crop_seconds = crop_seconds
         self.sample_rate = sample_rate
@@ -67,6 +70,13 @@ class CropDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "classes"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__ |= state
+        self.classes = self.shared_classes.table["class"].to_numpy()
 
     def __getitem__(self, key: Key) -> dict:
         epoch, position, item = key

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from speakerlab.data.audio import read_audio
+from speakerlab.data.shared import SharedTable
 
 
 class Recordings(Protocol):
@@ -42,6 +43,8 @@ class AudioFiles:
     """
 
     def __init__(self, table: pa.Table, sample_rate: int):
+        # For spawned workers, which would get a copy each.
+        self.shared = SharedTable(table.select(["root", "path", "first_sample", "samples", "sample_rate"]))
         self.roots, self.paths = table["root"], table["path"]
         # Arrow tables cost microseconds a cell; these columns are read for every item.
         self.first_sample = table["first_sample"].to_numpy()
@@ -55,3 +58,9 @@ class AudioFiles:
     def path(self, row: int) -> str:
         """The file of a row: `manifest.file_of`, but for the microseconds that a `Path` takes."""
         return f"{self.roots[row].as_py()}/{self.paths[row].as_py()}"
+
+    def __getstate__(self) -> dict:
+        return {"shared": self.shared, "sample_rate": self.sample_rate}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__(state["shared"].table, state["sample_rate"])

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speakerlab import InputError
+from speakerlab.data.corpus import select_rows
 from speakerlab.data.lists import read_lines
 from speakerlab.data.manifest import speakers_of
 from speakerlab.data.utterance_names import rows_named
@@ -26,7 +27,7 @@ FREE_SESSIONS = 8  # of a speaker, whose best assignment is found by trying all
 
 def part_of(table: pa.Table, *names: str) -> pa.Table:
     """The rows whose `split` is one of `names`."""
-    return table.filter(pc.is_in(table["split"], value_set=pa.array(names, pa.string())))
+    return select_rows(table, pc.is_in(table["split"], value_set=pa.array(names, pa.string())).to_numpy())
 
 
 def first_speakers(table: pa.Table, count: int) -> pa.Table:
@@ -38,7 +39,7 @@ def first_speakers(table: pa.Table, count: int) -> pa.Table:
     speakers = speakers_of(table)
     if not 2 <= count <= len(speakers):
         raise InputError(f"n_speakers={count} must be between 2 and the {len(speakers):,} speakers that there are")
-    return table.filter(pc.is_in(table["speaker"], value_set=pa.array(speakers[:count], pa.string())))
+    return select_rows(table, pc.is_in(table["speaker"], value_set=pa.array(speakers[:count], pa.string())).to_numpy())
 
 
 def check_shares(shares: dict[str, float], by: str) -> None:

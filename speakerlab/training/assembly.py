@@ -20,6 +20,7 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import TASKS
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
+from speakerlab.data.shards.index import Shards
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.hardware import has_gpu, resolve_precision
@@ -110,8 +111,12 @@ def build_datamodule(
     )
 
 
-def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings]:
-    """The training audio, and the corpus without the rows that have none."""
+def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings | None]:
+    """The training audio, and the corpus without the rows that have none; shards are read by their own dataset."""
+    if isinstance(corpus.train, Shards):
+        if cfg.loader.cache is not None:
+            raise InputError(f"loader.cache={cfg.loader.cache} does not go with data=shards; set loader.cache=null")
+        return corpus, None
     if cfg.loader.cache is None:
         return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
     cache = Path(cfg.cache_dir).expanduser()

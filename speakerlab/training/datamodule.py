@@ -1,6 +1,7 @@
 """Loaders of training crops and of development utterances."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import pytorch_lightning as pl
@@ -12,8 +13,10 @@ from speakerlab.augment.recipe import Recipe
 from speakerlab.data.batches import EpochBatches, Items, Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.crops import CropDataset, collate
-from speakerlab.data.manifest import seconds_of, speaker_classes, speakers_of
+from speakerlab.data.manifest import seconds_of, speaker_classes
 from speakerlab.data.recordings import AudioFiles, Recordings
+from speakerlab.data.shards.dataset import ShardBatches, ShardDataset, sampler_items
+from speakerlab.data.shards.index import Shards
 from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, measure, pad_utterances
 from speakerlab.training.hardware import one_thread
 
@@ -23,7 +26,7 @@ class SpeakerDataModule(pl.LightningDataModule):
 
     Args:
         corpus: training rows, and development trials with their files or validation rows.
-        recordings: the audio of the training rows.
+        recordings: the audio of the training rows; None for shards, which hold their own.
         sampler: orders the utterances; its batches are divided among the ranks.
         augment: what is done to the training audio.
         crop_seconds: length of a training crop; None takes whole utterances.
@@ -38,7 +41,7 @@ class SpeakerDataModule(pl.LightningDataModule):
     def __init__(
         self,
         corpus: Corpus,
-        recordings: Recordings,
+        recordings: Recordings | None,
         sampler: Sampler,
         augment: Recipe,
         crop_seconds: float | None,
@@ -48,25 +51,21 @@ class SpeakerDataModule(pl.LightningDataModule):
     ):
         super().__init__()
         self.corpus = corpus
-        self.speakers = speakers_of(corpus.train)
+        self.speakers = corpus.speakers
         self.augment = augment
-        classes = speaker_classes(corpus.train, self.speakers)
-        whole = crop_seconds is None
-        self.items = Items(classes, seconds_of(corpus.train) if whole else np.full(len(classes), crop_seconds))
-        sampler.batches_per_epoch(self.items)  # raises what there is to raise before a run has a folder
-        self.dataset = CropDataset(
-            recordings,
-            classes,
-            len(self.speakers),
-            crop_seconds,
-            sample_rate,
-            seed,
-            augment,
-        )
-        self.sampler = sampler
+        self.recordings = recordings
+        self.crop_seconds = crop_seconds
         self.sample_rate = sample_rate
-        self.num_workers = num_workers
         self.seed = seed
+        if isinstance(corpus.train, Shards):
+            self.items = sampler_items(corpus.train)
+        else:
+            seconds = seconds_of(corpus.train) if crop_seconds is None else np.full(corpus.utterances, crop_seconds)
+            self.items = Items(speaker_classes(corpus.train, self.speakers), seconds)
+        self.dataset = self._dataset(augment)
+        sampler.batches_per_epoch(self.items)  # raises what there is to raise before a run has a folder
+        self.sampler = sampler
+        self.num_workers = num_workers
         if corpus.validation is None:
             self.development = UtteranceDataset(corpus.development, sample_rate)
             self.development_seconds = measure(corpus.development)
@@ -75,14 +74,33 @@ class SpeakerDataModule(pl.LightningDataModule):
             self.development_seconds = seconds_of(corpus.validation)
             self.validation_classes = speaker_classes(corpus.validation, self.speakers)
         self.resume_point = (0, 0)
+        self.resumed_order: dict[str, int] = {}  # of shards
 
-    def batches(self, rank: int = 0, world_size: int = 1) -> EpochBatches:
+    def _dataset(self, augment: Recipe) -> CropDataset | ShardDataset:
+        if isinstance(self.corpus.train, Shards):
+            return ShardDataset(self.corpus.train, self.crop_seconds, self.sample_rate, self.seed, augment)
+        return CropDataset(
+            self.recordings,
+            self.items.speakers,
+            len(self.speakers),
+            self.crop_seconds,
+            self.sample_rate,
+            self.seed,
+            augment,
+        )
+
+    def batches(self, rank: int = 0, world_size: int = 1) -> EpochBatches | ShardBatches:
         """The order in which a rank meets the training items."""
+        if isinstance(self.dataset, ShardDataset):
+            count = self.sampler.batches_per_epoch(self.items)
+            return self.dataset.deal(self.sampler, count, rank, world_size, self.num_workers)
         return EpochBatches(self.sampler, self.items, self.seed, rank, world_size)
 
     def train_dataloader(self) -> DataLoader:
         batches = self.batches(self.trainer.global_rank, self.trainer.world_size)
         epoch, batch = self.resume_point
+        if batch % len(batches) and isinstance(self.dataset, ShardDataset):
+            self.dataset.check_order(self.resumed_order)
         batches.start_at(epoch + batch // len(batches), batch % len(batches))
         return DataLoader(
             self.dataset,
@@ -108,17 +126,16 @@ class SpeakerDataModule(pl.LightningDataModule):
 
     def plain_waveforms(self, most: int = 2000) -> Iterator[Tensor]:
         """Training items without augmentation, one after the other, `(1, samples)`; the same ones on every rank."""
-        plain = CropDataset(
-            self.dataset.recordings,
-            self.dataset.classes,
-            len(self.speakers),
-            self.dataset.crop_seconds,
-            self.sample_rate,
-            self.seed,
-            Recipe(),
-        )
-        for position, item in enumerate(np.random.default_rng(self.seed).permutation(len(plain))[:most].tolist()):
-            yield torch.from_numpy(plain[0, position, item]["waveform"][None])
+        plain = self._dataset(Recipe())
+        if isinstance(plain, ShardDataset):
+            count = self.sampler.batches_per_epoch(self.items)
+            keys = list(plain.deal(self.sampler, count, 0, 1, 0))
+            items = (item for key in keys for item in plain.__getitems__(key))
+        else:
+            order = np.random.default_rng(self.seed).permutation(len(plain))
+            items = (plain[0, position, item] for position, item in enumerate(order.tolist()))
+        for item in islice(items, most):
+            yield torch.from_numpy(item["waveform"][None])
 
     def state_dict(self) -> dict:
         """Where the stream of batches stands: (epoch, batches of it that were trained on), and what a sampler has been
@@ -126,11 +143,14 @@ class SpeakerDataModule(pl.LightningDataModule):
         loop = self.trainer.fit_loop
         done = loop.epoch_loop.batch_progress.current.processed
         state = {"epoch": loop.epoch_progress.current.started - 1, "batches": done}
+        if isinstance(self.dataset, ShardDataset):
+            state["order"] = self.dataset.order
         neighbours = getattr(self.sampler, "neighbours", None)
         return state if neighbours is None else state | {"neighbours": torch.from_numpy(neighbours)}
 
     def load_state_dict(self, state: dict) -> None:
         self.resume_point = (state["epoch"], state["batches"])
+        self.resumed_order = state.get("order", {})
         if "neighbours" in state:
             self.sampler.neighbours = state["neighbours"].numpy()
 

@@ -18,7 +18,7 @@ from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development
-from speakerlab.data.manifest import replacing, speakers_of
+from speakerlab.data.manifest import replacing
 from speakerlab.training.checkpoints import LAST
 
 # Tell the other ranks, which run the same script, where rank 0 writes and what it resumes from.
@@ -62,7 +62,7 @@ class Run:
                 f"ckpt={self.checkpoint} was trained with another augment.speed, which sets the classes; "
                 "continue with the same one"
             )
-        speakers, utterances = augment.class_names(speakers_of(corpus.train)), corpus.train.num_rows
+        speakers, utterances = augment.class_names(corpus.speakers), corpus.utterances
         if speakers != self.saved["speakers"] or utterances != self.saved["utterances"]:
             raise InputError(
                 f"ckpt={self.checkpoint} was trained on {len(self.saved['speakers'])} speakers and "

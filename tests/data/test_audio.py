@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from scipy.signal import resample_poly
 
-from speakerlab.data.audio import AudioError, AudioInfo, played_rate, probe, read_audio
+from speakerlab.data.audio import AudioBytes, AudioError, AudioInfo, played_rate, probe, read_audio
 
 STEP = 1 / 32768  # of 16-bit PCM
 
@@ -268,3 +268,18 @@ def test_a_resampler_that_overshoots_is_clipped(tmp_path):
     soundfile.write(tmp_path / "a.wav", square, 8000)
     samples = read_audio(tmp_path / "a.wav")
     assert samples.max() == 1.0 and samples.min() == -1.0
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3", "m4a"])
+def test_files_in_memory_read_as_on_the_disk(tmp_path, sweep, suffix):
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "m4a":
+        write_aac(path, sweep)
+    else:
+        soundfile.write(path, sweep, 16000, **(OPUS if suffix == "opus" else {}))
+    audio = AudioBytes(f"shard.tar/a.{suffix}", path.read_bytes())
+    assert probe(audio) == probe(path)
+    np.testing.assert_array_equal(read_audio(audio, 20001, 16000, speed=1.1), read_audio(path, 20001, 16000, speed=1.1))
+    for data in (b"", b"rubbish", audio.data[: len(audio.data) // 2]):
+        with pytest.raises(AudioError, match=rf"^shard.tar/a.{suffix}: "):
+            read_audio(AudioBytes(f"shard.tar/a.{suffix}", data), 30000, 16000)

@@ -298,8 +298,7 @@ def test_what_breaks_in_the_middle_of_an_epoch_is_replaced(tmp_path, how, worker
     """The loader has begun when it happens; crops of all 8,000 samples, so that no crop is spared."""
     files = [write(tmp_path, f"a/{number}.wav", 0.5) for number in range(4)]
     crops = dataset(manifest(tmp_path, files), crop_seconds=0.5)
-    sampler = RandomSampler(Items(crops.classes, np.ones(4)), 2, crops_per_utterance=20)
-    batches = EpochBatches(sampler, 7)
+    batches = EpochBatches(RandomSampler(2, crops_per_utterance=20), Items(crops.classes, np.ones(4)), 7)
     loader = iter(DataLoader(crops, batch_sampler=batches, num_workers=workers, collate_fn=collate))
     assert next(loader)["faults"] == []
     unreadable(tmp_path / "a/2.wav", how)
@@ -376,3 +375,12 @@ def test_speed_reads_just_what_it_needs_and_makes_a_new_speaker(tmp_path):
     assert item["waveform"].shape == (8000,) and item["speaker"] == 14
     spectrum = np.abs(np.fft.rfft(item["waveform"] * np.hanning(8000)))
     assert spectrum.argmax() == 500 * 8000 / rate  # 400 Hz played 1.25 times as fast
+
+
+def test_workers_that_are_started_anew_give_the_same(table):
+    """A forked worker shares memory; the others map a file, so that no copy of the rows is sent."""
+    crops = dataset(table)
+    keys = [[(0, position, position % 4) for position in range(8)]]
+    (here,) = DataLoader(crops, batch_sampler=keys, collate_fn=collate)
+    (there,) = DataLoader(crops, batch_sampler=keys, collate_fn=collate, num_workers=1, multiprocessing_context="spawn")
+    assert same(here, there)

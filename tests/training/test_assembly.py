@@ -57,7 +57,7 @@ class Voices:
     """A speed perturbation, as far as the sampler is concerned."""
 
     def __init__(self, voices: int = 3):
-        self.voices = voices
+        self.suffixes = tuple(f" v{voice}" for voice in range(voices))
 
 
 @pytest.mark.parametrize(
