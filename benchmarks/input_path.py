@@ -35,7 +35,7 @@ from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.scan import scan_folder
 from speakerlab.training.assembly import build_datamodule
 from speakerlab.training.datamodule import SpeakerDataModule
-from speakerlab.training.hardware import one_thread
+from speakerlab.training.hardware import one_thread, prepare_cpu
 
 RATE, FILE, CROP, BATCH = 16000, 8 * 16000, 2 * 16000, 32
 SPEAKERS, FILES = 20, 400
@@ -135,33 +135,37 @@ def speakerlab_batches(data: SpeakerDataModule, apply: bool) -> Iterable:
 
 
 def items_a_second(batches: Iterable, workers: int, seconds: float) -> list[float]:
-    """REPEATS measurements in a row, after the workers have started and filled what they prefetch."""
+    """REPEATS measurements in a row, after the workers have started and filled what they prefetch.
+
+    Without workers, of this process's CPU time, which other programs don't lengthen.
+    """
+    clock = time.perf_counter if workers else time.process_time
     batches = iter(batches)
     for _ in range(2 + 4 * workers):
         next(batches)
     rates = []
     for _ in range(REPEATS):
-        count, started = 0, time.perf_counter()
-        while time.perf_counter() - started < seconds or count < 2:
+        count, started = 0, clock()
+        while clock() - started < seconds or count < 2:
             next(batches)
             count += 1
-        rates.append(count * BATCH / (time.perf_counter() - started))
+        rates.append(count * BATCH / (clock() - started))
     del batches
     return rates
 
 
 def reads_a_second(read: Callable[[int, int], object], seconds: float) -> list[float]:
-    """Of `read(file, first sample)`; every file about as often, at random places."""
+    """Of CPU time, by `read(file, first sample)`; every file about as often, at random places."""
     firsts = np.random.default_rng(0).integers(0, FILE - CROP + 1, 10007).tolist()
     for number in range(FILES):
         read(number, 0)  # into the page cache
     rates = []
     for _ in range(REPEATS):
-        count, started = 0, time.perf_counter()
-        while time.perf_counter() - started < seconds:
+        count, started = 0, time.process_time()
+        while time.process_time() - started < seconds:
             read(count % FILES, firsts[count % len(firsts)])
             count += 1
-        rates.append(count / (time.perf_counter() - started))
+        rates.append(count / (time.process_time() - started))
     return rates
 
 
@@ -248,7 +252,8 @@ def report(reads: list[tuple], paths: list[tuple], threads: list[tuple], load: s
         f"`python {shlex.join(sys.argv)}` on {os.cpu_count()} cores of {cpu}; {libraries}; {load}.",
         "",
         f"{FILES} files of 8 s at 16 kHz, 16 bits, all in the page cache. Median of {REPEATS} stretches of the same",
-        "run, lowest and highest in brackets.",
+        "run, lowest and highest in brackets. What runs in one process is measured by its CPU time; what has workers,",
+        "by the clock, which other programs on the machine slow down.",
         "",
         "## Reads a second of 2 s, one thread",
         "",
@@ -280,17 +285,17 @@ def report(reads: list[tuple], paths: list[tuple], threads: list[tuple], load: s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a stretch")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a stretch")
     parser.add_argument("--folder", type=Path, help="keeps the files made; a temporary folder by default")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / f"input_path_{date.today()}.md")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    prepare_cpu(1)  # as train.py does: freed memory is kept
     cache = Path(os.environ.get("SPEAKERLAB_CACHE", Path.home() / ".cache" / "speakerlab"))
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         if not (folder / "rir").is_dir():
             make_files(folder, cache)
-        load = f"other programs took {os.getloadavg()[0]:.1f} cores in the minute before"
+        load = f"load average {os.getloadavg()[0]:.1f} before the start, by other programs"
         measured = [part(folder, arguments.seconds) for part in (single_reads, input_paths)]
         text = report(*measured, worker_threads(arguments.seconds), load)
         arguments.output.write_text(text, encoding="utf-8")

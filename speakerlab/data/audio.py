@@ -5,6 +5,7 @@ WAV, FLAC, Ogg, Opus and MP3 go through libsndfile, which seeks, except that pla
 """
 
 import io
+import math
 import os
 import stat
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def probe(path: Source) -> AudioInfo:
     Raises:
         AudioError: if the file is missing, empty, no audio, or states no length.
     """
-    if os.fspath(path).lower().endswith(PYAV_SUFFIXES):
+    if _is_pyav(path):
         return _probe_pyav(path)
     with _open_soundfile(path) as file:
         return AudioInfo(file.samplerate, file.frames, file.channels)
@@ -134,10 +135,10 @@ def _openable(path: Source) -> str | io.BytesIO:
 
 
 def _open_soundfile(path: Source) -> soundfile.SoundFile:
-    _check_present(path)
     try:
         file = soundfile.SoundFile(_openable(path))
     except soundfile.SoundFileError as error:
+        _check_present(path)
         raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
     except TypeError as error:  # soundfile wants the rate of headerless .raw, .vox ... in its constructor
         raise AudioError(f"{path}: headerless audio can't be read; convert it to .wav or .flac") from error
@@ -272,7 +273,7 @@ def _wanted(path: Source, first: int, count: int | None, samples: int) -> int:
 def _sound(samples: np.ndarray, path: Source) -> np.ndarray:
     """`samples` as float32 clipped to [-1, 1], after a check that the values are audio."""
     low, high = float(samples.min(initial=0.0)), float(samples.max(initial=0.0))  # both are NaN if one sample is
-    if not np.isfinite([low, high]).all():
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise AudioError(f"{path}: holds NaN or infinite samples; write the file anew")
     peak = max(-low, high)
     if peak > MAX_PEAK:

@@ -39,8 +39,8 @@ def make(folder, augment=None, crop_seconds=0.1, shuffle_buffer=10) -> ShardData
 
 def loader(dataset, batch_size=6, rank=0, ranks=1, workers=0, start=(0, 0), crops=1) -> DataLoader:
     """As the data module puts it together."""
-    sampler = RandomSampler(sampler_items(dataset.shards), batch_size, crops)
-    batches = dataset.deal(sampler, sampler.batches_per_epoch, rank, ranks, workers)
+    sampler = RandomSampler(batch_size, crops)
+    batches = dataset.deal(sampler, sampler.batches_per_epoch(sampler_items(dataset.shards)), rank, ranks, workers)
     batches.start_at(*start)
     return DataLoader(
         dataset,
