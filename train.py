@@ -16,7 +16,7 @@ from speakerlab.cli.launch import script, trusted_on_command_line
 
 @script("train")
 def main(cfg: DictConfig) -> float | None:
-    """Returns the best development EER, which is what a sweep minimises."""
+    """Returns the best development EER or error rate, which is what a sweep minimises."""
     # Here and not above: --help and a typo answer before torch and Lightning are imported.
     import torch
 

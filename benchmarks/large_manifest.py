@@ -89,7 +89,7 @@ def measure(folder: Path, start: str) -> None:
     from speakerlab.data.crops import collate
     from speakerlab.data.manifest import file_of, read_manifest
     from speakerlab.data.samplers.random import RandomSampler
-    from speakerlab.data.trials import draw_trials
+    from speakerlab.data.trial_drawing import draw_trials
     from speakerlab.training.datamodule import SpeakerDataModule
 
     steps: list[tuple[str, float, float, float, float]] = [("imports", 0.0, 0.0, Memory().rss, Memory().heap)]

@@ -18,14 +18,17 @@ from speakerlab.config import known_targets, locate
 from speakerlab.data import Progress
 from speakerlab.data.audio import read_audio
 from speakerlab.data.corpus import Corpus
+from speakerlab.data.division import NEEDS_CLOSED_SET
 from speakerlab.features.pipeline import FeaturePipeline
 from speakerlab.network import SpeakerNetwork
 
 Clip = tuple[str, int, int]  # path, samples, sample rate
 ClipFinder = Callable[[str, str], tuple[list[Clip], str]]  # (folder, config key) -> the files in it, a line about them
 CHAINS = ("recording", "waveform", "spectrum")
-# What the config of a checkpoint may name, wherever the checkpoint comes from.
-NETWORK_TARGETS = ("speakerlab.features.", "speakerlab.encoders.")
+NETWORK_PARTS = ("features", "norm", "pooling", "model")
+# What the config of a checkpoint may name there, and what anything else is.
+NETWORK = ("speakerlab.features.", "speakerlab.encoders."), "neither a feature nor an encoder"
+LOSS = ("speakerlab.losses.",), "no loss"
 
 
 def build(node: DictConfig | dict, key: str, *args: Any, trust: tuple[str, ...] = (), **wired: Any) -> Any:
@@ -184,7 +187,10 @@ def assumed_clips(folder: str, key: str) -> tuple[list[Clip], str]:
 
 def build_corpus(cfg: DictConfig, trust: tuple[str, ...] = (), progress: Progress | None = None) -> Corpus:
     """Find or make the corpus: this may take long."""
-    return build(cfg.data, "data", trust=trust).load(progress)
+    corpus = build(cfg.data, "data", trust=trust).load(progress)
+    if cfg.task.name == "identification" and corpus.validation is None:
+        raise InputError(f"{NEEDS_CLOSED_SET}, to a corpus that takes it (data=folder, voxceleb1, manifest ...)")
+    return corpus
 
 
 def load_checkpoint(path: str | os.PathLike) -> dict:
@@ -216,32 +222,54 @@ def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> Sp
         InputError: if the checkpoint names any other class, or its weights fit no network of its config.
     """
     config = checkpoint["config"]
-    missing = {"features", "frames", "norm", "pooling", "model", "loader"} - config.keys()
+    _check_contents(config, (*NETWORK_PARTS, "frames", "loader"))
+    _check_targets([config[part] for part in NETWORK_PARTS], *NETWORK, trust)
+    return _with_weights(build_network(config, trust), "network", checkpoint)
+
+
+def loss_from_checkpoint(checkpoint: dict, embed_dim: int, trust: tuple[str, ...] = ()) -> torch.nn.Module:
+    """Rebuild the trained loss, whose logits name speakers, in evaluation mode; otherwise as
+    `network_from_checkpoint`."""
+    config = checkpoint["config"]
+    _check_contents(config, ("loss",))
+    _check_targets([config["loss"]], *LOSS, trust)
+    loss = build(config["loss"], "loss", trust=trust, embed_dim=embed_dim, num_speakers=len(checkpoint["speakers"]))
+    return _with_weights(loss, "loss", checkpoint)
+
+
+def _check_contents(contents: dict, keys: tuple[str, ...]) -> None:
+    missing = set(keys) - contents.keys()
     if missing:
         raise InputError(
-            f"the checkpoint's config lacks {', '.join(sorted(missing))}: it was not written by speakerlab"
+            f"the checkpoint's config lacks {', '.join(sorted(missing))}: it was not written by this speakerlab"
         )
-    admitted = {target for target in known_targets() if target.startswith(NETWORK_TARGETS)}
-    for target in _targets([config[part] for part in ("features", "norm", "pooling", "model")]):
+
+
+def _check_targets(nodes: list, prefixes: tuple[str, ...], kinds: str, trust: tuple[str, ...]) -> None:
+    """Of a checkpoint, wherever it comes from, nothing but this project's own classes of some kinds is built."""
+    admitted = {target for target in known_targets() if target.startswith(prefixes)}
+    for target in _targets(nodes):
         if target not in (*admitted, *trust):
             raise InputError(
-                f"the checkpoint names {target}, which is neither a feature nor an encoder of speakerlab; "
-                f"if you know it, add trust=[{target}]"
+                f"the checkpoint names {target}, which is {kinds} of speakerlab; if you know it, add trust=[{target}]"
             )
-    network = build_network(config, trust)
+
+
+def _with_weights(module: torch.nn.Module, name: str, checkpoint: dict) -> Any:
+    """The module with its weights of the checkpoint, in evaluation mode."""
     weights = {
-        name.removeprefix("network."): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith("network.")
+        key.removeprefix(f"{name}."): value
+        for key, value in checkpoint["state_dict"].items()
+        if key.startswith(f"{name}.")
     }
     try:
-        network.load_state_dict(weights)
+        module.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(
-            f"the checkpoint's weights do not fit the network of its config ({str(error).splitlines()[1].strip()}); "
+            f"the checkpoint's weights do not fit the {name} of its config ({str(error).splitlines()[1].strip()}); "
             "it is from another version of speakerlab"
         ) from error
-    return network.eval()
+    return module.eval()
 
 
 def _targets(node: Any) -> Iterator[str]:

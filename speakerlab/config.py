@@ -35,6 +35,13 @@ class LoaderConfig:
 
 
 @dataclass
+class TaskConfig:
+    """What is trained for; `callbacks` has a measurement under each task's name."""
+
+    name: str = MISSING
+
+
+@dataclass
 class FramesConfig:
     """What `FeaturePipeline` does besides features and normalisation."""
 
@@ -79,6 +86,7 @@ class TrainConfig:
     model: Any = MISSING
     loss: Any = MISSING
     margin: Any = MISSING
+    task: TaskConfig = field(default_factory=TaskConfig)
     data: Any = MISSING
     sampler: Any = MISSING
     loader: LoaderConfig = field(default_factory=LoaderConfig)
@@ -97,6 +105,9 @@ class EvaluateConfig:
     ckpt: str = MISSING
     trials: str | None = None
     trials_root: Any = None
+    split: str | None = None
+    manifest: str | None = None
+    allow_overlap: bool = False
     device: str = "auto"
     trust: list[str] = field(default_factory=list)
     num_workers: int = MISSING

@@ -6,6 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from speakerlab import InputError
+from speakerlab.scoring.identification import Guesses, guesses_of
+
+CLASSIFIED_AT_ONCE = 1024  # utterances
+
 
 class SpeakerNetwork(nn.Module):
     """`(batch, samples)` in [-1, 1], sample counts `(batch,)` or None `-> (batch, embed_dim)`.
@@ -66,3 +71,38 @@ def in_order(indices: Tensor, embeddings: Tensor) -> np.ndarray:
     ordered = torch.full_like(embeddings, float("nan"))
     ordered[indices] = embeddings
     return ordered.cpu().numpy()
+
+
+@torch.inference_mode()
+def classify(
+    loss: nn.Module, embeddings: np.ndarray, speakers: np.ndarray, classes: int, device: torch.device
+) -> Guesses:
+    """What a loss's logits without margin say of embeddings, in evaluation mode and float32.
+
+    Args:
+        loss: `(embeddings, speakers) -> loss, logits`; see `speakerlab.losses`.
+        embeddings: `(utterances, embed_dim)`.
+        speakers: `(utterances,)` true classes.
+        classes: how many speakers there are; logits beyond are of the voices that speed perturbation made.
+        device: where the loss is.
+
+    Raises:
+        InputError: if the loss gives no logits.
+    """
+    modes = [(module, module.training) for module in loss.modules()]
+    loss.eval()
+    parts = []
+    try:
+        for first in range(0, len(embeddings), CLASSIFIED_AT_ONCE):
+            part = slice(first, first + CLASSIFIED_AT_ONCE)
+            with torch.autocast(device.type, enabled=False):
+                _, logits = loss(
+                    torch.from_numpy(embeddings[part]).to(device), torch.from_numpy(speakers[part]).to(device)
+                )
+            if logits is None:
+                raise InputError(f"the loss {type(loss).__name__} gives no logits to identify speakers by")
+            parts.append(guesses_of(logits[:, :classes].float().cpu().numpy(), speakers[part]))
+    finally:
+        for module, training in modes:
+            module.training = training
+    return Guesses(*(np.concatenate(column) for column in zip(*parts, strict=True)))

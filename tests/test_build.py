@@ -21,6 +21,7 @@ from speakerlab.build import (
     build_network,
     clips_below,
     load_checkpoint,
+    loss_from_checkpoint,
     network_from_checkpoint,
 )
 from speakerlab.config import check
@@ -230,3 +231,32 @@ def test_a_checkpoints_config_names_features_and_encoders_alone(tmp_path, monkey
     with pytest.raises(InputError, match=r"the checkpoint names \S+, which is neither a feature nor an encoder"):
         network_from_checkpoint(checkpoint)
     assert not list(tmp_path.iterdir())
+
+
+AAM = {"_target_": "speakerlab.losses.aam.AamSoftmax", "margin": 0.3, "scale": 20.0, "easy_margin": False}
+
+
+def test_a_checkpoint_gives_its_loss_back(tmp_path, checkpoint):
+    checkpoint["config"]["loss"] = AAM
+    weight = torch.randn(6, 8)
+    checkpoint |= {"speakers": list("abcdef"), "state_dict": checkpoint["state_dict"] | {"loss.weight": weight}}
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    loss = loss_from_checkpoint(load_checkpoint(tmp_path / "x.ckpt"), 8)
+    assert torch.equal(loss.weight, weight) and (loss.margin, loss.scale) == (0.3, 20.0) and not loss.training
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"loss": {"_target_": "torch.load"}}, r"the checkpoint names torch\.load, which is no loss of speakerlab"),
+        ({"loss": NETWORK["features"]}, r"names speakerlab\.features\.fbank\.Fbank, which is no loss"),
+        ({"loss": AAM | {"margin": [{"_target_": "os.mkdir"}]}}, r"names os\.mkdir, which is no loss"),
+        ({}, "the checkpoint's config lacks loss"),
+        ({"loss": AAM}, "weights do not fit the loss of its config"),
+    ],
+)
+def test_a_checkpoints_loss_must_be_one(checkpoint, changes, message):
+    checkpoint["config"] |= changes
+    checkpoint["speakers"] = ["a", "b", "c"]  # one more than the weights have
+    with pytest.raises(InputError, match=message):
+        loss_from_checkpoint(checkpoint, 8)

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from processes import Finished, run_forked, run_new
+
+from speakerlab.data.manifest import read_manifest, write_manifest
 
 EPOCHS, STEPS = 4, 6  # steps an epoch: 24 utterances in batches of 4
 SPEED = ("utterances_per_second", "data_wait_share")  # columns that differ from run to run
@@ -253,6 +256,114 @@ def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+# --- Closed-set identification
+
+
+@pytest.fixture(scope="module")
+def identifying(folders, tiny) -> list[str]:
+    """Six speakers, of whose four utterances each two are trained on."""
+    split = ["data.split={train: .5, val: .25, test: .25}", "data.split_by=utterance"]
+    small = ["name=tiny", "trainer.max_epochs=3", "optimizer.lr=0.02", "sampler.crops_per_utterance=4"]
+    return ["task=identification", "data=folder", f"data.root={folders.train}", *split, *tiny, *small]
+
+
+@pytest.fixture(scope="module")
+def identified(tmp_path_factory, identifying) -> Trained:
+    cwd = tmp_path_factory.mktemp("identified")
+    finished = run_forked("train.py", *identifying, cwd=cwd)
+    assert finished.rc == 0, finished.stderr
+    return Trained(cwd, finished, runs(cwd)[0])
+
+
+def named(run: Path, part: str) -> list[dict[str, str]]:
+    with open(run / "scores" / f"identification_{part}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_identification_is_measured_while_training(identified):
+    val = rows(identified.run, "val")
+    assert [row["epoch"] for row in val] == ["1", "2", "3"]
+    for row in val:
+        assert float(row["accuracy"]) * 6 == pytest.approx(round(float(row["accuracy"]) * 6), abs=1e-4)
+        assert float(row["error_rate"]) == pytest.approx(1 - float(row["accuracy"]), abs=1e-5)
+        assert float(row["accuracy"]) <= float(row["top5_accuracy"]) <= 1
+    assert identified.finished.stderr == "" and "validation accuracy" in identified.finished.stdout
+    assert sorted(path.name for path in (identified.run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert "identification of 6 speakers; utterances: train 12, val 6, test 6" in identified.finished.stdout
+    assert not (identified.run / "trials").exists()
+
+
+def test_identification_is_evaluated_from_the_checkpoint(identified, tmp_path):
+    run = shutil.copytree(identified.run, tmp_path / "run")
+    best = min(rows(run, "val"), key=lambda row: float(row["error_rate"]))
+    for arguments in (["split=val"], []):
+        done = run_forked("evaluate.py", f"ckpt={run}", *arguments, "num_workers=0", "threads=1", cwd=tmp_path)
+        assert done.rc == 0, done.stderr
+    with open(run / "metrics" / "test_identification.csv", newline="") as file:
+        val, test = csv.DictReader(file)
+    for name in ("accuracy", "top5_accuracy", "macro_f1", "error_rate"):
+        assert as_written(val[name]) == float(best[name]), name  # to the digit what training measured
+    for metrics, predictions in ((val, named(run, "val")), (test, named(run, "test"))):
+        right = [row["speaker"] == row["predicted"] for row in predictions]
+        assert [row["rank"] == "1" for row in predictions] == right
+        assert float(metrics["accuracy"]) == pytest.approx(sum(right) / 6) and metrics["utterances"] == "6"
+        assert sorted(row["speaker"] for row in predictions) == [f"s{i}" for i in range(6)]
+        assert all(row["utterance"].startswith(row["speaker"]) for row in predictions)
+    assert not {row["utterance"] for row in named(run, "val")} & {row["utterance"] for row in named(run, "test")}
+    assert "<html" in (run / "evaluation_identification_test" / "report.html").read_text()[:200]
+
+    # The checkpoint alone, elsewhere, with its utterances given; and as a network for trials.
+    alone = shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "model.ckpt")
+    given = [f"manifest={shutil.copy(run / 'utterances' / 'test.parquet', tmp_path)}", "output_dir=out"]
+    done = run_forked("evaluate.py", f"ckpt={alone}", *given, "num_workers=0", "threads=1", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    assert named(tmp_path / "out", "test") == named(run, "test")
+
+
+def test_identification_refuses_what_it_cannot_do(identified, identifying, folders, tmp_path):
+    best = f"ckpt={identified.run}"
+    strange = tmp_path / "strange.parquet"
+    table = read_manifest(identified.run / "utterances" / "test.parquet")
+    write_manifest(table.set_column(1, "speaker", pa.array(["eve"] * len(table))), strange)
+    for arguments, expected in [
+        ([best, "baselines=true"], ["baselines=true is for trials"]),
+        ([best, "split=dev"], ["split=dev must be val or test"]),
+        ([best, f"trials={folders.trials}", "split=val"], ["both say what to evaluate on"]),
+        ([best, f"manifest={strange}"], ["speaker 'eve' is not among the 6 known speakers"]),
+        ([best, f"manifest={strange}", "split=val"], ["no row's split is val"]),
+    ]:
+        assert_refused(run_forked("evaluate.py", *arguments, "num_workers=0", cwd=tmp_path), *expected)
+    for arguments, expected in [
+        (["data.split_by=speaker"], ["a split by speaker leaves none to recognise"]),
+        (["data.split=null"], ["task=identification tells training speakers apart"]),
+        (["task=verification"], ["judged on speakers that are not trained on"]),
+        (["callbacks.identification=null"], ["callbacks.identification can't be null"]),
+    ]:
+        assert_refused(run_forked("train.py", *identifying, *arguments, cwd=tmp_path), *expected)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_trials_of_an_identifying_network(identified, folders, tmp_path):
+    given = [f"trials={folders.trials}", f"trials_root={folders.development}", "output_dir=out", "bootstrap_draws=0"]
+    done = run_forked("evaluate.py", f"ckpt={identified.run}", *given, "num_workers=0", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    assert evaluated(tmp_path / "out")["targets"] == "9"
+
+
+def test_a_split_by_speaker_has_test_trials(folders, tiny, tmp_path):
+    split = ["data.split={train: .34, val: .33, test: .33}", "data.split_by=speaker", "data.heldout_trials=12"]
+    given = ["data=folder", f"data.root={folders.train}", *split, *tiny, "name=tiny", "trainer.max_epochs=1"]
+    done = run_forked("train.py", *given, cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    (run,) = runs(tmp_path)
+    done = run_forked("evaluate.py", f"ckpt={run}", "split=test", "num_workers=0", "bootstrap_draws=0", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    assert evaluated(run)["trials"].endswith("trials/test.txt")
+    lists = [(run / "trials" / f"{name}.txt").read_text().split() for name in ("development", "test")]
+    speakers = [{word.split("/")[0] for word in words if "/" in word} for words in lists]
+    assert [len(group) for group in speakers] == [2, 2] and not speakers[0] & speakers[1]
+
+
 # --- Killed and resumed
 
 
@@ -362,6 +473,23 @@ def test_the_training_sets_statistics_are_in_the_checkpoint(tmp_path, folders, t
 
 
 # --- Two processes
+
+
+@pytest.mark.slow
+def test_two_processes_identify_as_one(tmp_path, identifying):
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]
+    done = run_new("train.py", *identifying, *ddp, "trainer.precision=32-true", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    (run,) = runs(tmp_path)
+    best = min(rows(run, "val"), key=lambda row: float(row["error_rate"]))
+    assert len(rows(run, "val")) == 3 and done.stdout.count("validation accuracy") == 3
+    done = run_forked("evaluate.py", f"ckpt={run}", "split=val", "num_workers=0", cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    with open(run / "metrics" / "test_identification.csv", newline="") as file:
+        (val,) = csv.DictReader(file)
+    assert {name: as_written(val[name]) for name in ("accuracy", "macro_f1")} == {
+        name: float(best[name]) for name in ("accuracy", "macro_f1")
+    }
 
 
 @pytest.mark.slow

@@ -3,11 +3,12 @@ import pytest
 import torch
 from torch import nn
 
+from speakerlab import InputError
 from speakerlab.data.utterances import pad_utterances
 from speakerlab.encoders.ecapa import Ecapa
 from speakerlab.encoders.pooling.statistics import Statistics
 from speakerlab.features.fbank import Fbank
-from speakerlab.network import SpeakerNetwork, embed_batches, in_order
+from speakerlab.network import SpeakerNetwork, classify, embed_batches, in_order
 
 CPU = torch.device("cpu")
 
@@ -98,3 +99,33 @@ def test_float16_weights_still_give_float32():
 
     _, embeddings = embed_batches(Half(), [pad_utterances(utterances(100))], CPU)
     assert embeddings.dtype == torch.float32
+
+
+def test_classification_is_the_losses_logits_in_evaluation_mode():
+    """Of a loss that answers otherwise while it trains, and knows more voices than speakers."""
+
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dropout = nn.Dropout(0.9)
+
+        def forward(self, embeddings, speakers):
+            assert not torch.is_grad_enabled() and embeddings.dtype == torch.float32
+            return torch.tensor(0.0), self.dropout(torch.cat([embeddings, embeddings + 9], dim=1))
+
+    embeddings = np.random.default_rng(0).standard_normal((2500, 7)).astype(np.float32)
+    speakers, loss = np.arange(2500) % 7, Noisy().train()
+    with torch.autocast("cpu", torch.bfloat16):
+        guesses = classify(loss, embeddings, speakers, 7, CPU)
+    assert guesses.predicted.tolist() == embeddings.argmax(1).tolist()
+    assert guesses.rank.tolist() == (embeddings >= embeddings[np.arange(2500), speakers][:, None]).sum(1).tolist()
+    assert loss.training and loss.dropout.training
+
+
+def test_a_loss_without_logits_names_nobody():
+    class Metric(nn.Module):
+        def forward(self, embeddings, speakers):
+            return embeddings.sum(), None
+
+    with pytest.raises(InputError, match="the loss Metric gives no logits to identify speakers by"):
+        classify(Metric(), np.zeros((2, 3), np.float32), np.zeros(2, int), 2, CPU)

@@ -12,7 +12,7 @@ import sys
 
 from speakerlab import InputError, __version__
 
-FAMILIES: tuple[str, ...] = ("prepare", "data", "shard")
+FAMILIES: tuple[str, ...] = ("prepare", "data", "resplit", "trials", "shard")
 
 
 def main(arguments: list[str] | None = None) -> None:

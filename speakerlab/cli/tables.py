@@ -7,23 +7,31 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from speakerlab.scoring.metrics import monitored
+
 HEADERS = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top 5",
+    "macro_f1": "macro F1",
     "eer": "EER",
     "min_dcf_0.01": "minDCF(0.01)",
     "min_dcf_0.05": "minDCF(0.05)",
     "threshold": "EER threshold",
 }
+SHARES = ("eer", "accuracy", "top5_accuracy", "macro_f1")  # shown in percent
 
 
 def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
-    """A row a system or epoch: name -> metrics as `verification_metrics` gives them."""
+    """A row a system or epoch: name -> metrics as `verification_metrics` or `identification_metrics` gives them."""
+    known = [key for key in HEADERS if all(key in metrics for metrics in rows.values())]
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for header in HEADERS.values():
-        table.add_column(header, justify="right")
+    for key in known:
+        table.add_column(HEADERS[key], justify="right")
     for name, metrics in rows.items():
-        cells = [f"{100 * metrics['eer']:.2f} %", *(f"{metrics[key]:.4f}" for key in HEADERS if key != "eer")]
-        table.add_row(name, *cells)
+        table.add_row(
+            name, *(f"{100 * metrics[key]:.2f} %" if key in SHARES else f"{metrics[key]:.4f}" for key in known)
+        )
     return table
 
 
@@ -48,18 +56,33 @@ def show(*parts: object) -> None:
 
 
 def show_training(folder: Path, report: Path) -> float:
-    """The end of a training run: its best epoch, and where everything lies. Returns the best EER."""
+    """The end of a training run: its best epoch, and where everything lies. Returns the best EER or error rate."""
     from speakerlab.reports.training import best_epoch
 
     best = best_epoch(folder)
+    error = monitored(best)
     show(
-        metrics_table("development trials", {f"best epoch, {best['epoch']:.0f}": best}),
+        metrics_table(
+            "development trials" if error == "eer" else "validation utterances",
+            {f"best epoch, {best['epoch']:.0f}": best},
+        ),
         f"checkpoint   {folder / 'checkpoints' / 'best.ckpt'}",
         f"report       {report}",
         f"TensorBoard  tensorboard --logdir {folder.parent}",
         f"evaluate     python evaluate.py ckpt={folder}",
     )
-    return best["eer"]
+    return best[error]
+
+
+def show_identification(folder: Path, name: str, metrics: Mapping[str, float], speakers: int, report: Path) -> float:
+    """The end of an identification. Returns the error rate."""
+    counts = f"{name}: {metrics['utterances']:,} utterances, {speakers:,} speakers"
+    show(
+        metrics_table(counts, {"model": metrics}),
+        f"report       {report}",
+        f"predictions  {folder / 'scores' / name}.csv",
+    )
+    return metrics["error_rate"]
 
 
 def show_evaluation(folder: Path, name: str, metrics: Mapping[str, Mapping[str, float]], report: Path) -> float:

@@ -1,7 +1,7 @@
 """What a corpus hands to training: utterances to learn from, and trials to be judged by."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 
 from speakerlab import InputError
 from speakerlab.data import Progress
-from speakerlab.data.manifest import speakers_of
+from speakerlab.data.manifest import files_of, speakers_of
 from speakerlab.data.shards.index import Shards
+from speakerlab.data.trial_drawing import draw_trials
 from speakerlab.data.trials import Trials
+from speakerlab.data.utterance_names import rows_named
 
 BATCH_ROWS = 1 << 18  # of a table that is gone through in pieces
 MOST_RUNS = 4096  # views of a table; more cost more to look up than a copy
@@ -21,19 +23,27 @@ MOST_RUNS = 4096  # views of a table; more cost more to look up than a copy
 
 @dataclass(frozen=True)
 class Corpus:
-    """One corpus, ready to use.
+    """One corpus, ready to use: for verification with trials, for identification with utterances of known speakers.
 
     Attributes:
         train: manifest rows to train on, or shards.
-        trials: the development trials.
+        trials: the development trials; None for identification.
         development: audio file of each utterance in `trials.utterances`, in that order.
         notes: one line for the log from each step that has something to say.
+        test_trials, test_files: trials over further speakers, for the trained model; None and empty where there are
+            none.
+        validation: other utterances of the training speakers, classified while training; None for verification.
+        test: further such utterances, for the trained model; None where there are none.
     """
 
     train: pa.Table | Shards
-    trials: Trials
+    trials: Trials | None
     development: list[Path]
     notes: tuple[str, ...] = ()
+    test_trials: Trials | None = None
+    test_files: list[Path] = field(default_factory=list)
+    validation: pa.Table | None = None
+    test: pa.Table | None = None
 
     @property
     def speakers(self) -> list[str]:
@@ -81,15 +91,33 @@ def check_apart(folders: set[str], development: list[Path]) -> None:
 
 
 def speaker_folders(table: pa.Table) -> set[str]:
-    """The first folder below the root of each row, links followed: a second for ten million rows."""
+    """The speaker's folder of each row, links followed: seconds for ten million rows.
+
+    It is the folder with the speaker's name (`wav/id10001`), or the first below the root where none is called so.
+    """
     below: dict[str, set[str]] = {}
-    for batch in table.select(["root", "path"]).to_batches(max_chunksize=BATCH_ROWS):
-        names = pc.list_element(pc.split_pattern(batch["path"], "/", max_splits=1), 0)
+    for batch in table.select(["root", "path", "speaker"]).to_batches(max_chunksize=BATCH_ROWS):
+        names = _below_root(batch["path"], batch["speaker"])
         roots = batch["root"].unique().to_pylist()
         for root in roots:
             own = names if len(roots) == 1 else names.filter(pc.equal(batch["root"].cast(pa.string()), root))
             below.setdefault(root, set()).update(own.unique().to_pylist())
     return {folder for root, names in below.items() for folder in _resolved(root, names)}
+
+
+def _below_root(path: pa.Array, speaker: pa.Array) -> pa.Array:
+    """The speaker's folder of each row relative to its root."""
+    first = pc.list_element(pc.split_pattern(path, "/", max_splits=1), 0)
+    name = pc.replace_substring_regex(speaker, "^.*/", "")  # joined corpora put their own names in front
+    if pc.all(pc.equal(first, name)).as_py():
+        return first
+    # Deeper: each folder is looked at once, however many files are in it.
+    pairs = pc.binary_join_element_wise(pc.replace_substring_regex(path, "[^/]*$", ""), name, "\n").dictionary_encode()
+    found = []
+    for folder, wanted in (pair.split("\n") for pair in pairs.dictionary.to_pylist()):
+        before, there, _ = f"/{folder}".partition(f"/{wanted}/")
+        found.append(f"{before}/{wanted}".lstrip("/") if there else None)
+    return pc.coalesce(pa.array(found, pa.string()).take(pairs.indices), first)
 
 
 def _resolved(root: str, names: set[str]) -> list[str]:
@@ -100,8 +128,8 @@ def _resolved(root: str, names: set[str]) -> list[str]:
             links = {entry.name for entry in entries if entry.is_symlink()}
     except OSError:
         links = set()
-    paths = [os.path.join(real, name) for name in names]
-    return [os.path.realpath(path) if os.path.basename(path) in links else path for path in paths]
+    paths = {name: os.path.join(real, name) for name in names}
+    return [os.path.realpath(path) if "/" in name or name in links else path for name, path in paths.items()]
 
 
 def hold_out_speakers(table: pa.Table, count: int, seed: int) -> tuple[pa.Table, pa.Table]:
@@ -127,3 +155,27 @@ def select_rows(table: pa.Table, wanted: np.ndarray) -> pa.Table:
     if not 0 < len(edges) <= MOST_RUNS:
         return table.filter(pa.array(wanted))
     return pa.concat_tables([table.slice(first, end - first) for first, end in edges.tolist()])
+
+
+def with_held_out_trials(table: pa.Table, speakers: int, trials: int, seed: int) -> Corpus:
+    """Train on all but some speakers, and be judged by trials drawn over those.
+
+    Args:
+        table: manifest.
+        speakers: how many are held out.
+        trials: how many are drawn.
+        seed: of both.
+    """
+    train, held_out = hold_out_speakers(table, speakers, seed)
+    drawn = draw_trials(held_out, trials, seed)
+    return Corpus(train, drawn, files_of(held_out, rows_named(held_out, drawn.utterances)))
+
+
+def voxceleb1_overlap(names: list[str], speakers: list[str]) -> list[str]:
+    """VoxCeleb1's speakers who are among `speakers` and whose folder is in the name of an utterance.
+
+    >>> voxceleb1_overlap(["wav/id10270/x/1.wav", "id10271/y/2.wav"], ["id10270", "id00012"])
+    ['id10270']
+    """
+    found = pc.extract_regex(pa.array(names, pa.string()), "(?:^|/)(?P<speaker>id1[0-9]{4})/").field("speaker")
+    return sorted(set(pc.unique(found.drop_null()).to_pylist()) & set(speakers))

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from speakerlab import InputError
 
+MANIFEST = "manifest.parquet"  # its name in a prepared corpus's folder
 MANIFEST_SCHEMA = pa.schema(
     [
         ("utterance", pa.string()),  # unique
@@ -119,6 +120,12 @@ def speaker_classes(table: pa.Table, speakers: list[str]) -> np.ndarray:
 def file_of(table: pa.Table, row: int) -> Path:
     """The audio file of a row."""
     return Path(table["root"][row].as_py(), table["path"][row].as_py())
+
+
+def files_of(table: pa.Table, rows: np.ndarray) -> list[Path]:
+    """The audio files of some rows; quick for many."""
+    chosen = table.select(["root", "path"]).take(pa.array(rows))
+    return [Path(root, path) for root, path in zip(chosen["root"].to_pylist(), chosen["path"].to_pylist(), strict=True)]
 
 
 def seconds_of(table: pa.Table) -> np.ndarray:

@@ -1,11 +1,14 @@
 """Trial lists: which pairs of utterances to compare, and whether they share a speaker.
 
-VoxCeleb's form is `label enrol test` with label 1 (same speaker) or 0; Kaldi's is `enrol test target|nontarget`.
+VoxCeleb's form is `label enrol test` with label 1 (same speaker) or 0; Kaldi's is `enrol test target|nontarget`; a
+CSV file has a header with these three names.
 """
 
-import codecs
+import csv
+import io
 import os
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,9 @@ import pyarrow.compute as pc
 
 from speakerlab import InputError
 from speakerlab.data.audio import AUDIO_SUFFIXES
-from speakerlab.data.manifest import replacing
+from speakerlab.data.lists import Lines, read_csv, read_lines
+from speakerlab.data.manifest import MANIFEST, files_of, read_manifest, replacing
+from speakerlab.data.utterance_names import rows_named, without_suffix
 
 # Trials in VoxCeleb1's official lists, by file name without suffix, lower case, "-" as "_".
 VOXCELEB_COUNTS = {
@@ -26,6 +31,13 @@ VOXCELEB_COUNTS = {
     **dict.fromkeys(("vox1_h_cleaned", "vox1_h_clean", "list_test_hard2"), 550894),
 }
 FORMS = "neither 'label enrol test' with label 0 or 1 nor 'enrol test target|nontarget'"
+LABEL_WORDS = {"target": "1", "nontarget": "0", "true": "1", "false": "0"}
+CSV_COLUMNS = {
+    "label": ("label", "target", "key"),
+    "enrol": ("enrol", "enroll", "enrolment", "enrollment"),
+    "test": ("test",),
+}
+WRITTEN_FORMS = ("voxceleb", "kaldi", "csv")
 SHOWN = 3  # examples in a message
 
 
@@ -54,63 +66,51 @@ class Trials:
 
 
 def read_trials(path: str | Path) -> Trials:
-    """Read a list in either form; columns are separated by spaces or tabs, blank lines are skipped.
+    """Read a list: columns separated by spaces or tabs, in either form, or a file `.csv` with a header. Blank lines are
+    skipped.
 
     Raises:
         InputError: if the file is missing, is no text, holds no trials, has a line of another form (with its number),
             or carries the name of an official VoxCeleb list without having its number of trials.
     """
     path = Path(path)
-    rows = pc.ascii_trim_whitespace(_lines(path))
-    filled = pc.not_equal(rows, "").to_numpy(zero_copy_only=False)
-    numbers = np.flatnonzero(filled).astype(np.int32) + 1  # (n,)
-    if not len(numbers):
+    if path.suffix.lower() == ".csv":
+        lines, (label, enrol, test) = read_csv(path, "trial list", CSV_COLUMNS)
+        places = pc.index_in(pc.utf8_lower(label), value_set=pa.array(list(LABEL_WORDS)))
+        label = pc.coalesce(pa.array(LABEL_WORDS.values()).take(places), label)
+        by_line = np.arange(3 * len(label)).reshape(3, -1).T.reshape(-1)
+        encoded = pa.concat_arrays([label, enrol, test]).take(pa.array(by_line)).dictionary_encode()
+        is_csv = True
+    else:
+        lines, is_csv = read_lines(path, "trial list"), False
+        encoded = lines.words("three")
+    if not len(lines.numbers):
         raise InputError(f"{path}: holds no trials; a line is 'label enrol test', such as '1 a/1.wav a/2.wav'")
-    labels, pairs, utterances = _parse(rows.filter(pa.array(filled)), numbers, path)
+    labels, pairs, utterances = _parse(lines, encoded, is_csv)
     check_official_count(path.name, len(labels))
-    return Trials(labels, pairs[:, 0].copy(), pairs[:, 1].copy(), utterances, numbers, str(path))
+    return Trials(labels, pairs[:, 0].copy(), pairs[:, 1].copy(), utterances, lines.numbers, str(path))
 
 
-def _lines(path: Path) -> pa.Array:
-    """The file's lines, their ends included, as a view of its bytes: a fifth of the time of Python strings."""
-    try:
-        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-        data.decode()
-    except OSError as error:
-        raise InputError(f"{path}: the trial list can't be read ({error.strerror}); check the path") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a trial list in UTF-8 text (byte {error.start}); check the path") from error
-    newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    offsets = np.concatenate([[0], newlines + 1, [len(data)]]).astype(np.int64)
-    return pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+def _parse(lines: Lines, encoded: pa.DictionaryArray, is_csv: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Labels `(n,)` int8, positions `(n, enrol and test)` int32 among the names, and the names.
 
-
-def _parse(rows: pa.Array, numbers: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Labels `(n,)` int8, positions `(n, enrol and test)` int32 among the names, and the names."""
-    split = pc.ascii_split_whitespace(rows)
-    three = pc.equal(pc.list_value_length(split), 3).to_numpy(zero_copy_only=False)
-    _check_rows(three, rows, numbers, path, "not three columns")
-    encoded = split.flatten().dictionary_encode()  # strings are met once; the rest is done on their numbers
+    Args:
+        lines: for messages.
+        encoded: `(3 n,)` words, line after line.
+        is_csv: label, enrol and test are in this order.
+    """
     words, codes = encoded.dictionary, encoded.indices.to_numpy().reshape(-1, 3)
-    is_kaldi = words[int(codes[0, 2])].as_py() in ("target", "nontarget")
+    is_kaldi = not is_csv and words[int(codes[0, 2])].as_py() in ("target", "nontarget")
     column, positive, negative = (2, "target", "nontarget") if is_kaldi else (0, "1", "0")
     labels = codes[:, column] == pc.index(words, positive).as_py()
     known = labels | (codes[:, column] == pc.index(words, negative).as_py())
-    _check_rows(known, rows, numbers, path, f"label not {positive} or {negative}" if known[0] else FORMS)
+    lines.check(known, f"label not {positive} or {negative}" if known[0] or is_csv else FORMS)
     pairs = codes[:, :2] if is_kaldi else codes[:, 1:]
+    empty = pc.index(words, "").as_py()
+    lines.check((pairs != empty).all(axis=1), "no name of an utterance")
     is_name = np.bincount(pairs.reshape(-1), minlength=len(words)) > 0
     positions = (np.cumsum(is_name) - 1).astype(np.int32)
     return labels.astype(np.int8), positions[pairs], words.filter(pa.array(is_name)).to_pylist()
-
-
-def _check_rows(good: np.ndarray, rows: pa.Array, numbers: np.ndarray, path: Path, problem: str) -> None:
-    """InputError with the first line that is not `good`."""
-    bad = np.flatnonzero(~good)
-    if len(bad):
-        line = rows[int(bad[0])].as_py()
-        shown = line if len(line) <= 100 else f"{line[:100]}..."
-        others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise InputError(f"{path}, line {numbers[bad[0]]}: {problem}: {shown!r}{others}")
 
 
 def check_official_count(name: str, count: int) -> None:
@@ -123,13 +123,17 @@ def check_official_count(name: str, count: int) -> None:
     Raises:
         InputError: naming both counts, and the list that has this count if there is one.
     """
-    stem = name.split(".")[0].lower().replace("-", "_").replace("(", "_").replace(")", "")
-    official = VOXCELEB_COUNTS.get(stem)
+    official = VOXCELEB_COUNTS.get(_stem(name))
     if official is None or official == count:
         return
     others = [other for other, number in VOXCELEB_COUNTS.items() if number == count]
     hint = f"it has the count of {others[0]}: rename it so" if others else "get it anew, or rename it if it is another"
     raise InputError(f"{name}: holds {count:,} trials, but VoxCeleb's list of this name has {official:,}; {hint}")
+
+
+def _stem(name: str) -> str:
+    """A list's name as `VOXCELEB_COUNTS` has it."""
+    return name.split(".")[0].lower().replace("-", "_").replace("(", "_").replace(")", "")
 
 
 def check_both_kinds(trials: Trials) -> None:
@@ -143,129 +147,133 @@ def check_both_kinds(trials: Trials) -> None:
         raise InputError(f"{trials.source}: all {len(trials):,} trials are {kind} trials; error rates need both kinds")
 
 
-def write_trials(trials: Trials, path: str | Path) -> None:
-    """Write VoxCeleb's form: `label enrol test`, one trial a line."""
-    names = trials.utterances
-    rows = zip(trials.labels.tolist(), trials.enrol.tolist(), trials.test.tolist(), strict=True)
-    text = "".join(f"{label} {names[enrol]} {names[test]}\n" for label, enrol, test in rows)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with replacing(Path(path)) as temporary:
-        temporary.write_bytes(text.encode())  # no CRLF on any system
-
-
-def draw_trials(table: pa.Table, count: int, seed: int) -> Trials:
-    """Draw trials among a manifest's utterances: half targets, half non-targets, each pair at most once.
-
-    Targets of a speaker with two or more sessions are across sessions; non-targets are of the same gender, and of any
-    gender if that gives none. All possible pairs are equally likely. Neither depends on the order of the rows.
+def write_trials(trials: Trials, path: str | Path, form: str = "voxceleb") -> None:
+    """Write one trial a line.
 
     Args:
-        table: manifest of the held-out speakers.
-        count: trials wanted; where fewer targets or non-targets exist than a half, all of them are taken.
-        seed: same seed, same trials.
+        trials: any.
+        path: its folder is made if need be.
+        form: "voxceleb" (`label enrol test`), "kaldi" (`enrol test target|nontarget`) or "csv" (a header, then
+            `label,enrol,test`).
 
     Raises:
-        InputError: for less than 2 trials, less than 2 speakers, or no speaker with 2 utterances.
+        InputError: for a name with a space in it, which only CSV can hold.
     """
-    if count < 2:
-        raise InputError(f"count={count}: draw at least 2 trials, a target and a non-target")
-    table = table.sort_by([(name, "ascending") for name in ("speaker", "session", "utterance")])
-    speaker = _codes(table["speaker"])  # (rows,) each, ascending
-    if not len(speaker) or speaker[-1] == 0:
-        raise InputError(f"trials need at least 2 held-out speakers, but there are {len(np.unique(speaker))}")
-    rng = np.random.default_rng(seed)
-    targets = _draw_pairs(*_target_ranges(speaker, _codes(table["session"])), count // 2, rng)
-    if not len(targets):
-        raise InputError(f"no target trials among {len(speaker)} utterances: no held-out speaker has 2 of them")
-    order, starts, stops = _nontarget_ranges(speaker, _codes(table["gender"]))
-    nontargets = order[_draw_pairs(starts, stops, count - count // 2, rng)]
-    pairs = np.concatenate([targets, nontargets])  # (n, 2)
-    labels = np.repeat(np.array([1, 0], np.int8), [len(targets), len(nontargets)])
-    shuffled = rng.permutation(len(pairs))
-    pairs = rng.permuted(pairs[shuffled], axis=1)  # either side may be the enrolment
-    names, inverse = _first_appearance(pairs, table["utterance"])
-    lines = np.arange(1, len(pairs) + 1, dtype=np.int32)
-    source = f"{len(pairs)} drawn trials (seed {seed})"
-    return Trials(labels[shuffled], inverse[:, 0].copy(), inverse[:, 1].copy(), names, lines, source)
+    names = trials.utterances
+    if form != "csv":
+        spaced = [name for name in names if name.split() != [name]]
+        if spaced:
+            raise InputError(
+                f"{path}: {len(spaced)} names have spaces, such as {spaced[0]!r}; write a CSV list instead"
+            )
+    labels, enrol, test = (column.tolist() for column in (trials.labels, trials.enrol, trials.test))
+    rows = zip(labels, [names[i] for i in enrol], [names[i] for i in test], strict=True)
+    text = io.StringIO(newline="")  # no CRLF on any system
+    if form == "csv":
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(CSV_COLUMNS)
+        writer.writerows(rows)
+    elif form == "kaldi":
+        text.writelines(f"{first} {second} {'target' if label else 'nontarget'}\n" for label, first, second in rows)
+    else:
+        text.writelines(f"{label} {first} {second}\n" for label, first, second in rows)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(text.getvalue().encode())
 
 
-def _codes(column: pa.ChunkedArray) -> np.ndarray:
-    """Strings as integers in order of first appearance: `(rows,)`."""
-    return column.combine_chunks().dictionary_encode().indices.to_numpy()
+def rename_utterances(trials: Trials, strip: str, add: str, suffix: str | None) -> Trials:
+    """The trials under other names.
 
+    Args:
+        trials: any.
+        strip: taken from the front of every name.
+        add: put in front of what is left.
+        suffix: in place of each audio suffix, such as ".flac" or ""; None keeps them.
 
-def _first_appearance(pairs: np.ndarray, names: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
-    """Names that occur in `pairs` `(n, 2)`, and the pairs as positions among them, int32."""
-    encoded = pa.array(pairs.reshape(-1)).dictionary_encode()
-    return names.take(encoded.dictionary).to_pylist(), encoded.indices.to_numpy().astype(np.int32).reshape(-1, 2)
-
-
-def _ends(groups: np.ndarray) -> np.ndarray:
-    """For each row, where its run of equal values ends: `(rows,) -> (rows,)`."""
-    last = np.append(np.flatnonzero(np.diff(groups)), len(groups) - 1)
-    return np.repeat(last + 1, np.diff(last, prepend=-1))
-
-
-def _target_ranges(speaker: np.ndarray, session: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows sorted by speaker and session: row i pairs with rows starts[i] to stops[i]."""
-    stops = _ends(speaker)
-    session_ends = _ends(speaker.astype(np.int64) * (session.max() + 1) + session)
-    begins = np.flatnonzero(np.diff(speaker, prepend=-1))
-    one_session = np.isin(speaker, speaker[begins[session_ends[begins] == stops[begins]]])
-    return np.where(one_session, np.arange(1, len(speaker) + 1), session_ends), stops
-
-
-def _nontarget_ranges(speaker: np.ndarray, gender: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An order of the rows by gender and speaker, in which row i pairs with rows starts[i] to stops[i]."""
-    gender = gender[np.flatnonzero(np.diff(speaker, prepend=-1))][speaker]  # a speaker's first row tells
-    order = np.argsort(gender, kind="stable")
-    starts, stops = _ends(speaker[order]), _ends(gender[order])
-    if (starts == stops).all():
-        order = np.arange(len(speaker))
-        starts, stops = _ends(speaker), np.full(len(speaker), len(speaker))
-    return order, starts, stops
-
-
-def _draw_pairs(starts: np.ndarray, stops: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`(n, 2)` distinct pairs (i, j), starts[i] <= j < stops[i], n the smaller of `count` and their number.
-
-    All pairs are numbered in order and numbers are drawn, so that a million utterances need no list of pairs.
+    Raises:
+        InputError: if a name does not begin with `strip`, or two names would become one.
     """
-    before = np.concatenate([[0], np.cumsum(stops - starts)])  # pairs before row i
-    numbers = rng.choice(before[-1], min(count, before[-1]), replace=False)
-    rows = np.searchsorted(before, numbers, side="right") - 1
-    return np.stack([rows, starts[rows] + numbers - before[rows]], axis=1)
+    strange = [i for i, name in enumerate(trials.utterances) if not name.startswith(strip)]
+    if strange:
+        line = trials.lines[np.flatnonzero((trials.enrol == strange[0]) | (trials.test == strange[0]))[0]]
+        raise InputError(
+            f"{trials.source}, line {line}: {trials.utterances[strange[0]]!r} does not begin with {strip!r}, "
+            f"nor do {len(strange) - 1} of the other {len(trials.utterances) - 1} names"
+        )
+    names = [name.removeprefix(strip) for name in trials.utterances]
+    if suffix is not None:
+        names = [name + suffix for name in without_suffix(pa.array(names, pa.string())).to_pylist()]
+    names = [add + name for name in names]
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise InputError(f"{trials.source}: two utterances would both be called {twice!r}")
+    return replace(trials, utterances=names)
+
+
+def find_list(given: str, roots: list[Path]) -> Path:
+    """The file that `trials=` means: a path, a path below a root or its folder `trials`, or the name of an official
+    VoxCeleb1 list there, such as `vox1_o_cleaned`.
+
+    Raises:
+        InputError: saying where was looked.
+    """
+    path = Path(given).expanduser()
+    count = VOXCELEB_COUNTS.get(_stem(given))
+    stems = [name for name, number in VOXCELEB_COUNTS.items() if number == count] if path.name == given else []
+    names = [given, *(f"{stem}.txt" for stem in stems)]
+    places = [path, *(folder / name for root in roots for folder in (root / "trials", root) for name in names)]
+    for place in places:
+        if place.is_file():
+            return place
+    looked = f" as {', '.join(names)}" if len(names) > 1 else ""
+    where = " or ".join(str(root / "trials") for root in roots)
+    raise InputError(
+        f"trials={given}: there is no such file{f', nor in {where}{looked}' if roots else ''}; give a list's path"
+    )
 
 
 def locate_utterances(trials: Trials, roots: list[Path]) -> list[Path]:
     """The audio file of each of `trials.utterances`, under the first root that has it.
 
-    Where the listed file is missing, the same name with another audio suffix is taken: VoxCeleb's lists say .wav
-    while trees hold .m4a or .flac.
+    In a root with a manifest.parquet the names are its utterances, in any other they are paths. Where the listed file
+    is missing, the same name with another audio suffix is taken: VoxCeleb's lists say .wav while trees hold .m4a or
+    .flac.
 
     Raises:
         InputError: with the number of missing files, the first of them and their lines.
     """
+    found: list[Path | None] = [None] * len(trials.utterances)
     folders: dict[str, frozenset[str]] = {}
-    found = [_locate(name, roots, folders) for name in trials.utterances]
+    for root in roots:
+        left = [i for i, path in enumerate(found) if path is None]
+        names = [trials.utterances[i] for i in left]
+        if (root / MANIFEST).is_file():
+            table = read_manifest(root / MANIFEST)
+            rows = rows_named(table, names)
+            files = iter(files_of(table, rows[rows >= 0]))
+            there = [next(files) if row >= 0 else None for row in rows.tolist()]
+        else:
+            there = [_locate(name, root, folders) for name in names]
+        for i, path in zip(left, there, strict=True):
+            found[i] = path
     missing = [i for i, path in enumerate(found) if path is None]
     if missing:
         raise InputError(_missing_message(trials, missing, roots))
     return found
 
 
-def _locate(name: str, roots: list[Path], folders: dict[str, frozenset[str]]) -> Path | None:
+def _locate(name: str, root: Path, folders: dict[str, frozenset[str]]) -> Path | None:
     """One listing of a folder (kept in `folders`) in place of a question to the disk for each possible suffix."""
     stem, suffix = os.path.splitext(name)
     stem = stem if suffix.lower() in AUDIO_SUFFIXES else name
-    for root in roots:
-        folder, listed = os.path.split(os.path.join(root, name))
-        if folder not in folders:
-            folders[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()
-        base = os.path.basename(stem)
-        for candidate in (listed, *(base + suffix for suffix in AUDIO_SUFFIXES)):
-            if candidate in folders[folder]:
-                return Path(folder, candidate)
+    folder, listed = os.path.split(os.path.join(root, name))
+    if folder not in folders:
+        folders[folder] = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset()
+    base = os.path.basename(stem)
+    for candidate in (listed, *(base + suffix for suffix in AUDIO_SUFFIXES)):
+        if candidate in folders[folder]:
+            return Path(folder, candidate)
     return None
 
 

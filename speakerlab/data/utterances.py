@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from speakerlab import InputError
 from speakerlab.data.audio import probe, read_audio
+from speakerlab.data.recordings import Recordings
 
 SHORTEST_SECONDS = 0.1
 
@@ -52,6 +53,19 @@ class UtteranceDataset(Dataset):
 
     def __getitem__(self, index: int) -> tuple[int, np.ndarray]:
         return index, read_audio(self.files[index], sample_rate=self.sample_rate)
+
+
+class RowDataset(Dataset):
+    """Whole rows of a manifest: item `i` is `(i, (samples,) float32)`."""
+
+    def __init__(self, recordings: Recordings):
+        self.recordings = recordings
+
+    def __len__(self) -> int:
+        return len(self.recordings.samples)
+
+    def __getitem__(self, index: int) -> tuple[int, np.ndarray]:
+        return index, self.recordings.read(index, 0, int(self.recordings.samples[index]))
 
 
 class LengthBatches:

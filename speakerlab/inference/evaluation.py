@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from speakerlab.data import Progress
 from speakerlab.data.manifest import replacing
@@ -21,6 +21,36 @@ from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.metrics import verification_metrics
 
 METRICS = ("eer", "eer_low", "eer_high", "min_dcf_0.01", "min_dcf_0.05", "threshold", "targets", "nontargets")
+
+
+def embed(
+    network: nn.Module,
+    utterances: Dataset,
+    seconds: np.ndarray,
+    device: torch.device,
+    num_workers: int,
+    progress: Progress,
+) -> np.ndarray:
+    """Embeddings `(utterances, embed_dim)`.
+
+    Args:
+        network: waveforms and lengths -> embeddings; moved to `device`.
+        utterances: items `(index, (samples,))`; see `speakerlab.data.utterances`.
+        seconds: `(utterances,)` their durations.
+        device: where to embed.
+        num_workers: processes that read audio.
+        progress: called with (batches done, batches).
+    """
+    batches = LengthBatches(seconds)
+    loader = DataLoader(utterances, batch_sampler=batches, collate_fn=pad_utterances, num_workers=num_workers)
+
+    def reported():
+        for done, batch in enumerate(loader):
+            progress(done, len(batches))
+            yield batch
+        progress(len(batches), len(batches))
+
+    return in_order(*embed_batches(network.to(device), reported(), device))
 
 
 def score_trials(
@@ -36,27 +66,13 @@ def score_trials(
     """Cosine of each trial, `(trials,)`; every utterance is embedded once.
 
     Args:
-        network: waveforms and lengths -> embeddings; moved to `device`.
+        network, seconds, device, num_workers, progress: see `embed`.
         trials: the list.
         files: audio of each of `trials.utterances`.
-        seconds: their durations.
         sample_rate: of the network, in hertz.
-        device: where to embed.
-        num_workers: processes that read audio.
-        progress: called with (batches done, batches).
     """
-    batches = LengthBatches(seconds)
-    loader = DataLoader(
-        UtteranceDataset(files, sample_rate), batch_sampler=batches, collate_fn=pad_utterances, num_workers=num_workers
-    )
-
-    def reported():
-        for done, batch in enumerate(loader):
-            progress(done, len(batches))
-            yield batch
-        progress(len(batches), len(batches))
-
-    embeddings = in_order(*embed_batches(network.to(device), reported(), device))
+    utterances = UtteranceDataset(files, sample_rate)
+    embeddings = embed(network, utterances, seconds, device, num_workers, progress)
     return cosine_scores(embeddings, trials.enrol, trials.test)
 
 
@@ -94,12 +110,14 @@ def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:
             file.write(f"{label} {names[enrol]} {names[test]} {score:.6f}\n")
 
 
-def append_test_metrics(path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]]) -> None:
-    """Add a line a system to `test_metrics.csv`: when, which checkpoint and list, and the metrics."""
+def append_test_metrics(
+    path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]], columns: tuple[str, ...] = METRICS
+) -> None:
+    """Add a line a system to a table of results: when, which checkpoint, on what, and the metrics of `columns`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
     with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ("date", "checkpoint", "trials", "system", *METRICS), restval="")
+        writer = csv.DictWriter(file, ("date", "checkpoint", "trials", "system", *columns), restval="")
         if is_new:
             writer.writeheader()
         for system, metrics in rows.items():

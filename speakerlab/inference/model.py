@@ -9,8 +9,9 @@ from torch import nn
 
 from speakerlab import InputError
 from speakerlab.build import build_network, load_checkpoint, network_from_checkpoint
+from speakerlab.data.corpus import voxceleb1_overlap
 from speakerlab.data.development import read_development_trials
-from speakerlab.data.trials import Trials, locate_utterances, read_trials
+from speakerlab.data.trials import Trials, find_list, locate_utterances, read_trials
 from speakerlab.inference.baselines import MeanMfcc
 
 
@@ -57,11 +58,50 @@ def find_trials(cfg: DictConfig, checkpoint: Path) -> tuple[Trials, list[Path]]:
     if cfg.trials is None:
         if cfg.trials_root is not None:
             raise InputError("trials_root is given without trials: add trials=LIST")
-        return read_development_trials(run_folder(checkpoint) or checkpoint.parent)
-    path = Path(cfg.trials).expanduser()
+        name = "test" if cfg.split == "test" else "development"
+        return read_development_trials(run_folder(checkpoint) or checkpoint.parent, name)
+    given = [cfg.trials_root] if isinstance(cfg.trials_root, str) else cfg.trials_root or []
+    roots = [Path(root).expanduser() for root in given]
+    path = find_list(cfg.trials, roots)
     trials = read_trials(path)
-    roots = [cfg.trials_root] if isinstance(cfg.trials_root, str) else cfg.trials_root or [path.parent]
-    return trials, locate_utterances(trials, [Path(root).expanduser() for root in roots])
+    return trials, locate_utterances(trials, roots or [path.parent])
+
+
+def is_identification(cfg: DictConfig, checkpoint: Path) -> bool:
+    """Whether utterances are to be identified, and not trials to be scored.
+
+    Raises:
+        InputError: for arguments that don't go together.
+    """
+    if cfg.split not in (None, "val", "test"):
+        raise InputError(f"split={cfg.split} must be val or test")
+    if cfg.trials is not None:
+        for name in ("split", "manifest"):
+            if cfg[name] is not None:
+                raise InputError(f"trials={cfg.trials} and {name}={cfg[name]} both say what to evaluate on: give one")
+        return False
+    task = load_checkpoint(checkpoint)["config"].get("task", {"name": "verification"})["name"]
+    wanted = cfg.manifest is not None or task == "identification"
+    if wanted and cfg.baselines:
+        raise InputError("baselines=true is for trials: mean MFCC and an untrained network can name no speaker")
+    return wanted
+
+
+def check_unseen(checkpoint: Path, trials: Trials, allow_overlap: bool) -> None:
+    """Refuse trials over VoxCeleb1's speakers that the checkpoint was trained on: Vox1-E and Vox1-H have 1,190 to 1,251
+    speakers, nearly all of them in VoxCeleb1's dev.
+
+    Raises:
+        InputError: unless `allow_overlap`.
+    """
+    if allow_overlap:
+        return
+    shared = voxceleb1_overlap(trials.utterances, load_checkpoint(checkpoint)["speakers"])
+    if shared:
+        raise InputError(
+            f"{trials.source}: {len(shared):,} of its speakers were trained on, such as {shared[0]}, so that the error "
+            "rates would flatter the model; use Vox1-O, or force it with allow_overlap=true"
+        )
 
 
 def run_folder(checkpoint: Path) -> Path | None:
@@ -78,7 +118,9 @@ def output_folder(cfg: DictConfig, checkpoint: Path) -> Path:
 
 def list_name(cfg: DictConfig) -> str:
     """What files about this list are called."""
-    return "development" if cfg.trials is None else Path(cfg.trials).stem
+    if cfg.trials is None:
+        return "test" if cfg.split == "test" else "development"
+    return Path(cfg.trials).stem
 
 
 def pick_device(device: str) -> torch.device:

@@ -18,6 +18,11 @@ PANELS = {
     "training accuracy (%)": [("train", "accuracy", "", 100)],
     "validation EER (%)": [("val", "eer", "", 100)],
     "validation minDCF": [("val", "min_dcf_0.01", "p = 0.01", 1), ("val", "min_dcf_0.05", "p = 0.05", 1)],
+    "validation accuracy (%)": [
+        ("val", "accuracy", "top 1", 100),
+        ("val", "top5_accuracy", "top 5", 100),
+        ("val", "macro_f1", "macro F1", 100),
+    ],
     "learning rate": [("train", "learning_rate", "", 1)],
     "margin": [("train", "margin", "", 1)],
 }
@@ -25,7 +30,7 @@ VERTICES = 1000  # of a line: more can't be seen
 
 
 def training_curves(folder: Path) -> Figure:
-    """Loss, accuracy, EER, minDCF, learning rate and margin by epoch, one panel each.
+    """Loss, accuracies, EER, minDCF, learning rate and margin by epoch, one panel each.
 
     Columns that a file does not have, or that are empty, have no line, and a panel without lines is left out.
 

@@ -30,6 +30,10 @@ COLUMNS = {
     "min_dcf_0.05": ("minDCF, p = 0.05", 1, ".4f"),
     "threshold": ("EER threshold (score)", 1, ".4f"),
     "accuracy": ("accuracy (%)", 100, ".2f"),
+    "top5_accuracy": ("top-5 accuracy (%)", 100, ".2f"),
+    "macro_f1": ("macro F1 (%)", 100, ".2f"),
+    "error_rate": ("error rate (%)", 100, ".2f"),
+    "utterances": ("utterances", 1, ",d"),
     "targets": ("target trials", 1, ",d"),
     "nontargets": ("non-target trials", 1, ",d"),
 }

@@ -6,12 +6,13 @@ from pathlib import Path
 from speakerlab.reports.curves import read_metrics, training_curves
 from speakerlab.reports.figure import save_figure
 from speakerlab.reports.page import facts_section, figure_section, folded_section, metrics_section, write_report
+from speakerlab.scoring.metrics import monitored
 
 
 def best_epoch(folder: Path) -> dict[str, float]:
-    """The row of `metrics/val_metrics.csv` with the lowest EER."""
+    """The row of `metrics/val_metrics.csv` with the lowest EER, or error rate of identification."""
     table = read_metrics(folder / "metrics" / "val_metrics.csv")
-    row = int(table["eer"].argmin())
+    row = int(table[monitored(table)].argmin())
     return {name: float(column[row]) for name, column in table.items()}
 
 
@@ -35,7 +36,7 @@ def training_report(folder: Path) -> Path:
     return write_report(
         folder,
         f"Training {folder.parent.name}",
-        metrics_section("Best epoch on the development trials", rows),
+        metrics_section("Best epoch", rows),
         figure_section("Training", curves),
         facts_section("Run", facts | libraries | {"python": environment["python"]}),
         folded_section("Configuration", (folder / "config.yaml").read_text()),

@@ -8,12 +8,24 @@ them apart: constant scores give an EER of 50 %, in whatever order the trials co
 (0.3333, 0.3833)
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speakerlab import InputError
+
+MONITORED = ("eer", "error_rate")  # of verification and of identification
+
+
+def monitored(names: Iterable[str]) -> str:
+    """Which of some metrics a model is judged by, the lower the better: the EER, or identification's error rate.
+
+    >>> monitored(["epoch", "accuracy", "error_rate"])
+    'error_rate'
+    """
+    return next(name for name in MONITORED if name in names)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from speakerlab.build import assumed_clips, build, build_augment, build_network,
 from speakerlab.data import Progress
 from speakerlab.data.batches import Sampler
 from speakerlab.data.corpus import Corpus
+from speakerlab.data.division import TASKS
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
@@ -51,8 +52,10 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"seed={cfg.seed} must be at least 0")
     if not cfg.name:
         raise InputError("name must not be empty: runs are kept in outputs/<name>/")
-    if cfg.callbacks.get("verification") is None:
-        raise InputError("callbacks.verification can't be null: the best checkpoint is chosen by it")
+    if cfg.callbacks.get(cfg.task.name) is None:
+        raise InputError(f"callbacks.{cfg.task.name} can't be null: the best checkpoint is chosen by it")
+    if cfg.task.name == "identification":
+        _check_logits(build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2), network)
     if cfg.loader.crop_seconds is not None and cfg.loader.crop_seconds < 0.1:
         raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
     if cfg.loader.num_workers < 0:
@@ -61,6 +64,15 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"loader.cache={cfg.loader.cache} must be pcm or null")
     if not 0.0 <= cfg.loader.max_bad_share <= 1.0:
         raise InputError(f"loader.max_bad_share={cfg.loader.max_bad_share} must lie in [0, 1]")
+
+
+def _check_logits(loss: torch.nn.Module, network: torch.nn.Module) -> None:
+    """Refuse a loss that can't name a speaker; two utterances of each of two, since metric losses want such batches."""
+    _, logits = loss(torch.eye(4, network.embed_dim), torch.tensor([0, 0, 1, 1]))
+    if logits is None:
+        raise InputError(
+            f"task=identification needs a loss with logits, such as loss=aam; {type(loss).__name__} gives none"
+        )
 
 
 def build_sampler(cfg: DictConfig, augment: Recipe, trust: tuple[str, ...] = ()) -> Sampler:
@@ -148,7 +160,9 @@ def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple
     """Lightning's trainer with this run's callbacks and logger; `precision: auto` becomes what the hardware has."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its import sets it to INFO, tips and all
     callbacks = [
-        build(node, f"callbacks.{name}", trust=trust) for name, node in cfg.callbacks.items() if node is not None
+        build(node, f"callbacks.{name}", trust=trust)
+        for name, node in cfg.callbacks.items()
+        if node is not None and (name == cfg.task.name or name not in TASKS)
     ]
     precision = resolve_precision(str(cfg.trainer.precision), str(cfg.trainer.accelerator))
     progress_bar = cfg.trainer.enable_progress_bar

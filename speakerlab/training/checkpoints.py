@@ -1,4 +1,4 @@
-"""Checkpoints: the best by development EER, the last, and each epoch when asked."""
+"""Checkpoints: the best by development error, the last, and each epoch when asked."""
 
 import logging
 import os
@@ -14,6 +14,7 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from speakerlab.data.manifest import replacing
+from speakerlab.scoring.metrics import monitored
 
 log = logging.getLogger("speakerlab")
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -50,7 +51,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoints(pl.callbacks.Checkpoint):
-    """Keeps `checkpoints/best.ckpt` (lowest development EER), `last.ckpt` and, when asked, `epoch_NNN.ckpt`.
+    """Keeps `checkpoints/best.ckpt` (lowest development EER, or error rate of identification), `last.ckpt` and, when
+    asked, `epoch_NNN.ckpt`.
 
     Ctrl-C and SIGTERM let the step end, keep the run and raise `Stopped`; a second one stops at once.
 
@@ -67,14 +69,14 @@ class Checkpoints(pl.callbacks.Checkpoint):
             raise ValueError(f"every_minutes={every_minutes} must be positive")
         self.every_minutes = every_minutes
         self.every_epoch = every_epoch
-        self.best_eer = float("inf")
+        self.best_error = float("inf")
         self.best_epoch = -1
 
     def state_dict(self) -> dict:
-        return {"best_eer": self.best_eer, "best_epoch": self.best_epoch}
+        return {"best_error": self.best_error, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        self.best_eer = state_dict["best_eer"]
+        self.best_error = state_dict["best_error"]
         self.best_epoch = state_dict["best_epoch"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -115,12 +117,13 @@ class Checkpoints(pl.callbacks.Checkpoint):
             raise Stopped(stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        eer = pl_module.development_metrics.get("eer")
+        measured = pl_module.development_metrics
+        error = measured[monitored(measured)] if measured else float("inf")
         names = [LAST]
         if self.every_epoch:
             names.insert(0, f"epoch_{trainer.current_epoch + 1:03d}.ckpt")
-        if eer is not None and eer < self.best_eer:
-            self.best_eer = eer
+        if error < self.best_error:
+            self.best_error = error
             self.best_epoch = trainer.current_epoch + 1
             names.insert(0, BEST)
         # The last name is what a resumed run starts from: once it is there, the others are.

@@ -14,10 +14,10 @@ from speakerlab.data.batches import EpochBatches, Items, Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.crops import CropDataset, collate
 from speakerlab.data.manifest import seconds_of, speaker_classes
-from speakerlab.data.recordings import Recordings
+from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.dataset import ShardBatches, ShardDataset, sampler_items
 from speakerlab.data.shards.index import Shards
-from speakerlab.data.utterances import LengthBatches, UtteranceDataset, measure, pad_utterances
+from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, measure, pad_utterances
 from speakerlab.training.hardware import one_thread
 
 
@@ -25,7 +25,7 @@ class SpeakerDataModule(pl.LightningDataModule):
     """Deals out a corpus.
 
     Args:
-        corpus: training rows, development trials and files.
+        corpus: training rows, and development trials with their files or validation rows.
         recordings: the audio of the training rows; None for shards, which hold their own.
         sampler: orders the utterances; its batches are divided among the ranks.
         augment: what is done to the training audio.
@@ -66,7 +66,13 @@ class SpeakerDataModule(pl.LightningDataModule):
         sampler.batches_per_epoch(self.items)  # raises what there is to raise before a run has a folder
         self.sampler = sampler
         self.num_workers = num_workers
-        self.development_seconds = measure(corpus.development)
+        if corpus.validation is None:
+            self.development = UtteranceDataset(corpus.development, sample_rate)
+            self.development_seconds = measure(corpus.development)
+        else:
+            self.development = RowDataset(AudioFiles(corpus.validation, sample_rate))
+            self.development_seconds = seconds_of(corpus.validation)
+            self.validation_classes = speaker_classes(corpus.validation, self.speakers)
         self.resume_point = (0, 0)
         self.resumed_order: dict[str, int] = {}  # of shards
 
@@ -108,7 +114,7 @@ class SpeakerDataModule(pl.LightningDataModule):
     def development_dataloader(self) -> DataLoader:
         """This rank's share of the development utterances, whole; see `pad_utterances`."""
         return DataLoader(
-            UtteranceDataset(self.corpus.development, self.sample_rate),
+            self.development,
             batch_sampler=LengthBatches(
                 self.development_seconds, rank=self.trainer.global_rank, world_size=self.trainer.world_size
             ),

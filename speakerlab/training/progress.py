@@ -184,7 +184,10 @@ def epoch_line(epoch: int, epochs: int, means: dict[str, float], development: di
     parts = [f"epoch {epoch}/{epochs}", f"loss {means['loss']:.3f}"]
     if "accuracy" in means:
         parts.append(f"accuracy {100 * means['accuracy']:.1f} %")
-    if development:
+    if "error_rate" in development:
+        parts.append(f"validation accuracy {100 * development['accuracy']:.1f} %")
+        parts.append(f"top 5 {100 * development['top5_accuracy']:.1f} %")
+    elif development:
         parts.append(f"EER {100 * development['eer']:.2f} %")
         parts.append(f"minDCF(0.01) {development['min_dcf_0.01']:.3f}")
     parts.append(f"{means['utterances_per_second']:.1f} utterances/s")

@@ -22,7 +22,7 @@ import speakerlab
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpus import Corpus
-from speakerlab.data.development import write_development_trials
+from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing
 from speakerlab.training.checkpoints import LAST, Stopped
 
@@ -63,7 +63,7 @@ class Run:
         if cfg.name != self.saved["config"]["name"]:
             raise InputError(f"ckpt={self.checkpoint} is of a run with name={self.saved['config']['name']}: give that")
         plain = OmegaConf.to_container(cfg, resolve=True)
-        for key in ("features", "frames", "norm", "pooling", "model", "loss", "optimizer", "sampler"):
+        for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "optimizer", "sampler"):
             if plain[key] != self.saved["config"][key]:
                 raise InputError(f"ckpt={self.checkpoint} was trained with another {key}; continue with the same one")
         if plain["augment"]["speed"] != self.saved["config"]["augment"]["speed"]:
@@ -104,7 +104,7 @@ class Run:
             draft.write_text(json.dumps(environment() | hardware, indent=2) + "\n")
         with open(self.folder / "command.txt", "a", encoding="utf-8") as file:
             file.write(shlex.join(["python", *sys.argv]) + "\n")
-        write_development_trials(self.folder, corpus.trials, corpus.development)
+        write_development(self.folder, corpus)
         self.mark("running")
         handler = logging.FileHandler(self.folder / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

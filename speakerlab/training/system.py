@@ -58,7 +58,7 @@ class SpeakerSystem(pl.LightningModule):
         self.full_margin: float | None = getattr(loss, "margin", None)
         self.speakers = speakers
         self.config = config
-        # What the callback `Verification` measured at the end of this epoch; empty where it did not.
+        # What the task's callback measured at the end of this epoch; empty where it did not.
         self.development_metrics: dict[str, float] = {}
         self.restored_random_state: dict[str, Tensor] | None = None
 
@@ -124,6 +124,7 @@ class SpeakerSystem(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["config"] = self.config
         checkpoint["speakers"] = self.speakers
+        checkpoint["voices"] = len(self.augment.class_names(["one"]))
         checkpoint["utterances"] = len(self.trainer.datamodule.dataset)
         checkpoint["random_state"] = random_state()
 

@@ -57,6 +57,15 @@ def test_a_link_hides_nothing(tmp_path):
         check_disjoint(manifest(tmp_path / "link", PATHS), [tmp_path / "train" / "amy" / "x" / "1.wav"])
 
 
+def test_a_linked_file_hides_nothing_either(tmp_path):
+    (tmp_path / "train" / "amy" / "x").mkdir(parents=True)
+    (tmp_path / "train" / "amy" / "x" / "1.wav").touch()
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "1.wav").symlink_to(tmp_path / "train" / "amy" / "x" / "1.wav")
+    with pytest.raises(InputError, match="1 of 1 development utterances"):
+        check_disjoint(manifest(tmp_path / "train", PATHS), [tmp_path / "dev" / "1.wav"])
+
+
 def test_speaker_folders_of_several_roots(tmp_path, monkeypatch):
     """Against a loop over paths, in pieces and for links."""
     monkeypatch.setattr(corpus, "BATCH_ROWS", 2)
@@ -69,6 +78,25 @@ def test_speaker_folders_of_several_roots(tmp_path, monkeypatch):
     rows = zip(table["root"].to_pylist(), table["path"].to_pylist(), strict=True)
     assert speaker_folders(table) == {str((Path(root) / path.split("/")[0]).resolve()) for root, path in rows}
     assert str(tmp_path / "b" / "real") in speaker_folders(table)
+
+
+def test_the_folder_with_the_speakers_name_is_the_speakers(tmp_path):
+    """In a prepared corpus it may lie deeper, and all speakers below one folder."""
+    paths = ["wav/amy/x/1.wav", "wav/amy/amy/2.wav", "wav/sub/bob/1.wav", "eve/1.wav", "wav/other/1.wav"]
+    table = manifest(tmp_path, paths)
+    speakers = ["amy", "one/amy", "joined/bob", "eve", "dan"]
+    table = table.set_column(1, "speaker", pa.array(speakers))
+    expected = {"wav/amy", "wav/sub/bob", "eve", "wav"}
+    assert speaker_folders(table) == {str(tmp_path / name) for name in expected}
+    train = table.slice(0, 4)
+    check_disjoint(train, [tmp_path / "wav" / "dan" / "1.wav", tmp_path / "wav" / "sub" / "1.wav"])
+    for path in ("wav/amy/9.wav", "wav/sub/bob/y/1.wav"):
+        with pytest.raises(InputError, match="1 of 1 development utterances"):
+            check_disjoint(train, [tmp_path / path])
+    (tmp_path / "real" / "amy").mkdir(parents=True)
+    (tmp_path / "wav").symlink_to("real")
+    with pytest.raises(InputError, match="1 of 1 development utterances"):
+        check_disjoint(train, [tmp_path / "real" / "amy" / "9.wav"])
 
 
 @pytest.mark.parametrize("most_runs", [0, 1000])

@@ -1,20 +1,22 @@
-"""Lists against a line-by-line reader, drawn trials against all pairs by brute force, and messages."""
+"""Lists against a line-by-line reader, and messages."""
 
-import itertools
 import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from speakerlab import InputError
-from speakerlab.data.manifest import as_manifest
+from speakerlab.data.manifest import write_manifest
 from speakerlab.data.trials import (
     VOXCELEB_COUNTS,
+    Trials,
     check_official_count,
-    draw_trials,
+    find_list,
     locate_utterances,
     read_trials,
+    rename_utterances,
     write_trials,
 )
 
@@ -44,6 +46,87 @@ def test_both_forms_and_their_disguises(tmp_path, text, lines):
     assert trials.test.tolist() == [1, 0, 3] and trials.test.dtype == np.int32
     assert trials.lines.tolist() == lines and trials.lines.dtype == np.int32
     assert trials.source == str(path) and len(trials) == 3
+
+
+CSV = "Label, enrol ,test\n1,a/1.wav,a/2.wav\n0,b/1.wav,a/1.wav\n\n1,b/1.wav,b/2.wav\n"
+
+
+@pytest.mark.parametrize(
+    "text, lines",
+    [
+        (CSV, [2, 3, 5]),
+        (CSV.replace("\n", "\r\n"), [2, 3, 5]),
+        (
+            "\ufeffspeaker,Test,enroll,key,score\nx,a/2.wav,a/1.wav,target,0\n,a/1.wav,b/1.wav,False,\nx,b/2.wav,b/1.wav,TRUE,1",
+            [2, 3, 4],
+        ),
+        ('label,enrol,test\n"1","a/1.wav","a/2.wav"\n0,b/1.wav,a/1.wav\n1,b/1.wav,"b/2.wav"\n', [2, 3, 4]),
+    ],
+)
+def test_csv_by_its_header(tmp_path, text, lines):
+    path = tmp_path / "list.csv"
+    path.write_bytes(text.encode())
+    trials = read_trials(path)
+    assert trials.utterances == ["a/1.wav", "a/2.wav", "b/1.wav", "b/2.wav"]
+    assert trials.labels.tolist() == [1, 0, 1] and trials.labels.dtype == np.int8
+    assert trials.enrol.tolist() == [0, 2, 2] and trials.test.tolist() == [1, 0, 3]
+    assert trials.lines.tolist() == lines and trials.lines.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "list.csv, line 1: the header has no column label (label or target or key): ''"),
+        ("1,a,b\n0,a,c\n", "list.csv, line 1: the header has no column label"),
+        ("label,enrol\n", "line 1: the header has no column test (test): 'label,enrol'"),
+        ("label,enrol,test\n", "list.csv: holds no trials"),
+        ("label,enrol,test\n1,a,b\n\n1,a\n", "list.csv, line 4: not 3 columns: '1,a'"),
+        ("label,enrol,test\n1,a,b\nmaybe,a,c\n", "list.csv, line 3: label not 1 or 0: 'maybe,a,c'"),
+        ("label,enrol,test\n1,a,\n", "list.csv, line 2: no name of an utterance: '1,a,'"),
+    ],
+)
+def test_bad_csv(tmp_path, text, message):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_trials(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("form, expected", [("voxceleb", VOXCELEB), ("kaldi", KALDI), ("csv", CSV)])
+def test_written_forms(tmp_path, form, expected):
+    (tmp_path / "list.txt").write_text(VOXCELEB)
+    path = tmp_path / "new" / ("copy.csv" if form == "csv" else "copy.txt")
+    write_trials(read_trials(tmp_path / "list.txt"), path, form)
+    if form == "csv":
+        expected = expected.replace("Label, enrol ", "label,enrol").replace("\n\n", "\n")
+    assert path.read_bytes() == expected.encode()
+    again = read_trials(path)
+    assert again.utterances == ["a/1.wav", "a/2.wav", "b/1.wav", "b/2.wav"] and again.labels.tolist() == [1, 0, 1]
+
+
+def test_only_csv_holds_any_name(tmp_path):
+    names = ['a b/"1".wav', "c,d.wav", " e", "f"]
+    ends = np.array([0, 2], np.int32), np.array([1, 3], np.int32)
+    trials = Trials(np.array([1, 0], np.int8), *ends, names, np.arange(1, 3), "test")
+    for form in ("voxceleb", "kaldi"):
+        with pytest.raises(InputError, match=r"2 names have spaces, such as 'a b/\"1\"\.wav'; write a CSV list"):
+            write_trials(trials, tmp_path / "list.txt", form)
+    assert not (tmp_path / "list.txt").exists()
+    write_trials(trials, tmp_path / "list.csv", "csv")
+    assert read_trials(tmp_path / "list.csv").utterances == ['a b/"1".wav', "c,d.wav", "e", "f"]
+
+
+def test_other_names(tmp_path):
+    (tmp_path / "list.txt").write_text("1 wav/a/1.wav wav/a/2.WAV\n0 wav/b.c/1 wav/a/1.wav\n")
+    trials = read_trials(tmp_path / "list.txt")
+    assert rename_utterances(trials, "", "", None).utterances == trials.utterances
+    assert rename_utterances(trials, "wav/", "/x/", None).utterances == ["/x/a/1.wav", "/x/a/2.WAV", "/x/b.c/1"]
+    assert rename_utterances(trials, "", "", ".flac").utterances == ["wav/a/1.flac", "wav/a/2.flac", "wav/b.c/1.flac"]
+    assert rename_utterances(trials, "wav/", "", "").utterances == ["a/1", "a/2", "b.c/1"]
+    with pytest.raises(InputError, match=r"list\.txt, line 2: 'wav/b\.c/1' does not begin with 'wav/a', nor do 0 of"):
+        rename_utterances(trials, "wav/a", "", None)
+    (tmp_path / "list.txt").write_text("1 a.wav a.flac\n")
+    with pytest.raises(InputError, match="two utterances would both be called 'a'"):
+        rename_utterances(read_trials(tmp_path / "list.txt"), "", "", "")
 
 
 def test_names_that_look_like_labels(tmp_path):
@@ -130,107 +213,6 @@ def test_official_counts(tmp_path):
         read_trials(tmp_path / "veri_test.txt")
 
 
-def manifest(rows: list[tuple[str, str, str]]) -> pa.Table:
-    """(speaker, session, gender) of each utterance."""
-    paths = [f"{speaker}/{session}/{i}.wav" for i, (speaker, session, _) in enumerate(rows)]
-    speakers, sessions, genders = zip(*rows, strict=True) if rows else ((), (), ())
-    size = len(rows)
-    columns = {"utterance": paths, "speaker": speakers, "session": sessions, "root": ["/data"] * size, "path": paths}
-    columns |= {"first_sample": [0] * size, "samples": [8000] * size, "sample_rate": [8000] * size}
-    columns = {name: pa.array(list(cells)) for name, cells in (columns | {"gender": genders}).items()}
-    return as_manifest(pa.table(columns | {"split": pa.array([""] * size)}), "test")
-
-
-ROWS = (
-    [("a", session, "f") for session in "112"]
-    + [("b", "", "f")] * 3
-    + [("c", session, "m") for session in "1234"]
-    + [("d", "1", "m")] * 2
-    + [("e", "1", "m")]
-    + [("g", "1", "")] * 2
-    + [("h", "1", "")]
-)
-
-
-def all_pairs(table: pa.Table, same_gender: bool = True) -> tuple[set[frozenset[str]], set[frozenset[str]]]:
-    """Targets and non-targets by the definition."""
-    targets, nontargets = set(), set()
-    rows = table.to_pylist()
-    for one, two in itertools.combinations(rows, 2):
-        pair = frozenset((one["utterance"], two["utterance"]))
-        if one["speaker"] != two["speaker"] and (not same_gender or one["gender"] == two["gender"]):
-            nontargets.add(pair)
-        sessions = {row["session"] for row in rows if row["speaker"] == one["speaker"]}
-        if one["speaker"] == two["speaker"] and (len(sessions) == 1 or one["session"] != two["session"]):
-            targets.add(pair)
-    return targets, nontargets
-
-
-def pairs_of(trials, label: int) -> list[frozenset[str]]:
-    rows = np.flatnonzero(trials.labels == label)
-    return [frozenset((trials.utterances[trials.enrol[i]], trials.utterances[trials.test[i]])) for i in rows]
-
-
-def test_all_possible_pairs_are_drawn_when_more_are_asked():
-    table = manifest(ROWS)
-    trials = draw_trials(table, 10000, seed=0)
-    targets, nontargets = all_pairs(table)
-    assert sorted(map(sorted, pairs_of(trials, 1))) == sorted(map(sorted, targets))
-    assert sorted(map(sorted, pairs_of(trials, 0))) == sorted(map(sorted, nontargets))
-
-
-def test_halves_without_repetition_from_the_seed():
-    table = manifest([(f"s{i % 9}", str(i % 4), "mf"[i % 9 % 2]) for i in range(180)])
-    trials = draw_trials(table, 401, seed=3)
-    targets, nontargets = all_pairs(table)
-    for label, possible, count in [(1, targets, 200), (0, nontargets, 201)]:
-        drawn = pairs_of(trials, label)
-        assert len(drawn) == len(set(drawn)) == count and set(drawn) <= possible
-        assert all(len(pair) == 2 for pair in drawn)
-    assert trials.lines.tolist() == list(range(1, 402))
-    assert len(set(trials.utterances)) == len(trials.utterances)
-    firsts = dict.fromkeys(np.stack([trials.enrol, trials.test], 1).reshape(-1).tolist())
-    assert list(firsts) == list(range(len(trials.utterances)))  # order of first appearance
-    assert 0 < trials.labels[:50].sum() < 50  # shuffled
-    sides = [trials.utterances[a] < trials.utterances[b] for a, b in zip(trials.enrol, trials.test, strict=True)]
-    assert 100 < sum(sides) < 300  # either side may be the enrolment
-    shuffled = table.take(np.random.default_rng(0).permutation(table.num_rows))
-    again, other = draw_trials(shuffled, 401, seed=3), draw_trials(table, 401, seed=4)
-    assert again.utterances == trials.utterances and again.enrol.tolist() == trials.enrol.tolist()
-    assert again.labels.tolist() == trials.labels.tolist()
-    assert set(pairs_of(other, 1)) != set(pairs_of(trials, 1))
-
-
-def test_pairs_are_equally_likely():
-    table = manifest([("a", "1", "")] * 4 + [("b", str(i), "") for i in range(3)])
-    counts = {}
-    for seed in range(200):
-        for pair in pairs_of(draw_trials(table, 4, seed), 1):
-            counts[pair] = counts.get(pair, 0) + 1
-    assert len(counts) == 9  # 6 of a, 3 of b; expected 44 each, standard deviation 6
-    assert min(counts.values()) > 20 and max(counts.values()) < 70
-
-
-def test_one_speaker_of_each_gender_still_gives_nontargets():
-    table = manifest([("a", "1", "f")] * 2 + [("b", "1", "m")] * 2)
-    trials = draw_trials(table, 100, seed=0)
-    assert set(pairs_of(trials, 0)) == all_pairs(table, same_gender=False)[1] and len(pairs_of(trials, 0)) == 4
-
-
-@pytest.mark.parametrize(
-    "rows, count, message",
-    [
-        ([], 10, "at least 2 held-out speakers, but there are 0"),
-        ([("a", "", "")] * 5, 10, "at least 2 held-out speakers, but there are 1"),
-        ([("a", "", ""), ("b", "", "")], 10, "no target trials among 2 utterances"),
-        (ROWS, 1, "count=1: draw at least 2 trials"),
-    ],
-)
-def test_too_little_to_draw_from(rows, count, message):
-    with pytest.raises(InputError, match=message):
-        draw_trials(manifest(rows), count, seed=0)
-
-
 def test_files_are_found_under_any_root_and_suffix(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     in_one, in_two = ("a/1.wav", "a/1.flac", "a/2.m4a", "b/1.flac"), ("b/1.wav", "b/2.c.ogg")
@@ -256,3 +238,47 @@ def test_missing_files_are_named_with_their_lines(tmp_path):
         "suffix: a/2.wav (line 2), b/1.wav (line 3), b/2.wav (line 4), ...; give the folder that the list's names "
         "start from"
     )
+
+
+def prepared(root, names: list[str]) -> None:
+    """A folder with a manifest whose utterances lie elsewhere than their ids say."""
+    size = len(names)
+    columns = {"utterance": names, "speaker": [name.split("/")[0] for name in names], "session": [""] * size}
+    columns |= {"root": [str(root)] * size, "path": [f"audio/{i}.flac" for i in range(size)], "split": [""] * size}
+    columns |= {"first_sample": [0] * size, "samples": [8000] * size, "sample_rate": [8000] * size}
+    write_manifest(
+        pa.table({name: pa.array(cells) for name, cells in (columns | {"gender": [""] * size}).items()}),
+        root / "manifest.parquet",
+    )
+
+
+def test_a_prepared_folder_is_looked_up_in_its_manifest(tmp_path):
+    prepared(tmp_path / "one", ["a/1.wav", "b/1.flac", "b/2.flac"])
+    (tmp_path / "two" / "c").mkdir(parents=True)
+    (tmp_path / "two" / "c" / "1.wav").touch()
+    (tmp_path / "list.txt").write_text("1 b/1.wav b/2.flac\n0 c/1.wav a/1.wav\n")
+    trials, roots = read_trials(tmp_path / "list.txt"), [tmp_path / "one", tmp_path / "two"]
+    audio = [tmp_path / "one" / "audio" / f"{i}.flac" for i in range(3)]
+    assert locate_utterances(trials, roots) == [audio[1], audio[2], tmp_path / "two/c/1.wav", audio[0]]
+    with pytest.raises(InputError, match=r"1 of 4 utterances have no file under .*: c/1\.wav \(line 2\)"):
+        locate_utterances(trials, roots[:1])
+
+
+def test_lists_by_their_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = ["here.txt", "one/trials/veri_test2.txt", "two/vox1_E_cleaned.txt", "two/trials/mine.txt"]
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    roots = [tmp_path / "one", tmp_path / "two"]
+    assert find_list("here.txt", roots) == Path("here.txt")
+    for name in ("vox1_o_cleaned", "vox1-O-cleaned", "veri_test2", "veri_test2.txt"):
+        assert find_list(name, roots) == tmp_path / "one/trials/veri_test2.txt"
+    assert find_list("vox1_E_cleaned.txt", roots) == tmp_path / "two/vox1_E_cleaned.txt"
+    assert find_list("mine.txt", roots) == tmp_path / "two/trials/mine.txt"
+    with pytest.raises(
+        InputError, match=r"trials=vox1_h: .* nor in .*one/trials or .*two/trials as vox1_h, .*hard\.txt"
+    ):
+        find_list("vox1_h", roots)
+    with pytest.raises(InputError, match=r"trials=gone/veri_test2\.txt: there is no such file, nor in"):
+        find_list("gone/veri_test2.txt", roots)

@@ -1,13 +1,15 @@
 """Whole utterances: lengths, batches and padding."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
 from torch.utils.data import DataLoader
 
 from speakerlab import InputError
-from speakerlab.data.utterances import LengthBatches, UtteranceDataset, measure, pad_utterances
+from speakerlab.data.recordings import AudioFiles
+from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, measure, pad_utterances
 
 
 def seconds(count: int, seed: int = 0) -> np.ndarray:
@@ -93,3 +95,16 @@ def test_measure_names_the_first_bad_file_and_counts_them(tmp_path):
         measure([good, tmp_path / "gone.wav"])
     with pytest.raises(InputError, match=r"text\.wav: not readable as audio.*\(2 of 3 files"):
         measure([good, tmp_path / "text.wav", short])
+
+
+def test_whole_rows(tmp_path):
+    """A row may be a part of a file, at another rate."""
+    generator = np.random.default_rng(0)
+    wave = generator.uniform(-0.5, 0.5, 9000)
+    soundfile.write(tmp_path / "a.wav", wave, 16000, "FLOAT")
+    columns = {"root": [str(tmp_path)] * 2, "path": ["a.wav"] * 2, "first_sample": [0, 4000], "samples": [9000, 1500]}
+    rows = RowDataset(AudioFiles(pa.table(columns | {"sample_rate": [16000] * 2}), 16000))
+    assert len(rows) == 2
+    for (_, waveform), expected in zip((rows[0], rows[1]), (wave, wave[4000:5500]), strict=True):
+        np.testing.assert_array_equal(waveform, expected.astype(np.float32))
+    assert (rows[0][0], rows[1][0]) == (0, 1)

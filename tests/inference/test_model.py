@@ -13,8 +13,10 @@ from speakerlab.build import build_network
 from speakerlab.data.development import write_development_trials
 from speakerlab.data.trials import read_trials
 from speakerlab.inference.model import (
+    check_unseen,
     find_checkpoint,
     find_trials,
+    is_identification,
     list_name,
     load_systems,
     output_folder,
@@ -42,7 +44,14 @@ CONFIG = {
 
 
 def evaluation(**changes):
-    plain = {"trials": None, "trials_root": None, "output_dir": None}
+    plain = {
+        "trials": None,
+        "trials_root": None,
+        "output_dir": None,
+        "split": None,
+        "manifest": None,
+        "baselines": False,
+    }
     return OmegaConf.create(plain | changes)
 
 
@@ -157,7 +166,7 @@ def test_given_trials(tmp_path, roots):
 
 
 def test_bad_trials_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"gone\.txt: the trial list can't be read"):
+    with pytest.raises(InputError, match=r"trials=.*gone\.txt: there is no such file"):
         find_trials(evaluation(trials=str(tmp_path / "gone.txt")), tmp_path / "best.ckpt")
     (tmp_path / "list.txt").write_text("0 a/1.wav b/1.wav\n")
     with pytest.raises(InputError, match="2 of 2 utterances have no file"):
@@ -172,3 +181,49 @@ def test_names_and_places():
     assert output_folder(evaluation(output_dir="here"), inside) == Path("here")
     assert list_name(evaluation()) == "development"
     assert list_name(evaluation(trials="/data/veri_test2.txt")) == "veri_test2"
+
+
+def test_what_an_evaluation_is_of(tmp_path):
+    path, _ = save(tmp_path / "best.ckpt")
+    assert not is_identification(evaluation(), path)
+    assert is_identification(evaluation(manifest="x.parquet"), path)
+    path, _ = save(tmp_path / "best.ckpt", CONFIG | {"task": {"name": "identification"}})
+    assert is_identification(evaluation(), path) and is_identification(evaluation(split="val"), path)
+    assert not is_identification(evaluation(trials="list.txt"), path)
+    for changes, message in [
+        ({"split": "dev"}, "split=dev must be val or test"),
+        ({"trials": "x.txt", "split": "val"}, "trials=x.txt and split=val both say what to evaluate on"),
+        ({"trials": "x.txt", "manifest": "m"}, "trials=x.txt and manifest=m both say what to evaluate on"),
+        ({"baselines": True}, "baselines=true is for trials"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            is_identification(evaluation(**changes), path)
+
+
+def test_voxceleb1_speakers_that_were_trained_on_are_refused(tmp_path):
+    path, _ = save(tmp_path / "best.ckpt")
+    contents = torch.load(path, weights_only=True)
+    torch.save(contents | {"speakers": ["id00012", "id10001", "id10002"]}, path)
+    for lines, shared in [
+        ("1 id10270/x/1.wav id10270/y/1.wav\n0 id00012/x/1.wav id10271/x/1.wav\n", 0),  # mini's names are like these
+        ("1 id10270/x/1.wav id10270/y/1.wav\n0 wav/id10002/x/1.wav id10001/x/1.wav\n", 2),
+    ]:
+        (tmp_path / "list.txt").write_text(lines)
+        trials = read_trials(tmp_path / "list.txt")
+        check_unseen(path, trials, allow_overlap=True)
+        if shared:
+            with pytest.raises(InputError, match=r"list\.txt: 2 of its speakers were trained on, such as id10001"):
+                check_unseen(path, trials, allow_overlap=False)
+        else:
+            check_unseen(path, trials, allow_overlap=False)
+
+
+def test_test_trials_come_from_the_run(tmp_path):
+    (tmp_path / "list.txt").write_text("1 a/1.wav a/2.wav\n")
+    files = [tmp_path / "a/1.flac", tmp_path / "a/2.flac"]
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    with pytest.raises(InputError, match="holds no test trials"):
+        find_trials(evaluation(split="test"), checkpoint)
+    write_development_trials(tmp_path / "run", read_trials(tmp_path / "list.txt"), files, "test")
+    assert find_trials(evaluation(split="test"), checkpoint)[1] == files
+    assert list_name(evaluation(split="test")) == "test"

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from speakerlab import InputError
 from speakerlab.build import build_corpus
 from speakerlab.config import check
-from speakerlab.training.assembly import build_datamodule, build_system, try_components
+from speakerlab.training.assembly import build_datamodule, build_system, build_trainer, try_components
 
 
 @pytest.mark.parametrize(
@@ -79,3 +80,40 @@ def test_new_voices_would_break_up_groups_of_speakers(compose, sampler, voices, 
     with pytest.raises(InputError, match=rf"sampler={sampler} .* one of 3 voices .* set augment\.speed=null") as error:
         try_components(cfg, (target,))
     assert "\n" not in str(error.value)
+
+
+class Metric(torch.nn.Module):
+    """A loss that compares embeddings and names nobody."""
+
+    def __init__(self, embed_dim: int, num_speakers: int, margin: float = 0.2):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, embeddings, speakers):
+        return (embeddings * self.weight).sum(), None
+
+
+def test_identification_needs_a_loss_that_names_speakers(compose):
+    cfg, choices = compose("task=identification")
+    try_components(check(cfg, "train", choices))
+    mine = f"{Metric.__module__}.Metric"
+    metric = [f"loss._target_={mine}", "~loss.scale", "~loss.easy_margin"]
+    cfg, choices = compose("task=identification", *metric)
+    with pytest.raises(
+        InputError, match="task=identification needs a loss with logits, such as loss=aam; Metric gives"
+    ):
+        try_components(check(cfg, "train", choices, (mine,)), (mine,))
+    cfg, choices = compose(*metric)
+    try_components(check(cfg, "train", choices, (mine,)), (mine,))
+
+
+@pytest.mark.parametrize("task", ["verification", "identification"])
+def test_the_tasks_own_measurement_runs(compose, tmp_path, task):
+    cfg, choices = compose(f"task={task}", "trainer=cpu")
+    trainer = build_trainer(check(cfg, "train", choices), tmp_path, 0)
+    names = [type(callback).__name__ for callback in trainer.callbacks]
+    assert [name for name in names if name in ("Verification", "Identification")] == [task.capitalize()]
+    assert names.index(task.capitalize()) < names.index("Progress") < names.index("Checkpoints")
+    cfg, choices = compose(f"task={task}", f"callbacks.{task}=null")
+    with pytest.raises(InputError, match=f"callbacks.{task} can't be null"):
+        try_components(check(cfg, "train", choices))

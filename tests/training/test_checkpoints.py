@@ -160,7 +160,7 @@ def test_the_best_so_far_survives_a_resume(tmp_path):
     finish_epochs(first, Trainer(tmp_path), [0.4, 0.2])
     resumed = Checkpoints()
     resumed.load_state_dict(first.state_dict())
-    assert (resumed.best_eer, resumed.best_epoch) == (0.2, 2)
+    assert (resumed.best_error, resumed.best_epoch) == (0.2, 2)
     files = finish_epochs(resumed, Trainer(tmp_path), [0.3, 0.3, 0.3])
     assert files == {"best.ckpt": "2", "last.ckpt": "3"}
 
@@ -184,3 +184,13 @@ def test_the_clock_saves_between_whole_steps(tmp_path, monkeypatch):
 def test_bad_intervals_are_refused(minutes):
     with pytest.raises(ValueError, match=f"every_minutes={minutes} must be positive"):
         Checkpoints(every_minutes=minutes)
+
+
+def test_the_best_identification_has_the_lowest_error_rate(tmp_path):
+    callback, trainer, module = Checkpoints(), Trainer(tmp_path), Module()
+    callback.on_train_start(trainer, module)
+    for epoch, error in enumerate([0.9, 0.3, 0.6]):
+        trainer.current_epoch = epoch
+        module.development_metrics = {"accuracy": 1 - error, "macro_f1": 1 - error, "error_rate": error}
+        callback.on_train_epoch_end(trainer, module)
+    assert (tmp_path / "checkpoints" / "best.ckpt").read_text() == "2" and callback.best_error == 0.3

@@ -202,7 +202,7 @@ def test_bad_paths_are_refused(tmp_path, config):
         find_run(config(ckpt=str(tmp_path / "checkpoints" / "foreign.ckpt")))
 
 
-PARTS = {key: {"x": 1} for key in ("features", "frames", "norm", "pooling", "model", "loss", "sampler")} | {
+PARTS = {key: {"x": 1} for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "sampler")} | {
     "augment": {"speed": None}
 }
 
@@ -217,6 +217,7 @@ def manifest(*speakers: str) -> pa.Table:
         ({}, ("a", "b", "b"), None),
         ({"seed": 2, "trainer": {"max_epochs": 3}}, ("a", "b", "b"), None),
         ({"loss": {"x": 2}}, ("a", "b", "b"), "trained with another loss"),
+        ({"task": {"name": "identification"}}, ("a", "b", "b"), "trained with another task"),
         ({"optimizer": {"lr": 1.0}}, ("a", "b", "b"), "trained with another optimizer"),
         ({"augment": {"speed": {"x": 2}}}, ("a", "b", "b"), "trained with another augment.speed"),
         ({}, ("a", "c", "c"), "trained on 2 speakers and 3 utterances"),

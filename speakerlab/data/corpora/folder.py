@@ -5,10 +5,10 @@ from pathlib import Path
 
 from speakerlab import InputError
 from speakerlab.data import Progress
-from speakerlab.data.corpus import Corpus, check_disjoint, hold_out_speakers
-from speakerlab.data.manifest import file_of
+from speakerlab.data.corpus import Corpus, check_disjoint, with_held_out_trials
+from speakerlab.data.division import NEEDS_CLOSED_SET, Division
 from speakerlab.data.scan import scan_folders
-from speakerlab.data.trials import check_both_kinds, draw_trials, locate_utterances, read_trials
+from speakerlab.data.trials import check_both_kinds, locate_utterances, read_trials
 
 
 @dataclass
@@ -19,51 +19,67 @@ class FolderCorpus:
         root: folder, or list of folders.
         trials: development trial list; None draws `heldout_trials` over `heldout_speakers`, which are not trained on.
         trials_root: folder, or list of folders, that the list's paths start from; None is the list's own folder.
-        heldout_speakers: how many, where no list is given.
-        heldout_trials: how many, where no list is given.
+        n_speakers: only the first so many in name order; None takes all.
+        split: shares of train, val and test, or a list of them like VoxCeleb's iden_split.txt, in place of held-out
+            speakers; see `speakerlab.data.division`.
+        split_by: what the shares are drawn by: utterance, session or speaker.
+        heldout_speakers: how many, where neither a list nor a split is given.
+        heldout_trials: how many are drawn, where no list is given.
         min_seconds: shorter files are left out.
         stereo: "quarantine" leaves files with several channels out, "mix" averages the channels.
         max_bad_share: more unusable files than this share are an error.
-        seed: of the held-out speakers and their trials.
+        task: "verification" or "identification".
+        seed: of the held-out speakers, the split and the trials.
         cache_dir: keeps the manifests.
     """
 
     root: str | list[str]
     trials: str | None
     trials_root: str | list[str] | None
+    n_speakers: int | None
+    split: dict[str, float] | str | None
+    split_by: str
     heldout_speakers: int
     heldout_trials: int
     min_seconds: float
     stereo: str
     max_bad_share: float
+    task: str
     seed: int
     cache_dir: str
 
-    def load(self, progress: Progress | None = None) -> Corpus:
-        """Scan, find or draw the trials, and check that no training speaker is among them."""
+    def __post_init__(self):
+        self.division = Division(self.task, self.n_speakers, self.split, self.split_by, self.heldout_trials, self.seed)
+        if self.split is None and self.task == "identification":
+            raise InputError(NEEDS_CLOSED_SET)
+        if self.split is not None and self.trials is not None:
+            raise InputError("data.trials and data.split both say what training is judged by: give one of them")
         if self.trials is None and self.trials_root is not None:
             raise InputError("data.trials_root is given without data.trials: add data.trials=LIST")
+
+    def load(self, progress: Progress | None = None) -> Corpus:
+        """Scan, divide, find or draw the trials, and check that no training speaker is among them."""
+        roots = _paths(self.root)
         scan = scan_folders(
-            _paths(self.root),
+            roots,
             Path(self.cache_dir).expanduser(),
             min_seconds=self.min_seconds,
             stereo=self.stereo,
             max_bad_share=self.max_bad_share,
             progress=progress,
         )
-        if self.trials is None:
-            corpus = self._with_drawn_trials(scan.manifest)
-        else:
-            corpus = self._with_listed_trials(scan.manifest)
-        check_disjoint(corpus.train, corpus.development)
-        check_both_kinds(corpus.trials)
-        return replace(corpus, notes=(scan.summary(), f"{len(corpus.trials):,} development trials"))
-
-    def _with_drawn_trials(self, table) -> Corpus:
-        train, held_out = hold_out_speakers(table, self.heldout_speakers, self.seed)
-        trials = draw_trials(held_out, self.heldout_trials, self.seed)
-        rows = {utterance: row for row, utterance in enumerate(held_out["utterance"].to_pylist())}
-        return Corpus(train, trials, [file_of(held_out, rows[utterance]) for utterance in trials.utterances])
+        corpus = self.division.corpus(scan.manifest, roots)
+        if corpus is None:
+            table = self.division.limited(scan.manifest)
+            if self.trials is not None:
+                corpus = self._with_listed_trials(table)
+            else:
+                corpus = with_held_out_trials(table, self.heldout_speakers, self.heldout_trials, self.seed)
+            corpus = replace(corpus, notes=(f"{len(corpus.trials):,} development trials",))
+        if corpus.trials is not None:
+            check_disjoint(corpus.train, corpus.development)
+            check_both_kinds(corpus.trials)
+        return replace(corpus, notes=(scan.summary(), *corpus.notes))
 
     def _with_listed_trials(self, table) -> Corpus:
         path = Path(self.trials).expanduser()

@@ -18,12 +18,13 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from speakerlab import InputError
 from speakerlab.data import Progress
 from speakerlab.data.corpus import Corpus, check_disjoint
+from speakerlab.data.division import Division
 from speakerlab.data.scan import scan_folder
 from speakerlab.data.synthesis.layout import DEFAULT_LAYOUT, MiniLayout, draw_trials, speaker_gender, speaker_name
 from speakerlab.data.synthesis.speech import write_speakers
@@ -117,20 +118,31 @@ def _default_workers() -> int:
 
 @dataclass
 class MiniCorpus:
-    """The embedded corpus with its own split and trials.
+    """The embedded corpus. For verification with its own split and trials; for identification, the speakers of `dev`
+    with one of their three sessions for each part.
 
     Args:
+        task: "verification" or "identification".
+        seed: which session is for what.
         cache_dir: where it is made on first use.
     """
 
+    task: str
+    seed: int
     cache_dir: str
 
     def load(self, progress: Progress | None = None) -> Corpus:
-        """Make the corpus if need be; train on `dev`, be judged on `test`."""
+        """Make the corpus if need be; train on `dev`, be judged on `test`, or on other sessions of `dev`."""
         cache_dir = Path(self.cache_dir).expanduser()
         root = make_mini(cache_dir, progress=progress)
         scan = scan_folder(root / "dev", cache_dir, min_seconds=0.5, stereo="quarantine", max_bad_share=0.0)
+        note = f"mini: {scan.summary()}"
+        if self.task == "identification":
+            thirds = dict.fromkeys(("train", "val", "test"), 1 / 3)
+            division = Division(self.task, None, thirds, by="session", trials=0, seed=self.seed)
+            corpus = division.corpus(scan.manifest, [])
+            return replace(corpus, notes=(note, *corpus.notes))
         trials = read_trials(root / "trials.txt")
-        corpus = Corpus(scan.manifest, trials, locate_utterances(trials, [root]), notes=(f"mini: {scan.summary()}",))
+        corpus = Corpus(scan.manifest, trials, locate_utterances(trials, [root]), notes=(note,))
         check_disjoint(corpus.train, corpus.development)
         return corpus

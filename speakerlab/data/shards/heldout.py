@@ -14,7 +14,8 @@ from speakerlab.data.audio import AudioError
 from speakerlab.data.corpus import hold_out_speakers, select_rows
 from speakerlab.data.manifest import file_of, replacing, speakers_of
 from speakerlab.data.shards.encoding import encode
-from speakerlab.data.trials import draw_trials, write_trials
+from speakerlab.data.trial_drawing import draw_trials
+from speakerlab.data.trials import write_trials
 
 HELDOUT = "heldout"
 TRIALS = "trials.txt"

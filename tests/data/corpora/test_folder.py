@@ -28,11 +28,15 @@ def corpus(tmp_path, root):
             "root": str(root),
             "trials": None,
             "trials_root": None,
+            "n_speakers": None,
+            "split": None,
+            "split_by": "session",
             "heldout_speakers": 2,
             "heldout_trials": 8,
             "min_seconds": 0.1,
             "stereo": "quarantine",
             "max_bad_share": 0.0,
+            "task": "verification",
             "seed": 1,
             "cache_dir": str(tmp_path / "cache"),
         }
@@ -106,3 +110,44 @@ def test_missing_audio_is_named_with_its_line(corpus, tmp_path):
 def test_too_few_speakers_on_a_side_are_refused(corpus, count):
     with pytest.raises(InputError, match=f"heldout_speakers={count} must leave at least 2 of 6"):
         corpus(heldout_speakers=count).load()
+
+
+def test_a_closed_set_split(corpus):
+    loaded = corpus(task="identification", split={"train": 0.4, "val": 0.3, "test": 0.3}).load()
+    assert loaded.trials is None
+    for part in (loaded.train, loaded.validation, loaded.test):
+        assert sorted(part["speaker"].to_pylist()) == [f"s{i}" for i in range(6)]
+    assert loaded.notes[1] == "identification of 6 speakers; utterances: train 6, val 6, test 6"
+
+
+def test_a_split_by_speaker(corpus):
+    loaded = corpus(split={"train": 0.34, "val": 0.33, "test": 0.33}, split_by="speaker").load()
+    assert len(set(loaded.train["speaker"].to_pylist())) == 2
+    assert len(loaded.trials) == len(loaded.test_trials) == 8
+    assert len({name.split("/")[0] for name in (*loaded.trials.utterances, *loaded.test_trials.utterances)}) == 4
+    assert all(file.is_file() for file in (*loaded.development, *loaded.test_files))
+
+
+def test_the_first_speakers(corpus):
+    loaded = corpus(n_speakers=4).load()
+    assert {*loaded.train["speaker"].to_pylist()} | {name[:2] for name in loaded.trials.utterances} == {
+        "s0",
+        "s1",
+        "s2",
+        "s3",
+    }
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"task": "identification"}, "task=identification .* add 'data.split="),
+        ({"split": {"train": 0.5, "val": 0.5}}, "judged on speakers that are not trained on"),
+        ({"split": {"train": 0.5, "val": 0.5}, "split_by": "speaker", "trials": "x.txt"}, "give one of them"),
+        ({"trials_root": "x"}, "data.trials_root is given without data.trials"),
+    ],
+)
+def test_wrong_combinations_stop_before_the_scan(corpus, tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        corpus(**settings)
+    assert not (tmp_path / "cache").exists()

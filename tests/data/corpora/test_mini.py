@@ -12,7 +12,7 @@ import soundfile
 from scipy import signal
 from scipy.optimize import brentq
 
-from speakerlab.data.corpora.mini import GENERATOR_VERSION, make_mini
+from speakerlab.data.corpora.mini import GENERATOR_VERSION, MiniCorpus, make_mini
 from speakerlab.data.synthesis.channel import minimum_phase
 from speakerlab.data.synthesis.layout import MiniLayout, draw_trials, speaker_gender
 from speakerlab.data.synthesis.rendering import (
@@ -299,3 +299,18 @@ def test_full_corpus(full):
     assert full.name == f"mini-v{GENERATOR_VERSION}"
     assert len(list(full.glob("dev/*"))) == 80 and len(list(full.glob("test/*"))) == 24
     assert len(list(full.rglob("*.flac"))) == 104 * 12
+
+
+def test_as_a_corpus_for_either_task(full):
+    verification = MiniCorpus("verification", 1, str(full.parent)).load()
+    assert len(verification.train) == 960 and verification.validation is None
+    assert len({name.split("/")[1] for name in verification.trials.utterances}) == 24
+    parts = {}
+    for seed in (1, 2):
+        corpus = MiniCorpus("identification", seed, str(full.parent)).load()
+        parts[seed] = [corpus.train, corpus.validation, corpus.test]
+        assert corpus.trials is None and [len(part) for part in parts[seed]] == [320, 320, 320]
+        for part in parts[seed]:
+            sessions = set(zip(part["speaker"].to_pylist(), part["session"].to_pylist(), strict=True))
+            assert len(sessions) == 80 == len(set(part["speaker"].to_pylist()))
+    assert not parts[1][0].equals(parts[2][0])

@@ -1,0 +1,54 @@
+"""What the callbacks that measure a model while it trains have in common: when, and where the numbers go."""
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from speakerlab.training.metrics_file import MetricsFile
+
+
+class DevelopmentLog:
+    """Keeps what is measured after some epochs.
+
+    Args:
+        names: of the metrics that are kept.
+        every_n_epochs: how often; 0 is only after the last epoch.
+    """
+
+    def __init__(self, names: tuple[str, ...], every_n_epochs: int):
+        if every_n_epochs < 0:
+            raise ValueError(f"every_n_epochs={every_n_epochs} must be at least 0")
+        self.names = names
+        self.every_n_epochs = every_n_epochs
+
+    def open(self, trainer: pl.Trainer) -> None:
+        """Find `metrics/val_metrics.csv`; what it has from after the checkpoint is cut off."""
+        path = Path(trainer.default_root_dir) / "metrics" / "val_metrics.csv"
+        self.table = MetricsFile(path, ("epoch", "step", *self.names))
+        if trainer.is_global_zero:
+            self.table.cut_back(trainer.global_step)
+
+    def is_due(self, trainer: pl.Trainer) -> bool:
+        """Whether the epoch that ends now is measured."""
+        epochs = trainer.current_epoch + 1
+        return epochs == trainer.max_epochs or (self.every_n_epochs > 0 and epochs % self.every_n_epochs == 0)
+
+    def keep(self, trainer: pl.Trainer, pl_module: pl.LightningModule, measured: dict[str, float]) -> None:
+        """To the logger and the callback metrics under `val/`, to the table, and to `development_metrics`."""
+        pl_module.development_metrics = {name: measured[name] for name in self.names}
+        # Every rank has computed the same numbers from the same embeddings: nothing is left to average.
+        pl_module.log_dict({f"val/{name}": measured[name] for name in self.names})
+        if trainer.is_global_zero:
+            place = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+            self.table.append(place | pl_module.development_metrics)
+
+
+def gather_ranks(indices: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """Concatenate what every rank embedded; ranks may hold different numbers of utterances."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return indices, embeddings
+    shares: list = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(shares, (indices.cpu(), embeddings.cpu()))
+    return torch.cat([share[0] for share in shares]), torch.cat([share[1] for share in shares])

@@ -1,0 +1,47 @@
+import pytest
+
+from speakerlab.cli.main import main
+from speakerlab.data.manifest import read_manifest, write_manifest
+from speakerlab.data.splits import draw_split, is_closed_set, part_of
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """10 speakers with 4 sessions of 2 utterances each, in a folder of its own."""
+    import pyarrow as pa
+
+    rows = [(f"s{i}", f"x{j}", f"s{i}/x{j}/{k}.wav") for i in range(10) for j in range(4) for k in range(2)]
+    size = len(rows)
+    columns = {"utterance": [row[2] for row in rows], "speaker": [row[0] for row in rows]}
+    columns |= {"session": [row[1] for row in rows], "root": ["/data"] * size, "path": [row[2] for row in rows]}
+    columns |= {"first_sample": [0] * size, "samples": [8000] * size, "sample_rate": [8000] * size}
+    columns |= {"split": ["dev"] * size, "gender": ["mf"[int(row[0][1]) % 2] for row in rows]}
+    table = pa.table({name: pa.array(cells) for name, cells in columns.items()})
+    write_manifest(table, tmp_path / "manifest.parquet")
+    return tmp_path
+
+
+def test_the_column_is_rewritten(prepared, capsys):
+    main(["resplit", str(prepared), "--train", ".5", "--val", ".25", "--test", ".25", "--seed", "3"])
+    table = read_manifest(prepared / "manifest.parquet")
+    expected = draw_split(table, {"train": 0.5, "val": 0.25, "test": 0.25}, "session", 3)
+    assert table.equals(expected) and is_closed_set(table)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if " train " in line]
+    assert rows == [["│", "train", "│", "40", "│", "50.00", "%", "│", "10", "│", "0.01", "│"]]
+
+
+def test_another_file_may_be_written(prepared, tmp_path):
+    before = (prepared / "manifest.parquet").read_bytes()
+    given = ["resplit", str(prepared / "manifest.parquet"), "--train", ".8", "--val", ".2", "--by", "speaker"]
+    for target in (tmp_path / "new" / "mine.parquet", tmp_path / "folder"):
+        main([*given, "--to", str(target)])
+        table = read_manifest(target if target.suffix else target / "manifest.parquet")
+        assert not is_closed_set(table) and len(part_of(table, "train")) == 64
+    assert (prepared / "manifest.parquet").read_bytes() == before
+
+
+def test_shares_must_add_up(prepared):
+    with pytest.raises(SystemExit, match="error: split={train: 0.6, val: 0.2}: the shares add up to 0.8"):
+        main(["resplit", str(prepared), "--train", ".6", "--val", ".2"])
+    with pytest.raises(SystemExit, match="error: .*nowhere: no such manifest"):
+        main(["resplit", str(prepared / "nowhere"), "--train", ".6", "--val", ".4"])
