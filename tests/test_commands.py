@@ -3,6 +3,10 @@
 import csv
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from processes import Finished, run_forked, run_new
+from processes import ROOT, Finished, run_forked, run_new
 
 from speakerlab.data.manifest import read_manifest, write_manifest
 
@@ -470,6 +474,58 @@ def test_the_training_sets_statistics_are_in_the_checkpoint(tmp_path, folders, t
     assert weights["network.features.norm.mean"].abs().min() > 0.1
     assert (weights["network.features.norm.deviation"] != 1).all()
     assert run_forked("evaluate.py", f"ckpt={run}", "num_workers=0", cwd=tmp_path).rc == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_is_kept(tmp_path, folders, tiny, number):
+    given = [
+        *folders.overrides(),
+        *tiny,
+        "trainer.max_epochs=300",
+        "name=tiny",
+        "callbacks.verification.every_n_epochs=0",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *given],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("outputs/tiny/*/metrics/train_metrics.csv")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and err == ""
+    assert out.splitlines()[-1] == "stopped and kept; the same command with ckpt=last goes on from here"
+    (run,) = runs(tmp_path)
+    assert json.loads((run / "status.json").read_text())["status"] == "stopped"
+    assert "stopped and kept" in (run / "train.log").read_text()
+    kept = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    epochs = kept["global_step"] // STEPS
+    assert 1 <= epochs < 300 and rows(run, "train")[-1]["epoch"] == str(epochs)
+
+
+def test_an_epoch_is_kept_though_a_development_file_breaks(tmp_path, folders, tiny):
+    shutil.copytree(folders.development, tmp_path / "development")
+    broken = tmp_path / "development" / "s0/a/0.flac"
+    broken.write_bytes(broken.read_bytes()[:3000])  # its header promises more
+    given = [*folders.overrides(), *tiny, f"data.trials_root={tmp_path / 'development'}", "name=tiny"]
+    assert_refused(run_forked("train.py", *given, "trainer.max_epochs=2", cwd=tmp_path), "s0/a/0.flac")
+    (run,) = runs(tmp_path)
+    assert json.loads((run / "status.json").read_text())["status"] == "failed"
+    assert "s0/a/0.flac" in (run / "train.log").read_text()
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == STEPS
+    shutil.copy(folders.development / "s0/a/0.flac", broken)
+    done = run_forked("train.py", *given, "trainer.max_epochs=2", "ckpt=last", cwd=tmp_path)
+    assert done.rc == 0 and runs(tmp_path) == [run] and rows(run, "val")[-1]["epoch"] == "2"
+
+
+def test_a_start_that_fails_leaves_no_folder(tmp_path, folders, tiny):
+    assert_refused(run_forked("train.py", *folders.overrides(), *tiny, "trainer=gpu", cwd=tmp_path), "trainer")
+    assert not (tmp_path / "outputs" / "ecapa_aam").exists()
 
 
 # --- Two processes

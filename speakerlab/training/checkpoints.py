@@ -72,6 +72,9 @@ class Checkpoints(pl.callbacks.Checkpoint):
         self.best_error = float("inf")
         self.best_epoch = -1
 
+        self.stop = 0  # number of the signal that asked for it
+        self.handlers: dict[int, Any] = {}
+
     def state_dict(self) -> dict:
         return {"best_error": self.best_error, "best_epoch": self.best_epoch}
 
@@ -81,8 +84,6 @@ class Checkpoints(pl.callbacks.Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.written = time.monotonic()
-        self.stop = 0
-        self.handlers = {}
         if threading.current_thread() is threading.main_thread():
             self.handlers = {number: signal.signal(number, self._ask) for number in STOPPING}
 
@@ -97,7 +98,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
         self._give_back_handlers()
 
     def _give_back_handlers(self) -> None:
-        for number, handler in getattr(self, "handlers", {}).items():
+        for number, handler in self.handlers.items():
             signal.signal(number, handler)
         self.handlers = {}
 
@@ -112,7 +113,8 @@ class Checkpoints(pl.callbacks.Checkpoint):
         if trainer.world_size > 1:
             due, stop = trainer.strategy.broadcast((due, stop))  # clocks differ, and saving needs every rank
         if due or stop:
-            self._save(trainer, LAST)
+            save(trainer, LAST)
+            self.written = time.monotonic()
         if stop:
             raise Stopped(stop)
 
@@ -127,20 +129,22 @@ class Checkpoints(pl.callbacks.Checkpoint):
             self.best_epoch = trainer.current_epoch + 1
             names.insert(0, BEST)
         # The last name is what a resumed run starts from: once it is there, the others are.
-        self._save(trainer, *names)
-        stop = trainer.strategy.broadcast(self.stop)
+        save(trainer, *names)
+        self.written = time.monotonic()
+        stop = trainer.strategy.broadcast(self.stop) if trainer.world_size > 1 else self.stop
         if stop:
             raise Stopped(stop)
 
-    def _save(self, trainer: pl.Trainer, first: str, *others: str) -> None:
-        folder = Path(trainer.default_root_dir) / "checkpoints"
-        if trainer.is_global_zero and hasattr(trainer.logger.experiment, "flush"):
-            trainer.logger.experiment.flush()  # the points before this checkpoint will not be logged again
-        trainer.save_checkpoint(folder / first, weights_only=False)
-        if trainer.is_global_zero:
-            for name in others:
-                link(folder / first, folder / name)
-        self.written = time.monotonic()
+
+def save(trainer: pl.Trainer, first: str, *others: str) -> None:
+    """Write a checkpoint under its first name and give it the others; called on every rank."""
+    folder = Path(trainer.default_root_dir) / "checkpoints"
+    if trainer.is_global_zero and hasattr(trainer.logger.experiment, "flush"):
+        trainer.logger.experiment.flush()  # the points before this checkpoint will not be logged again
+    trainer.save_checkpoint(folder / first, weights_only=False)
+    if trainer.is_global_zero:
+        for name in others:
+            link(folder / first, folder / name)
 
 
 def link(source: Path, target: Path) -> None:

@@ -1,11 +1,14 @@
 """What the callbacks that measure a model while it trains have in common: when, and where the numbers go."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from speakerlab import InputError
+from speakerlab.training.checkpoints import LAST, save
 from speakerlab.training.metrics_file import MetricsFile
 
 
@@ -35,11 +38,33 @@ class DevelopmentLog:
         epochs = trainer.current_epoch + 1
         return epochs == trainer.max_epochs or (self.every_n_epochs > 0 and epochs % self.every_n_epochs == 0)
 
+    def measured(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        measure: Callable[[pl.Trainer, pl.LightningModule], dict],
+    ) -> None:
+        """`measure` the epoch if it is due and keep what it gives. Should it find audio that can't be read, the epoch
+        that was trained is kept in `last.ckpt` all the same."""
+        pl_module.development_metrics = {}
+        if not self.is_due(trainer):
+            return
+        try:
+            found = measure(trainer, pl_module)
+        except InputError:
+            if trainer.world_size == 1:  # of several, only the one that met the file is here
+                save(trainer, LAST)
+            raise
+        self.keep(trainer, pl_module, found)
+
     def keep(self, trainer: pl.Trainer, pl_module: pl.LightningModule, measured: dict[str, float]) -> None:
         """To the logger and the callback metrics under `val/`, to the table, and to `development_metrics`."""
         pl_module.development_metrics = {name: measured[name] for name in self.names}
         # Every rank has computed the same numbers from the same embeddings: nothing is left to average.
-        pl_module.log_dict({f"val/{name}": measured[name] for name in self.names})
+        trainer.callback_metrics.update({f"val/{name}": torch.tensor(measured[name]) for name in self.names})
+        if trainer.logger is not None:
+            named = {f"val/{name}": measured[name] for name in self.names}
+            trainer.logger.log_metrics(named, step=trainer.global_step)  # Lightning itself would count from 0
         if trainer.is_global_zero:
             place = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
             self.table.append(place | pl_module.development_metrics)

@@ -26,9 +26,7 @@ class Verification(pl.Callback):
         self.record.open(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        pl_module.development_metrics = {}
-        if self.record.is_due(trainer):
-            self.record.keep(trainer, pl_module, self.measure(trainer, pl_module))
+        self.record.measured(trainer, pl_module, self.measure)
 
     def measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
         """Metrics of the development trials, the same on every rank."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -257,3 +258,35 @@ def test_a_resumed_run_has_the_same_voices(config, tmp_path):
     run.check(base, given, Recipe(SpeedPerturbation([0.9, 1.0])))
     with pytest.raises(InputError, match="trained on 4 speakers"):
         run.check(base, given, Recipe())
+
+
+def _hold(folder, held, done) -> None:
+    file = run_module.lock(folder)
+    held.set()
+    done.wait(60)
+    file.close()
+
+
+def test_a_folder_belongs_to_one_process(tmp_path, config):
+    first = find_run(config())
+    first.start(config(), corpus(tmp_path), {})
+    first.lock.close()
+    (first.folder / "checkpoints" / "last.ckpt").touch()
+    context = multiprocessing.get_context("fork")
+    held, done = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(first.folder, held, done))
+    process.start()
+    assert held.wait(60)
+    assert find_run(config(ckpt="last")).folder != first.folder  # the file would not even load
+    with pytest.raises(InputError, match="another process is training"):
+        Run(first.folder).start(config(), corpus(tmp_path), {})
+    process.kill()
+    process.join()
+    run_module.lock(first.folder).close()
+
+
+def test_each_start_says_on_what(tmp_path, config):
+    for start, precision in enumerate(("32-true", "bf16-mixed"), start=1):
+        Run(tmp_path / "run").start(config(), corpus(tmp_path), {"precision": precision})
+        name = "environment.json" if start == 1 else "environment_2.json"
+        assert json.loads((tmp_path / "run" / name).read_text())["precision"] == precision
