@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> float | None:
     from speakerlab.cli.tables import show_training
     from speakerlab.reports.training import training_report
     from speakerlab.training.assembly import build_datamodule, build_system, build_trainer, try_components
-    from speakerlab.training.hardware import prepare_cpu
+    from speakerlab.training.hardware import hardware_of, prepare_cpu
     from speakerlab.training.run import find_run
 
     trust = trusted_on_command_line()
@@ -37,14 +37,14 @@ def main(cfg: DictConfig) -> float | None:
         data = build_datamodule(cfg, corpus, trust, progress)
 
     run = find_run(cfg)
-    run.check(cfg, data.corpus, data.augment)
-    trainer = build_trainer(cfg, run.folder, run.step, trust)
-    torch.manual_seed(cfg.seed)
-    system = build_system(cfg, data, trust)
-
-    if trainer.is_global_zero:
-        run.start(cfg, data.corpus, data.augment.notes)
-    trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
+    with run.recorded():
+        run.check(cfg, data.corpus, data.augment)
+        trainer = build_trainer(cfg, run.folder, run.step, trust)
+        torch.manual_seed(cfg.seed)
+        system = build_system(cfg, data, trust)
+        if trainer.is_global_zero:
+            run.start(cfg, data.corpus, hardware_of(trainer), data.augment.notes)
+        trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None
     if trainer.current_epoch >= cfg.trainer.max_epochs:

@@ -23,7 +23,6 @@ from speakerlab.inference.evaluation import speakers_by_targets
 from speakerlab.reports.curves import read_metrics
 from speakerlab.reports.training import best_epoch
 from speakerlab.scoring.bootstrap import bootstrap_eers
-from speakerlab.training.hardware import resolve_precision
 
 
 def train_command(arguments: argparse.Namespace, seed: int) -> list[str]:
@@ -116,7 +115,7 @@ def markdown(arguments: argparse.Namespace, folders: list[Path]) -> str:
         f"Mean EER {100 * np.mean(eers):.2f} % ({spread}; "
         f"95 % interval by bootstrap over speakers {100 * low:.2f} to {100 * high:.2f} %).",
         "",
-        f"Machine: {facts['platform']}, {facts['cpus']} CPUs, {resolve_precision('auto', 'auto')}.",
+        f"Machine: {facts['platform']}, {facts['cpus']} CPUs, {facts['precision']}.",
         f"Commit {facts['git']['commit']}{', changed' if facts['git']['changed'] else ''}. {libraries}.",
         "",
     ]

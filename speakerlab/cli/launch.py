@@ -138,7 +138,8 @@ def _quiet_logging() -> None:
     console.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("speakerlab")
     logger.handlers = [console]
-    logger.setLevel(logging.INFO)
+    console.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)  # what is finer goes to the run's own log file alone
     logger.propagate = False
     # Lightning's own deprecated calls and its advice on a loader that this program has measured.
     warnings.filterwarnings("ignore", module="pytorch_lightning")

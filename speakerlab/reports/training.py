@@ -26,6 +26,7 @@ def training_report(folder: Path) -> Path:
         "command": (folder / "command.txt").read_text().strip().replace("\n", "  then  "),
         "started": environment["started"],
         "machine": f"{environment['platform']}, {environment['cpus']} CPUs",
+        "computed on": f"{environment['processes']} x {environment['device']}, {environment['precision']}",
         "speakerlab": f"{environment['speakerlab']} {_commit(environment['git'])}",
     }
     libraries = {name: version for name, version in environment["libraries"].items() if version}

@@ -3,6 +3,8 @@
 import logging
 import os
 import shutil
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,21 @@ from speakerlab.data.manifest import replacing
 from speakerlab.scoring.metrics import monitored
 
 log = logging.getLogger("speakerlab")
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+
+
+class Stopped(Exception):
+    """Somebody asked the run to stop, and it has been kept.
+
+    Attributes:
+        signal: that it was asked by.
+    """
+
+    def __init__(self, number: int):
+        super().__init__("stopped and kept; the same command with ckpt=last goes on from here")
+        self.signal = number
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -38,6 +53,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class Checkpoints(pl.callbacks.Checkpoint):
     """Keeps `checkpoints/best.ckpt` (lowest development EER, or error rate of identification), `last.ckpt` and, when
     asked, `epoch_NNN.ckpt`.
+
+    Ctrl-C and SIGTERM let the step end, keep the run and raise `Stopped`; a second one stops at once.
 
     Args:
         every_minutes: how often `last.ckpt` is also written within an epoch.
@@ -64,6 +81,25 @@ class Checkpoints(pl.callbacks.Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.written = time.monotonic()
+        self.stop = 0
+        self.handlers = {}
+        if threading.current_thread() is threading.main_thread():
+            self.handlers = {number: signal.signal(number, self._ask) for number in STOPPING}
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._give_back_handlers()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._give_back_handlers()
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.stop = number
+        self._give_back_handlers()
+
+    def _give_back_handlers(self) -> None:
+        for number, handler in getattr(self, "handlers", {}).items():
+            signal.signal(number, handler)
+        self.handlers = {}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: dict, batch_idx: int
@@ -72,11 +108,13 @@ class Checkpoints(pl.callbacks.Checkpoint):
         # Gradients that are still accumulating are in no checkpoint, and the epoch's end writes one anyway.
         if batches % trainer.accumulate_grad_batches or batches == trainer.num_training_batches:
             return
-        due = time.monotonic() - self.written >= 60.0 * self.every_minutes
+        due, stop = time.monotonic() - self.written >= 60.0 * self.every_minutes, self.stop
         if trainer.world_size > 1:
-            due = trainer.strategy.broadcast(due)  # clocks differ, and saving needs every rank
-        if due:
+            due, stop = trainer.strategy.broadcast((due, stop))  # clocks differ, and saving needs every rank
+        if due or stop:
             self._save(trainer, LAST)
+        if stop:
+            raise Stopped(stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         measured = pl_module.development_metrics
@@ -90,10 +128,9 @@ class Checkpoints(pl.callbacks.Checkpoint):
             names.insert(0, BEST)
         # The last name is what a resumed run starts from: once it is there, the others are.
         self._save(trainer, *names)
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            log.info("interrupted; the same command with ckpt=last goes on from the last checkpoint")
+        stop = trainer.strategy.broadcast(self.stop)
+        if stop:
+            raise Stopped(stop)
 
     def _save(self, trainer: pl.Trainer, first: str, *others: str) -> None:
         folder = Path(trainer.default_root_dir) / "checkpoints"

@@ -3,6 +3,7 @@
 import ctypes
 import sys
 
+import pytorch_lightning as pl
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -38,6 +39,17 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     if precision.startswith("16") and not gpu:
         raise InputError(f"trainer.precision={precision} needs a GPU; on a CPU use bf16-mixed, 32-true or auto")
     return precision
+
+
+def hardware_of(trainer: pl.Trainer) -> dict[str, object]:
+    """What a run is about to compute on, and in which precision."""
+    device = trainer.strategy.root_device
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processes": trainer.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": str(trainer.precision),
+    }
 
 
 def prepare_cpu(threads: int | None) -> None:

@@ -1,5 +1,6 @@
 """Run folders: where a run's files lie, and which run `ckpt=last` continues."""
 
+import fcntl
 import json
 import logging
 import os
@@ -7,11 +8,15 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TextIO
 
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 import speakerlab
 from speakerlab import InputError
@@ -19,12 +24,13 @@ from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing
-from speakerlab.training.checkpoints import LAST
+from speakerlab.training.checkpoints import LAST, Stopped
 
 # Tell the other ranks, which run the same script, where rank 0 writes and what it resumes from.
 FOLDER_VARIABLE, CHECKPOINT_VARIABLE = "SPEAKERLAB_RUN_FOLDER", "SPEAKERLAB_RUN_CHECKPOINT"
 LIBRARIES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "omegaconf", "optuna", "numpy", "soundfile")
 SAVED = ("config", "speakers", "utterances", "epoch", "global_step")  # what a resumed run is checked by
+FILE_ONLY = logging.DEBUG  # the console's level is higher: an error's line is printed there by the script
 log = logging.getLogger("speakerlab")
 
 
@@ -43,6 +49,7 @@ class Run:
         self.checkpoint = checkpoint
         self.saved = saved or {}
         self.step: int = self.saved.get("global_step", 0)
+        self.lock: TextIO | None = None
 
     def check(self, cfg: DictConfig, corpus: Corpus, augment: Recipe) -> None:
         """Refuse to go on with another network, loss, optimizer or other training data than the checkpoint's, before
@@ -53,6 +60,8 @@ class Run:
         """
         if self.checkpoint is None:
             return
+        if cfg.name != self.saved["config"]["name"]:
+            raise InputError(f"ckpt={self.checkpoint} is of a run with name={self.saved['config']['name']}: give that")
         plain = OmegaConf.to_container(cfg, resolve=True)
         for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "optimizer", "sampler"):
             if plain[key] != self.saved["config"][key]:
@@ -73,16 +82,26 @@ class Run:
                 f"trainer.max_epochs={cfg.trainer.max_epochs}: the checkpoint is {self.saved['epoch']} epochs old"
             )
 
-    def start(self, cfg: DictConfig, corpus: Corpus, notes: tuple[str, ...] = ()) -> None:
-        """Make the folder and write down what is about to run, with notes for the log; on rank 0."""
+    def start(self, cfg: DictConfig, corpus: Corpus, hardware: dict[str, object], notes: tuple[str, ...] = ()) -> None:
+        """Make the folder and write down what is about to run and on what, with notes for the log; on rank 0.
+
+        A resumed run's `environment.json` stays that of its beginning; that of each later start is kept beside it.
+
+        Raises:
+            InputError: if another process is training in this folder.
+        """
         os.environ[FOLDER_VARIABLE] = str(self.folder.resolve())
         os.environ[CHECKPOINT_VARIABLE] = str(self.checkpoint.resolve()) if self.checkpoint else ""
         for name in ("checkpoints", "metrics", "plots"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.lock = lock(self.folder)
+        if self.lock is None:
+            raise InputError(f"{self.folder}: another process is training in this folder")
         with replacing(self.folder / "config.yaml") as draft:
             OmegaConf.save(cfg, draft, resolve=True)
-        with replacing(self.folder / "environment.json") as draft:
-            draft.write_text(json.dumps(environment(), indent=2) + "\n")
+        starts = len(list(self.folder.glob("environment*.json")))
+        with replacing(self.folder / (f"environment_{starts + 1}.json" if starts else "environment.json")) as draft:
+            draft.write_text(json.dumps(environment() | hardware, indent=2) + "\n")
         with open(self.folder / "command.txt", "a", encoding="utf-8") as file:
             file.write(shlex.join(["python", *sys.argv]) + "\n")
         write_development(self.folder, corpus)
@@ -93,10 +112,47 @@ class Run:
         for note in (*corpus.notes, *notes):
             log.info(note)
 
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Around all that is done in the folder: how it ended stands in `status.json` and `train.log`, and a run that
+        never began leaves no folder.
+
+        Raises:
+            SystemExit: in place of `Stopped`, with the status that shells give to a process ended by that signal.
+        """
+        try:
+            yield
+        except BaseException as error:
+            stopped = isinstance(error, Stopped)
+            if (self.folder / "train.log").is_file() and self.lock is not None:
+                self.mark("stopped" if stopped else "failed")
+                log.log(logging.INFO if stopped else FILE_ONLY, str(error) or type(error).__name__)
+            else:
+                with suppress(OSError):  # it is not empty: somebody's checkpoint lies there
+                    self.folder.rmdir()
+                    self.folder.parent.rmdir()
+            if stopped:
+                raise SystemExit(128 + error.signal) from error
+            raise
+
     def mark(self, status: str) -> None:
-        """Write `status.json`: "running" or "finished"."""
+        """Write `status.json`: "running", "stopped", "failed" or "finished"."""
         with replacing(self.folder / "status.json") as draft:
             draft.write_text(json.dumps({"status": status}) + "\n")
+
+
+def lock(folder: Path) -> TextIO | None:
+    """Hold `folder` for this process until it ends, however it ends; None if another process holds it.
+
+    A record lock, which data workers do not inherit: those of a killed run may live some seconds longer.
+    """
+    file = open(folder / "lock", "a", encoding="utf-8")  # noqa: SIM115
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def find_run(cfg: DictConfig) -> Run:
@@ -157,10 +213,20 @@ def _newest_unfinished(runs: Path, cfg: DictConfig) -> Path | None:
         status, config = folder / "status.json", folder / "config.yaml"
         if not (status.is_file() and config.is_file() and (folder / "checkpoints" / LAST).is_file()):
             continue
-        if json.loads(status.read_text())["status"] == "finished":
+        try:
+            finished = json.loads(status.read_text())["status"] == "finished"
+            found = _comparable(OmegaConf.load(config))
+        except (ValueError, KeyError, YAMLError) as error:
+            log.info(f"{folder} is passed over: its status.json or config.yaml is damaged ({type(error).__name__})")
             continue
-        if _comparable(OmegaConf.load(config)) == wanted:
-            return folder
+        if finished or found != wanted:
+            continue
+        held = lock(folder)
+        if held is None:
+            log.info(f"{folder} is still running; not continued")
+            continue
+        held.close()
+        return folder
     return None
 
 

@@ -73,7 +73,7 @@ def checkpoint(run: Run, name: str = "last.ckpt", step: int = 40) -> Path:
 def start(cfg, tmp_path, status: str = "running", step: int = 40) -> Run:
     """A run as an earlier process left it."""
     run = find_run(cfg)
-    run.start(cfg, corpus(tmp_path))
+    run.start(cfg, corpus(tmp_path), {})
     checkpoint(run, step=step)
     run.mark(status)
     os.environ.pop(FOLDER_VARIABLE, None)
@@ -85,7 +85,7 @@ def test_a_new_run(tmp_path, config):
     run = find_run(cfg)
     assert (run.checkpoint, run.step) == (None, 0)
     assert run.folder.parent == tmp_path / "outputs" / "ecapa_aam" and run.folder.is_dir()
-    run.start(cfg, corpus(tmp_path))
+    run.start(cfg, corpus(tmp_path), {})
     logging.getLogger("speakerlab").warning("hello")
     assert OmegaConf.load(run.folder / "config.yaml") == OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     assert json.loads((run.folder / "status.json").read_text()) == {"status": "running"}
@@ -114,14 +114,14 @@ def test_multirun_writes_where_hydra_says(tmp_path, config, fresh):
 def test_a_second_run_of_one_process_gets_a_folder_of_its_own(tmp_path, config):
     """A sweep trains one model after the other in one process; each tells its ranks where it writes."""
     first = find_run(config())
-    first.start(config(), corpus(tmp_path))
+    first.start(config(), corpus(tmp_path), {})
     second = find_run(config(seed=2))
     assert second.folder != first.folder
 
 
 def test_the_other_ranks_write_where_the_first_does(tmp_path, config, monkeypatch):
     first = find_run(config(ckpt="last"))  # nothing to resume
-    first.start(config(ckpt="last"), corpus(tmp_path))
+    first.start(config(ckpt="last"), corpus(tmp_path), {})
     monkeypatch.setenv("LOCAL_RANK", "1")  # as Lightning tells the processes that it starts
     other = find_run(config(ckpt="last"))
     assert (other.folder, other.checkpoint) == (first.folder.resolve(), None)
@@ -133,7 +133,7 @@ def test_the_other_ranks_resume_from_what_the_first_does(tmp_path, config, monke
     path = checkpoint(run, "epoch_001.ckpt", step=20)
     cfg = config(ckpt="last" if ckpt == "last" else str(path))
     first = find_run(cfg)
-    first.start(cfg, corpus(tmp_path))
+    first.start(cfg, corpus(tmp_path), {})
     monkeypatch.setenv("LOCAL_RANK", "1")
     other = find_run(cfg)
     assert (other.folder, other.step) == (run.folder.resolve(), 40 if ckpt == "last" else 20)

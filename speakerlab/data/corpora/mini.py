@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+from speakerlab import InputError
 from speakerlab.data import Progress
 from speakerlab.data.corpus import Corpus, check_disjoint
 from speakerlab.data.division import Division
@@ -52,14 +53,15 @@ def make_mini(
 
     Raises:
         ValueError: if `workers` is less than 1.
-        FileExistsError: if a folder that lost its lists is in the way.
+        InputError: if the folder can't be written, or an incomplete one can't be removed.
         RuntimeError: if a worker process dies.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers} must be at least 1")
     root = Path(cache_dir).absolute() / _folder_name(layout)
-    if _is_complete(root):
+    if _is_complete(root, layout):
         return root
+    shutil.rmtree(root, ignore_errors=True)  # a cleaner of caches has taken some of it
     _remove_stale_drafts(root)
     draft = root.with_name(f".{root.name}.{uuid.uuid4().hex}")
     draft.mkdir(parents=True)
@@ -69,7 +71,7 @@ def make_mini(
             if progress is not None:
                 progress(count * layout.files_per_speaker, total)
         _write_lists(draft, layout)
-        _publish(draft, root)
+        _publish(draft, root, layout)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return root
@@ -82,17 +84,18 @@ def _write_lists(root: Path, layout: MiniLayout) -> None:
     (root / "trials.txt").write_text("".join(trials), encoding="utf-8", newline="\n")
 
 
-def _publish(draft: Path, root: Path) -> None:
+def _publish(draft: Path, root: Path, layout: MiniLayout) -> None:
     """Put the finished draft in its place, unless another process was quicker."""
     try:
         draft.rename(root)
     except OSError as error:  # a folder that is not empty cannot be renamed onto
-        if not _is_complete(root):
-            raise FileExistsError(f"{root} is not a complete corpus: remove it, and it is made anew") from error
+        if not _is_complete(root, layout):
+            raise InputError(f"{root} is not a complete corpus: remove it, and it is made anew") from error
 
 
-def _is_complete(root: Path) -> bool:
-    return (root / "speakers.csv").is_file() and (root / "trials.txt").is_file()
+def _is_complete(root: Path, layout: MiniLayout) -> bool:
+    lists = all((root / name).is_file() for name in ("speakers.csv", "trials.txt"))
+    return lists and sum(1 for _ in root.rglob("*.flac")) == len(layout.speakers) * layout.files_per_speaker
 
 
 def _remove_stale_drafts(root: Path) -> None:

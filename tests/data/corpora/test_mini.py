@@ -116,10 +116,12 @@ def test_loser_of_a_race_takes_the_winners_corpus(tmp_path, small):
     assert [path.name for path in tmp_path.iterdir()] == [small.name]
 
 
-def test_folder_without_lists_is_refused(tmp_path, small):
-    (tmp_path / small.name / "dev").mkdir(parents=True)
-    with pytest.raises(FileExistsError, match="remove it"):
-        make_mini(tmp_path, workers=1, layout=SMALL)
+@pytest.mark.parametrize("lost", ["trials.txt", "dev/id00001", "test/id00005/session1/00001.flac"])
+def test_what_a_cleaner_of_caches_took_is_made_anew(tmp_path, small, lost):
+    shutil.copytree(small, tmp_path / small.name)
+    gone = tmp_path / small.name / lost
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    assert contents(make_mini(tmp_path, workers=1, layout=SMALL)) == contents(small)
 
 
 def test_workers_load_no_slow_library():
