@@ -187,7 +187,7 @@ def assumed_clips(folder: str, key: str) -> tuple[list[Clip], str]:
 
 def build_corpus(cfg: DictConfig, trust: tuple[str, ...] = (), progress: Progress | None = None) -> Corpus:
     """Find or make the corpus: this may take long."""
-    corpus = build(cfg.data, "data", trust=trust).load(progress)
+    corpus: Corpus = build(cfg.data, "data", trust=trust).load(progress)
     if cfg.task.name == "identification" and corpus.validation is None:
         raise InputError(f"{NEEDS_CLOSED_SET}, to a corpus that takes it (data=folder, voxceleb1, manifest ...)")
     return corpus

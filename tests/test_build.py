@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
@@ -18,6 +19,7 @@ from speakerlab.build import (
     assumed_clips,
     build,
     build_augment,
+    build_corpus,
     build_network,
     clips_below,
     load_checkpoint,
@@ -25,6 +27,7 @@ from speakerlab.build import (
     network_from_checkpoint,
 )
 from speakerlab.config import check
+from speakerlab.data.corpus import Corpus
 from speakerlab.encoders.pooling.statistics import Statistics
 
 NETWORK = {
@@ -260,3 +263,25 @@ def test_a_checkpoints_loss_must_be_one(checkpoint, changes, message):
     checkpoint["speakers"] = ["a", "b", "c"]  # one more than the weights have
     with pytest.raises(InputError, match=message):
         loss_from_checkpoint(checkpoint, 8)
+
+
+class OpenCorpus:
+    """A loader of one's own that knows nothing of tasks."""
+
+    def load(self, progress=None) -> Corpus:
+        return Corpus(pa.table({}), None, [])
+
+
+def test_identification_needs_utterances_of_known_speakers(compose):
+    mine = f"{OpenCorpus.__module__}.OpenCorpus"
+    for task, refused in (("verification", False), ("identification", True)):
+        cfg, choices = compose(f"task={task}")
+        cfg.data = {"_target_": mine}
+        cfg = check(cfg, "train", choices, (mine,))
+        if refused:
+            with pytest.raises(
+                InputError, match="task=identification tells training speakers apart .*data=folder, voxceleb1"
+            ):
+                build_corpus(cfg, (mine,))
+        else:
+            assert build_corpus(cfg, (mine,)).trials is None
