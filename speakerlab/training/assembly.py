@@ -56,6 +56,8 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError(f"callbacks.{cfg.task.name} can't be null: the best checkpoint is chosen by it")
     if cfg.task.name == "identification":
         _check_logits(build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2), network)
+    if cfg.callbacks.get("checkpoints") is None:
+        raise InputError("callbacks.checkpoints can't be null: what is trained would be lost")
     if cfg.loader.crop_seconds is not None and cfg.loader.crop_seconds < 0.1:
         raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
     if cfg.loader.num_workers < 0:
