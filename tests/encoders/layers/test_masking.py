@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from speakerlab.encoders.layers.masking import apply_mask, frame_mask, masked_mean
+from speakerlab.encoders.layers.masking import apply_mask, apply_mask_2d, frame_mask, masked_mean, strided_mask
 
 LENGTHS = [5, 1, 3, 4]
 
@@ -25,6 +25,27 @@ def test_apply_mask_zeroes_even_nan_and_leaves_the_rest():
     for item, original, length in zip(masked, x, LENGTHS, strict=True):
         assert torch.equal(item[:, :length], original[:, :length])
         assert (item[:, length:] == 0).all()
+
+
+def test_apply_mask_2d_is_apply_mask_on_every_row():
+    x, mask = random(4, 3, 2, 5), frame_mask(torch.tensor(LENGTHS), 5)
+    expected = torch.stack([apply_mask(x[:, :, row], mask) for row in range(2)], dim=2)
+    assert torch.equal(apply_mask_2d(x, mask), expected)
+    assert apply_mask_2d(x, None) is x
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 7])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("frames", [12, 13])
+def test_strided_mask_counts_what_a_convolution_makes_of_each_item_alone(frames, stride, kernel):
+    lengths = torch.arange(1, frames + 1)
+    convolution = torch.nn.Conv1d(1, 1, kernel, stride, padding=kernel // 2)
+    mask = strided_mask(frame_mask(lengths, frames), stride)
+    assert mask.shape[-1] == convolution(torch.zeros(1, 1, frames)).shape[-1]
+    for row, length in zip(mask[:, 0], lengths, strict=True):
+        own = convolution(torch.zeros(1, 1, int(length))).shape[-1]
+        assert row.tolist() == [True] * own + [False] * (len(row) - own)
+    assert strided_mask(None, stride) is None
 
 
 @pytest.mark.parametrize("masked", [True, False])

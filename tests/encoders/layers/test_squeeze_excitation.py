@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from speakerlab.encoders.layers.masking import frame_mask
-from speakerlab.encoders.layers.squeeze_excitation import SqueezeExcitation1d
+from speakerlab.encoders.layers.squeeze_excitation import SqueezeExcitation1d, SqueezeExcitation2d
 
 LENGTHS = [6, 2, 5]
 
 
-def naive(layer: SqueezeExcitation1d, item: torch.Tensor) -> torch.Tensor:
+def naive(layer: SqueezeExcitation1d | SqueezeExcitation2d, item: torch.Tensor) -> torch.Tensor:
     """`(channels, frames)`, one utterance: s = sigmoid(W2 relu(W1 z + b1) + b2), every channel times its s."""
     item = item.double()
     context = [sum(channel) / len(channel) for channel in item]  # z, the mean over time
@@ -34,3 +34,14 @@ def test_gates_differ_between_utterances_and_lie_between_0_and_1():
     assert ((gates > 0) & (gates < 1)).all()
     assert gates[:, 0, 0].unique().numel() == 5
     torch.testing.assert_close(gates, gates[:, :, :1].expand_as(gates))  # one gate for all frames
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_over_frequency_and_time_it_is_the_same_of_all_their_values(masked):
+    torch.manual_seed(0)
+    layer = SqueezeExcitation2d(channels=4, bottleneck=3)
+    x = torch.randn(3, 4, 5, 6) + 1.0
+    scaled = layer(x, frame_mask(torch.tensor(LENGTHS), 6) if masked else None)
+    for out, item, length in zip(scaled, x, LENGTHS if masked else [6] * 3, strict=True):
+        expected = naive(layer, item[:, :, :length].flatten(1)).view(4, 5, length)
+        torch.testing.assert_close(out[:, :, :length], expected)
