@@ -84,9 +84,10 @@ def test_network_spelled_out():
     x = plane(x, front.last, stride=2).relu()
     assert x.shape == (2, 3, 2, 23)
     x = encoder.stem_norm(conv1d(x.reshape(2, 6, 23), encoder.stem.weight, stride=2, padding=2)).relu()
-    for layers, transition in zip(encoder.blocks, encoder.transitions, strict=True):
+    for layers, transition, dilation in zip(encoder.blocks, encoder.transitions, (1, 2), strict=True):
         new = [x]
         for layer in layers:  # each sees all that came before it
+            assert layer.masked.local.dilation == (dilation,)
             narrow = conv1d(layer.norm1(torch.cat(new, dim=1)).relu(), layer.narrow.weight)
             new.append(layer.masked(layer.norm2(narrow).relu(), None))
         x = conv1d(transition.norm(torch.cat(new, dim=1)).relu(), transition.halve.weight)

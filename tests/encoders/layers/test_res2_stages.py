@@ -77,6 +77,19 @@ def test_a_padded_batch_is_each_utterance_alone_at_every_stage():
             torch.testing.assert_close(x[row, :, :, :frames], alone[0], atol=1e-5, rtol=1e-4)
 
 
+@torch.inference_mode()
+def test_each_stage_reads_the_one_before():
+    torch.manual_seed(0)
+    stages = Res2Stages(**SIZES).eval()
+    (x,) = utterances((2, 1, 11, 9))
+    outputs = stages(x, None)
+    x = stages.stem.norm(torch.nn.functional.conv2d(x, stages.stem.conv.weight, padding=1)).relu()
+    for blocks, (found, _) in zip(stages.stages, outputs, strict=True):
+        for block in blocks:
+            x, _ = block(x, None)
+        torch.testing.assert_close(found, x, atol=1e-5, rtol=1e-4)
+
+
 def test_widths_depths_and_fusion():
     stages = Res2Stages(**SIZES)
     assert [len(blocks) for blocks in stages.stages] == [1, 2, 1, 2]
