@@ -86,6 +86,11 @@ def samples(*seconds: float) -> torch.Tensor:
     return torch.tensor([round(length * RATE) for length in seconds])
 
 
+def angle(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Of one embedding and another, in radians."""
+    return float(torch.cosine_similarity(x.double(), y.double()).clamp(max=1.0).acos())
+
+
 @each_model
 @torch.inference_mode()
 def test_batch_mates_and_padding_change_nothing(model):
@@ -128,7 +133,11 @@ def test_every_parameter_gets_a_finite_gradient(model):
 @each_model
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_sixteen_bits(model, dtype):
-    """Training and evaluation stay finite, and what comes out is about the same."""
+    """Training and evaluation stay finite, and what comes out is about the same.
+
+    A deep network with random weights multiplies any rounding, so what is the same is measured by what the rounding of
+    its weights alone does to it.
+    """
     torch.manual_seed(0)
     made = build_network(config(model)).train()
     with torch.autocast("cpu", dtype):
@@ -140,7 +149,9 @@ def test_sixteen_bits(model, dtype):
         exact = network(model)(voices(0.7))
         with torch.autocast("cpu", dtype):
             rounded = network(model)(voices(0.7))
-    assert torch.cosine_similarity(rounded.float(), exact).min() > 0.98
+        coarse = {name: weight.to(dtype).float() for name, weight in network(model).named_parameters()}
+        alike = torch.func.functional_call(network(model), coarse, voices(0.7))
+    assert angle(rounded, exact) < max(0.2, 3 * angle(alike, exact))
 
 
 @each_model

@@ -21,11 +21,13 @@ class ConvNorm2d(nn.Module):
     Args:
         in_channels, out_channels: of the planes.
         kernel: odd side of the square kernel.
-        stride: in both directions.
+        stride: in both directions, or (over dim, over frames).
         groups: of channels that do not see each other.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int | tuple[int, int] = 1, groups: int = 1
+    ):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")

@@ -60,3 +60,24 @@ def test_masked_mean(masked):
 def test_without_a_mask_nothing_happens():
     x = random(2, 3, 4)
     assert apply_mask(x, None) is x
+    planes = random(2, 3, 5, 4)
+    assert apply_mask_2d(planes, None) is planes
+    assert strided_mask(None, 2) is None
+
+
+def test_apply_mask_2d_is_apply_mask_at_every_frequency():
+    x, mask = random(4, 3, 2, 5), frame_mask(torch.tensor(LENGTHS), 5)
+    x[0, :, :, 3:] = torch.nan  # within the first item, and to be seen there
+    expected = torch.stack([apply_mask(x[:, :, row], mask) for row in range(2)], dim=2)
+    torch.testing.assert_close(apply_mask_2d(x, mask), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_strided_mask_has_the_lengths_of_each_utterance_alone(kernel, stride):
+    convolution = torch.nn.Conv1d(1, 1, kernel, stride, padding=kernel // 2)
+    lengths = list(range(1, 12))
+    alone = [convolution(torch.zeros(1, 1, length)).shape[-1] for length in lengths]
+    mask = strided_mask(frame_mask(torch.tensor(lengths), 11), stride)
+    assert mask.shape[-1] == max(alone)
+    assert torch.equal(mask, frame_mask(torch.tensor(alone), max(alone)))
