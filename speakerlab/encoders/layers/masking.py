@@ -26,6 +26,23 @@ def apply_mask(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x.masked_fill(~mask, 0.0)
 
 
+def apply_mask_2d(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Zero the padding of `(batch, channels, dim, frames)`, given the mask `(batch, 1, frames)` or None."""
+    return x if mask is None else x.masked_fill(~mask.unsqueeze(2), 0.0)
+
+
+def strided_mask(mask: Tensor | None, stride: int) -> Tensor | None:
+    """The mask of what a convolution with this stride and an odd kernel, padded by half of it, makes of the frames.
+
+    Its output frame `i` is centred on frame `i * stride`, so it is an item's own if that frame is: of `n` frames,
+    `ceil(n / stride)` remain.
+
+    >>> strided_mask(frame_mask(torch.tensor([1, 3, 5]), 5), 2).sum(dim=-1).flatten()
+    tensor([1, 2, 3])
+    """
+    return None if mask is None else mask[..., ::stride]
+
+
 def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
     """Mean over each item's own frames: `(batch, channels, frames) -> (batch, channels, 1)`."""
     if mask is None:
