@@ -51,7 +51,7 @@ def build(node: DictConfig | dict, key: str, *args: Any, trust: tuple[str, ...] 
 
 
 def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork:
-    """Features and encoder; the sizes of the features and the chosen pooling go to the encoder."""
+    """Features and encoder; the sizes of the features, the chosen pooling and the sample rate go to the encoder."""
     rate = {"sample_rate": cfg["loader"]["sample_rate"]}
     extract = build(cfg["features"], "features", trust=trust, **_asked_for(cfg["features"], "features", rate))
 
@@ -66,7 +66,8 @@ def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> Speake
     except ValueError as error:
         raise InputError(f"frames: {error}") from error
     node, key = cfg["model"]["encoder"], "model.encoder"
-    offered = {"feature_channels": features.channels, "pooling": partial(build, cfg["pooling"], "pooling", trust=trust)}
+    pooling = partial(build, cfg["pooling"], "pooling", trust=trust)
+    offered = {"feature_channels": features.channels, "pooling": pooling, **rate}
     taken = _asked_for(node, key, offered)
     if "pooling" in taken and not cfg["pooling"]:
         raise InputError(f"pooling=none: {node['_target_']} needs a pooling, such as pooling=statistics")

@@ -1,6 +1,6 @@
 """What every `conf/model/*.yaml` must do, found by globbing: a new encoder gets all of it with no edit here.
 
-The smallest model of each encoder class runs in the quick suite, the others in the slow one.
+The smallest model of each encoder class runs in the quick suite, unless it is very large; the others in the slow one.
 """
 
 from functools import cache
@@ -18,6 +18,7 @@ from speakerlab.config import CONF
 from speakerlab.network import SpeakerNetwork
 
 RATE = 16000
+LARGEST_QUICK = 60_000_000  # parameters of a model that the quick suite runs
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
 
@@ -45,8 +46,9 @@ def smallest_of_each_class() -> set[str]:
 
 
 SMALLEST = smallest_of_each_class()
+QUICK = {model for model in SMALLEST if parameters(model) <= LARGEST_QUICK}
 each_model = pytest.mark.parametrize(
-    "model", [pytest.param(model, marks=[] if model in SMALLEST else pytest.mark.slow) for model in MODELS]
+    "model", [pytest.param(model, marks=[] if model in QUICK else pytest.mark.slow) for model in MODELS]
 )
 each_model_slowly = pytest.mark.parametrize("model", [pytest.param(model, marks=pytest.mark.slow) for model in MODELS])
 each_smallest_slowly = pytest.mark.parametrize(
@@ -178,7 +180,10 @@ def test_it_compiles_in_one_piece(model):
         features, _ = network(model).features(voices(1.0, 1.0))
         explained = torch._dynamo.explain(encoder)(features)
     torch._dynamo.reset()
-    assert explained.graph_break_count == 0, explained.break_reasons
+    # Dynamo takes no recurrent layers: the graph breaks once, around the stack of them.
+    recurrent = any(isinstance(module, torch.nn.RNNBase) for module in encoder.modules())
+    assert explained.graph_count >= 1
+    assert explained.graph_break_count <= recurrent, explained.break_reasons
 
 
 @each_smallest_slowly
@@ -189,7 +194,9 @@ def test_it_exports_to_onnx(model, tmp_path: Path):
     with torch.no_grad():
         features, _ = network(model).features(voices(1.0))
         longer, _ = network(model).features(voices(2.3))
-    frames = {features.ndim - 2: torch.export.Dim("frames", min=16, max=1_000_000)}
+        shortest, _ = network(model).features(voices(0.175))  # 16 frames of 25 ms every 10 ms
+    axis = features.ndim - 2
+    frames = {axis: torch.export.Dim("frames", min=shortest.shape[axis], max=1_000_000)}
     if features.shape == longer.shape:  # as many frames whatever the length
         frames = {}
     torch.onnx.export(encoder, (features,), path, dynamo=True, dynamic_shapes=(frames,), verbose=False)

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+import torch
+
+from speakerlab.encoders import sincnet
+from speakerlab.encoders.sincnet import SincNet, cut, every_start, random_starts
+
+
+def tiny(**options) -> SincNet:
+    """Kilobytes, chunks of 600 samples, in evaluation mode with batch norms that have seen data."""
+    torch.manual_seed(0)
+    sizes = {"filters": 6, "taps": 31, "channels": 5, "hidden": 12, "chunk_ms": 37.5, "hop_ms": 12.5}
+    encoder = SincNet(1, **{**sizes, **options})
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.momentum = None
+    encoder(waveform(4, 1000))
+    return encoder.eval()
+
+
+def waveform(batch: int, samples: int) -> torch.Tensor:
+    return 0.1 * torch.randn(batch, samples, 1, generator=torch.Generator().manual_seed(samples))
+
+
+def test_size():
+    """Layer by layer: 3200 - 250 samples, a third of them, and so on."""
+    with torch.device("meta"):
+        encoder = SincNet(1)
+        projected = SincNet(1, embed_dim=256)
+    first = 2 * 3200 + 2 * 80 + 2 * 80 * 983
+    convolutions = (80 * 60 * 5 + 60 + 2 * 60 * 326) + (60 * 60 * 5 + 60 + 2 * 60 * 107)
+    dense = 2 * 60 * 107 + 2048 * (60 * 107 + 2 * 2048) + 3 * 2 * 2048
+    assert sum(p.numel() for p in encoder.parameters()) == first + convolutions + dense == 21_819_816
+    assert encoder.embed_dim == 2048 and projected.embed_dim == 256
+    assert encoder.bands.low.numel() + encoder.bands.width.numel() == 160
+
+
+@torch.inference_mode()
+def test_a_chunk_is_embedded_as_in_the_paper():
+    """In NumPy: norms over time, filters, rectifying, maxima of three; the dense layers with their batch norms."""
+    encoder = tiny()
+    found = encoder.embed_chunks(waveform(1, 600).squeeze(-1)).numpy()[0]
+    weights = {name: value.double().numpy() for name, value in encoder.state_dict().items()}
+
+    def norm(x, name, eps):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps)
+        return x * weights[name + ".gain"] + weights[name + ".offset"]
+
+    def leaky(x):
+        return np.where(x > 0, x, 0.2 * x)
+
+    def pooled(x):
+        return x[:, : x.shape[1] // 3 * 3].reshape(len(x), -1, 3).max(-1)
+
+    x = norm(waveform(1, 600).double().numpy()[0].T, "input_norm", 1e-12)
+    filters = encoder.bands.even().double().numpy()
+    x = np.abs([np.correlate(x[0], taps, "valid") for taps in filters])
+    x = leaky(norm(pooled(x), "norms.0", 1e-5))
+    for i in range(2):
+        kernels = weights[f"convs.{i}.weight"]
+        bias = weights[f"convs.{i}.bias"]
+        x = [
+            sum(np.correlate(row, k, "valid") for row, k in zip(x, kernel)) + b
+            for kernel, b in zip(kernels, bias, strict=True)
+        ]
+        x = leaky(norm(pooled(np.array(x)), f"norms.{i + 1}", 1e-5))
+    x = x.reshape(-1)
+    x = (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weights["dense_norm.weight"] + weights["dense_norm.bias"]
+    for i in range(3):
+        batch = {key: weights[f"dense_norms.{i}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")}
+        x = (weights[f"dense.{i}.weight"] @ x - batch["running_mean"]) / np.sqrt(batch["running_var"] + 1e-5)
+        x = leaky(x * batch["weight"] + batch["bias"])
+    np.testing.assert_allclose(found, x, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("block", [1, 3, 256])
+def test_an_embedding_is_the_mean_over_whole_chunks(monkeypatch, block):
+    monkeypatch.setattr(sincnet, "CHUNKS_AT_ONCE", block)
+    encoder, lengths = tiny(), [1500, 799, 600]
+    batch = waveform(3, 1777)
+    for row, length in zip(batch, lengths, strict=True):
+        row[length:] = float("nan")
+    together = encoder(batch, torch.tensor(lengths))
+    for row, length, found in zip(batch, lengths, together, strict=True):
+        chunks = [row[start : start + 600, 0] for start in range(0, length - 599, 200)]
+        assert len(chunks) == (length - 600) // 200 + 1
+        torch.testing.assert_close(found, encoder.embed_chunks(torch.stack(chunks)).mean(0), atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_less_than_a_chunk_is_repeated():
+    encoder, short = tiny(), waveform(1, 250)
+    repeated = short.repeat(1, 3, 1)[:, :600]
+    torch.testing.assert_close(encoder(short), encoder(repeated))
+    padded = torch.cat([short, torch.full((1, 900, 1), float("nan"))], dim=1)
+    torch.testing.assert_close(encoder(padded, torch.tensor([250])), encoder(repeated))
+
+
+def test_training_draws_chunks_from_within_each_item():
+    torch.manual_seed(0)
+    lengths = torch.tensor([605, 600, 123])
+    starts = random_starts(lengths, 600, 1000)
+    assert starts.amin(1).tolist() == [0, 0, 0]
+    assert starts.amax(1).tolist() == [5, 0, 0]
+    ramp = torch.arange(700.0).expand(3, -1)
+    chunks = cut(ramp, lengths, starts, 600)
+    assert chunks.shape == (3, 1000, 600)
+    assert (chunks[0, :, 0] == starts[0]).all() and chunks[0].max() == 604
+    encoder = tiny(train_chunks=2).train()
+    seen = []
+    encoder.dense_norm.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    batch = waveform(4, 900)
+    assert not torch.equal(encoder(batch), encoder(batch))
+    assert seen == [8, 8]
+
+
+def test_hops_cover_what_is_there():
+    starts, valid = every_start(torch.tensor([10, 7, 2]), samples=10, chunk=4, hop=3)
+    assert starts.tolist() == [[0, 3, 6, 9]] * 3
+    assert valid[:, 0].tolist() == [[True, True, True, False], [True, True, False, False], [True, False, False, False]]
+
+
+@torch.inference_mode()
+def test_loudness_is_normalised_and_a_projection_projects():
+    encoder, batch = tiny(), waveform(2, 1000)
+    torch.testing.assert_close(encoder(batch), encoder(0.01 * batch), atol=1e-3, rtol=1e-3)
+    assert tiny(embed_dim=3)(batch).shape == (2, 3)
+
+
+def test_filters_are_band_edges_in_hertz():
+    low, high = SincNet(1).filters()
+    assert low.shape == high.shape == (80,) and not low.requires_grad
+    assert low.min() >= 50 and high.max() <= 8000 and (high - low).min() >= 50
+
+
+def test_silence_leaves_gradients_finite():
+    encoder = tiny().train()
+    batch = torch.cat([waveform(3, 1000), torch.zeros(1, 1000, 1)])
+    encoder(batch).square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
+    assert encoder.bands.low.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"feature_dim": 80}, "feature_dim=80 must be 1"),
+        ({"hidden": 0}, "hidden=0"),
+        ({"embed_dim": 0}, "embed_dim=0"),
+        ({"hop_ms": 0.0}, "hop_ms=0.0"),
+        ({"chunk_ms": 10.0}, "chunk_ms=10.0 must be longer"),
+        ({"train_chunks": 0}, "train_chunks=0"),
+    ],
+)
+def test_values_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SincNet(**{"feature_dim": 1, **options})
