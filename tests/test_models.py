@@ -133,7 +133,10 @@ def test_every_parameter_gets_a_finite_gradient(model):
 
 
 @each_model
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)],  # CPUs have no fp16 convolutions
+)
 def test_sixteen_bits(model, dtype):
     """Training and evaluation stay finite, and what comes out is about the same.
 
