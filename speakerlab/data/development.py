@@ -28,7 +28,7 @@ def read_development_trials(run: Path) -> tuple[Trials, list[Path]]:
         InputError: if the folder has none.
     """
     folder = run / "trials"
-    if not (folder / "development.txt").is_file():
+    if not all((folder / name).is_file() for name in ("development.txt", "development_files.txt")):
         raise InputError(f"{run} holds no development trials; give trials=LIST and trials_root=FOLDER")
     files = (folder / "development_files.txt").read_text(encoding="utf-8").split("\n")[:-1]
     return read_trials(folder / "development.txt"), [Path(file) for file in files]

@@ -20,6 +20,7 @@ from speakerlab.scoring.bootstrap import bootstrap_eer_interval
 from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.metrics import verification_metrics
 
+FEWEST_DRAWS, FEWEST_SPEAKERS = 100, 5  # from fewer, a 95 % interval is a number without meaning
 METRICS = ("eer", "eer_low", "eer_high", "min_dcf_0.01", "min_dcf_0.05", "threshold", "targets", "nontargets")
 
 
@@ -61,10 +62,11 @@ def score_trials(
 
 
 def trial_metrics(trials: Trials, scores: np.ndarray, draws: int) -> dict[str, float]:
-    """EER, both minDCF and the threshold, and the EER's 95 % interval over speakers where `draws` is above 0."""
+    """EER, both minDCF and the threshold; and the EER's 95 % interval over speakers where `draws` is above 0 and at
+    least `FEWEST_SPEAKERS` have target trials."""
     metrics = verification_metrics(scores, trials.labels)
-    if draws:
-        speakers = speakers_by_targets(trials)
+    speakers = speakers_by_targets(trials)
+    if draws and len(np.unique(speakers[trials.enrol[trials.labels == 1]])) >= FEWEST_SPEAKERS:
         low, high = bootstrap_eer_interval(
             scores, trials.labels, speakers[trials.enrol], speakers[trials.test], draws=draws
         )

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from speakerlab import InputError
 from speakerlab.data.manifest import replacing
 
 log = logging.getLogger("speakerlab")
@@ -25,8 +26,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft:
-            torch.save(checkpoint, draft)
+        try:
+            with replacing(path) as draft:
+                torch.save(checkpoint, draft)
+        except RuntimeError as error:  # torch hides the cause, which is a full disk
+            free = shutil.disk_usage(path.parent).free / 1e6
+            raise InputError(
+                f"{path}: the checkpoint can't be written ({free:.0f} MB are free there); make room, then go on with "
+                "ckpt=last"
+            ) from error
 
     def load_checkpoint(
         self, path: str | os.PathLike, map_location: Any = "cpu", weights_only: bool | None = True

@@ -7,7 +7,7 @@ from speakerlab import InputError
 from speakerlab.data import Progress
 from speakerlab.data.corpus import Corpus, check_disjoint, hold_out_speakers
 from speakerlab.data.manifest import file_of
-from speakerlab.data.scan import scan_folders
+from speakerlab.data.scan import check_settings, scan_folders
 from speakerlab.data.trials import check_both_kinds, draw_trials, locate_utterances, read_trials
 
 
@@ -26,6 +26,9 @@ class FolderCorpus:
         max_bad_share: more unusable files than this share are an error.
         seed: of the held-out speakers and their trials.
         cache_dir: keeps the manifests.
+
+    Raises:
+        ValueError: for a setting out of range.
     """
 
     root: str | list[str]
@@ -38,6 +41,14 @@ class FolderCorpus:
     max_bad_share: float
     seed: int
     cache_dir: str
+
+    def __post_init__(self) -> None:
+        try:
+            check_settings(self.min_seconds, self.stereo, self.max_bad_share)
+        except InputError as error:
+            raise ValueError(str(error)) from error  # which the config's key is put before
+        if self.trials is None and self.heldout_trials < 2:
+            raise ValueError(f"heldout_trials={self.heldout_trials} must be at least 2")
 
     def load(self, progress: Progress | None = None) -> Corpus:
         """Scan, find or draw the trials, and check that no training speaker is among them."""

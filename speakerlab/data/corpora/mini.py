@@ -13,7 +13,6 @@ The generator is frozen: it was tuned against the cosine of mean MFCCs alone, be
 A change to what it writes needs a new `GENERATOR_VERSION`.
 """
 
-import os
 import shutil
 import time
 import uuid
@@ -21,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from speakerlab.data import Progress
+from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.corpus import Corpus, check_disjoint
 from speakerlab.data.scan import scan_folder
 from speakerlab.data.synthesis.layout import DEFAULT_LAYOUT, MiniLayout, draw_trials, speaker_gender, speaker_name
@@ -108,8 +107,7 @@ def _folder_name(layout: MiniLayout) -> str:
 
 def _default_workers() -> int:
     """Usable CPUs, at most 8: more would take longer to start than they save."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, 8)
+    return min(usable_cpus(), 8)
 
 
 @dataclass
