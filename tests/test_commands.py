@@ -86,6 +86,12 @@ def test_help_imports_nothing_heavy(tmp_path, script):
     assert not list(tmp_path.iterdir())
 
 
+def test_each_script_has_its_own_help(tmp_path):
+    train, evaluate = (run_new(script, "--help", cwd=tmp_path).stdout for script in ("train.py", "evaluate.py"))
+    assert "python train.py [group=member" in train and "ckpt=last goes on" in train and "== Groups" in train
+    assert "python evaluate.py ckpt=" in evaluate and "ckpt=last" not in evaluate and "== Groups" not in evaluate
+
+
 def assert_refused(done: Finished, *expected: str) -> None:
     """Exit status 1 and one line that says what is wrong."""
     assert done.rc == 1, (done.stdout, done.stderr)

@@ -64,7 +64,9 @@ def refusal(compose):
         (["loss._target_=torch.load"], ["loss._target_", "torch.load"]),
         (["loss._target_=speakerlab.losses.aam.torch.load"], ["loss._target_", "torch.load"]),
         (["loss._target_=speakerlab.losses.aam.AmSoftmax"], ["did you mean speakerlab.losses.aam.AamSoftmax?"]),
-        (["model.encoder._target_=speakerlab.losses.aam.AamSoftmaxx"], ["trust=["]),  # no hint from another group
+        # the nearest of the same group
+        (["model.encoder._target_=speakerlab.losses.aam.Aam"], ["did you mean speakerlab.encoders.ecapa.Ecapa?"]),
+        (["model.encoder._target_=torch.optim.Adan"], ["trust=[torch.optim.Adan]"]),
         (["+callbacks.mine._target_=abc.def.Ghi"], ["callbacks.mine._target_", "trust=[abc.def.Ghi]"]),
         # a value that points nowhere
         (["loss.margin=${nowhere}"], ["loss.margin", "nowhere"]),

@@ -4,6 +4,8 @@ Povey et al.: "The Kaldi Speech Recognition Toolkit", ASRU 2011; agrees with `to
 """
 
 import math
+import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +33,28 @@ def mel_filters(num_mels: int, fft_size: int, sample_rate: int, low_hz: float, h
     return torch.minimum(rising, falling).clamp(min=0.0).float()
 
 
+def checked_filters(num_mels: int, make: Callable[[int], Tensor]) -> Tensor:
+    """`make(num_mels)`, `(bins, num_mels)`, in which no filter is empty: such a one would be a constant feature.
+
+    Raises:
+        ValueError: if the filters are so narrow that one falls between two bins; it names the largest number that
+            works, as Kaldi refuses them too.
+    """
+    if num_mels < 1:
+        raise ValueError(f"num_mels={num_mels} must be at least 1")
+    # Values are looked at even where `torch.device("meta")` keeps everything else without memory.
+    with warnings.catch_warnings(), torch.device("cpu"):
+        warnings.simplefilter("ignore")  # librosa's advice on empty filters
+        few = make(1)
+        most = 2 * len(few)  # a bin lies in two filters
+        filters = make(num_mels) if num_mels <= most else few
+        if num_mels <= most and (filters > 0).any(dim=0).all():
+            return filters
+        fitting = (count for count in range(min(num_mels, most), 0, -1) if (make(count) > 0).any(dim=0).all())
+        largest = next(fitting, 0)
+    raise ValueError(f"num_mels={num_mels} leaves filters empty; at most {largest} fit this band and transform")
+
+
 class Fbank(nn.Module):
     """`(batch, samples)` in [-1, 1], sample counts or None `-> (batch, frames, num_mels), frame counts`.
 
@@ -44,7 +68,8 @@ class Fbank(nn.Module):
         high_hz: upper edge of the last filter; 0 or less counts from the Nyquist frequency, as in Kaldi.
 
     Raises:
-        ValueError: if the band is empty or leaves the spectrum, or at `forward` if the audio is shorter than a frame.
+        ValueError: if the band is empty or leaves the spectrum, or a filter would be empty; or at
+            `forward` if the audio is shorter than a frame.
     """
 
     def __init__(
@@ -61,13 +86,11 @@ class Fbank(nn.Module):
             raise ValueError(f"low_hz={low_hz} and high_hz={high_hz} must span a band within 0 to {nyquist:g} Hz")
         self.dim = num_mels
         self.channels = 1
-        if num_mels < 1:
-            raise ValueError(f"num_mels={num_mels} must be at least 1")
         self.framing = Framing(sample_rate)
         self.fft_size = 2 ** math.ceil(math.log2(self.framing.length))
         window = torch.hann_window(self.framing.length, periodic=False, dtype=torch.float64).pow(0.85).float()
         self.register_buffer("window", window, persistent=False)
-        filters = mel_filters(num_mels, self.fft_size, sample_rate, low_hz, top)
+        filters = checked_filters(num_mels, lambda count: mel_filters(count, self.fft_size, sample_rate, low_hz, top))
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

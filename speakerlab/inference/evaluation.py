@@ -1,6 +1,5 @@
 """A network on a trial list: embeddings, scores, metrics and the files that keep them."""
 
-import csv
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from speakerlab.data import Progress
-from speakerlab.data.manifest import replacing
+from speakerlab.data.manifest import append_rows, replacing
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import LengthBatches, UtteranceDataset, pad_utterances
 from speakerlab.network import embed_batches, in_order
@@ -98,17 +97,7 @@ def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:
 
 def append_test_metrics(path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]]) -> None:
     """Add a line a system to `test_metrics.csv`: when, which checkpoint and list, and the metrics."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ("date", "checkpoint", "trials", "system", *METRICS), restval="")
-        if is_new:
-            writer.writeheader()
-        for system, metrics in rows.items():
-            place = {
-                "date": datetime.now().isoformat(timespec="seconds"),
-                "checkpoint": str(checkpoint),
-                "trials": source,
-                "system": system,
-            }
-            writer.writerow(place | metrics)
+    date = datetime.now().isoformat(timespec="seconds")
+    place = {"date": date, "checkpoint": str(checkpoint), "trials": source}
+    columns = ("date", "checkpoint", "trials", "system", *METRICS)
+    append_rows(path, columns, [place | {"system": system} | metrics for system, metrics in rows.items()])

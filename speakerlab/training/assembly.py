@@ -31,6 +31,7 @@ from speakerlab.training.system import SpeakerSystem
 def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     """Build everything that needs no data, without memory for weights: a value out of range stops before hours of
     scanning, not after."""
+    _check_numbers(cfg)
     with torch.device("meta"):
         network = build_network(cfg, trust)
         build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
@@ -41,7 +42,6 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
     build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
-    _check_numbers(cfg)
 
 
 def _check_numbers(cfg: DictConfig) -> None:

@@ -54,7 +54,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
     """
 
     def __init__(self, every_minutes: float = 10.0, every_epoch: bool = False):
-        if every_minutes <= 0:
+        if not every_minutes > 0:  # written so, nan is refused too
             raise ValueError(f"every_minutes={every_minutes} must be positive")
         self.every_minutes = every_minutes
         self.every_epoch = every_epoch

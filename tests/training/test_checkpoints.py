@@ -47,6 +47,12 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch, failing):
     assert names(tmp_path) == ["last.ckpt"]
 
 
+@pytest.mark.parametrize("every_minutes", [0.0, -1.0, float("nan")])
+def test_an_interval_that_is_none(every_minutes):
+    with pytest.raises(ValueError, match="every_minutes=.* must be positive"):
+        Checkpoints(every_minutes=every_minutes)
+
+
 def test_a_full_disk_in_a_line(tmp_path, monkeypatch):
     """What torch says then is "[enforce fail at inline_container.cc:664] ... unexpected pos 256 vs 142"."""
 
