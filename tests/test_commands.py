@@ -3,13 +3,15 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from processes import Finished, run_forked, run_new
+from processes import ROOT, Finished, run_forked, run_new
 
 EPOCHS, STEPS = 4, 6  # steps an epoch: 24 utterances in batches of 4
 SPEED = ("utterances_per_second", "data_wait_share")  # columns that differ from run to run
@@ -90,6 +92,12 @@ def test_each_script_has_its_own_help(tmp_path):
     train, evaluate = (run_new(script, "--help", cwd=tmp_path).stdout for script in ("train.py", "evaluate.py"))
     assert "python train.py [group=member" in train and "ckpt=last goes on" in train and "== Groups" in train
     assert "python evaluate.py ckpt=" in evaluate and "ckpt=last" not in evaluate and "== Groups" not in evaluate
+
+
+def test_a_reader_that_stops_reading(tmp_path):
+    command = f"{sys.executable} -u {ROOT / 'train.py'} --help | true"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60.0)
+    assert done.stderr == ""
 
 
 def assert_refused(done: Finished, *expected: str) -> None:

@@ -61,6 +61,8 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
             except KeyboardInterrupt:
                 sys.stderr.write("\ninterrupted\n")
                 sys.exit(130)
+            except BrokenPipeError:  # `train.py --help | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             except Exception as error:
                 if composed:
                     raise
