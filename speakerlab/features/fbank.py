@@ -7,7 +7,9 @@ import math
 import warnings
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speakerlab.features.framing import Framing, power_spectrum
@@ -16,24 +18,23 @@ PREEMPHASIS = 0.97
 INT16_SCALE = 32768.0  # Kaldi reads 16-bit integers; the log floor and energies are on that scale
 
 
-def mel_filters(num_mels: int, fft_size: int, sample_rate: int, low_hz: float, high_hz: float) -> Tensor:
+def mel_filters(num_mels: int, fft_size: int, sample_rate: int, low_hz: float, high_hz: float) -> NDArray:
     """Triangular filters, equally spaced and straight-sided on the mel scale 1127 ln(1 + f/700).
 
     Returns:
         `(fft_size // 2 + 1, num_mels)` weights of the power spectrum's bins.
     """
-
-    bins = torch.arange(fft_size // 2 + 1, dtype=torch.float64) * sample_rate / fft_size
-    bins = 1127.0 * torch.log1p(bins / 700.0)
+    bins = np.arange(fft_size // 2 + 1) * sample_rate / fft_size
+    bins = 1127.0 * np.log1p(bins / 700.0)
     low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (low_hz, high_hz))
-    edges = torch.linspace(low, high, num_mels + 2, dtype=torch.float64)
+    edges = np.linspace(low, high, num_mels + 2)
     left, center, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (bins[:, None] - left) / (center - left)
     falling = (right - bins[:, None]) / (right - center)
-    return torch.minimum(rising, falling).clamp(min=0.0).float()
+    return np.minimum(rising, falling).clip(min=0.0).astype(np.float32)
 
 
-def checked_filters(num_mels: int, make: Callable[[int], Tensor]) -> Tensor:
+def checked_filters(num_mels: int, make: Callable[[int], NDArray]) -> Tensor:
     """`make(num_mels)`, `(bins, num_mels)`, in which no filter is empty: such a one would be a constant feature.
 
     Raises:
@@ -42,16 +43,12 @@ def checked_filters(num_mels: int, make: Callable[[int], Tensor]) -> Tensor:
     """
     if num_mels < 1:
         raise ValueError(f"num_mels={num_mels} must be at least 1")
-    # Values are looked at even where `torch.device("meta")` keeps everything else without memory.
-    with warnings.catch_warnings(), torch.device("cpu"):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # librosa's advice on empty filters
-        few = make(1)
-        most = 2 * len(few)  # a bin lies in two filters
-        filters = make(num_mels) if num_mels <= most else few
-        if num_mels <= most and (filters > 0).any(dim=0).all():
-            return filters
-        fitting = (count for count in range(min(num_mels, most), 0, -1) if (make(count) > 0).any(dim=0).all())
-        largest = next(fitting, 0)
+        most = min(num_mels, 2 * len(make(1)))  # a bin lies in two filters
+        largest = next((count for count in range(most, 0, -1) if (make(count) > 0).any(axis=0).all()), 0)
+    if largest == num_mels:
+        return torch.from_numpy(make(num_mels))
     raise ValueError(f"num_mels={num_mels} leaves filters empty; at most {largest} fit this band and transform")
 
 

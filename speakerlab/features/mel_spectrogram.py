@@ -5,6 +5,7 @@ McFee et al.: "librosa: Audio and Music Signal Analysis in Python", SciPy 2015 (
 
 import librosa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speakerlab.features.fbank import checked_filters
@@ -50,9 +51,9 @@ class MelSpectrogram(nn.Module):
         self.fft_size = fft_size
         self.register_buffer("window", torch.hann_window(self.framing.length), persistent=False)
 
-        def make(count: int) -> Tensor:
+        def make(count: int) -> NDArray:
             mels = librosa.filters.mel(sr=sample_rate, n_fft=fft_size, n_mels=count, fmin=low_hz, fmax=top)
-            return torch.from_numpy(mels.T.copy())
+            return mels.T.copy()
 
         self.register_buffer("filters", checked_filters(num_mels, make), persistent=False)
 

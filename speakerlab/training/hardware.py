@@ -46,12 +46,10 @@ def check_devices(devices: int | str | list[int], accelerator: str) -> None:
     """Refuse, before a run's folder is made, what Lightning would stumble over or start without end.
 
     Raises:
-        InputError: for an accelerator that is none of `ACCELERATORS` or is not here, and for more processes than CPUs.
+        InputError: for an accelerator that is none of `ACCELERATORS`, and for more processes than CPUs.
     """
     if accelerator not in ACCELERATORS:
         raise InputError(f"trainer.accelerator={accelerator} must be one of {', '.join(ACCELERATORS)}")
-    if accelerator in ("gpu", "cuda") and not has_gpu(accelerator):
-        raise InputError(f"trainer.accelerator={accelerator}: there is no GPU that torch can use; take trainer=cpu")
     most = usable_cpus()
     if not has_gpu(accelerator) and str(devices).isdecimal() and int(devices) > most:
         raise InputError(f"trainer.devices={devices} must be at most {most}, the CPUs that are here")

@@ -125,6 +125,6 @@ def test_the_most_filters_that_work():
         Fbank(num_mels=500)
     most = int(str(caught.value).split("at most ")[1].split()[0])
     assert (Fbank(num_mels=most).filters.sum(dim=0) > 0).all()
-    assert (mel_filters(most + 1, 512, 16000, 20.0, 8000.0).sum(dim=0) == 0).any()
+    assert (mel_filters(most + 1, 512, 16000, 20.0, 8000.0).sum(axis=0) == 0).any()
     with pytest.raises(ValueError, match="num_mels=1000000000 leaves filters empty"):
         Fbank(num_mels=10**9)
