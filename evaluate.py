@@ -42,17 +42,18 @@ def verify(cfg: DictConfig) -> float:
         model.check_unseen(checkpoint, trials, cfg.allow_overlap)
     seconds = measure(files)
     device = model.pick_device(cfg.device)
+    folder, name = model.output_folder(cfg, checkpoint), model.list_name(cfg)
 
     scores, metrics = {}, {}
-    for name, network in systems.networks.items():
-        with progress_bar(f"embedding, {name}") as progress:
-            scores[name] = evaluation.score_trials(
+    for system, network in systems.networks.items():
+        with progress_bar(f"embedding, {system}") as progress:
+            scores[system] = evaluation.score_trials(
                 network, trials, files, seconds, systems.sample_rate, device, cfg.num_workers, progress
             )
-        metrics[name] = evaluation.trial_metrics(trials, scores[name], cfg.bootstrap_draws)
+        if system == "model":  # before anything else can go wrong
+            evaluation.write_scores(folder / "scores" / f"{name}.txt", trials, scores[system])
+        metrics[system] = evaluation.trial_metrics(trials, scores[system], cfg.bootstrap_draws)
 
-    folder, name = model.output_folder(cfg, checkpoint), model.list_name(cfg)
-    evaluation.write_scores(folder / "scores" / f"{name}.txt", trials, scores["model"])
     evaluation.append_test_metrics(folder / "metrics" / "test_metrics.csv", checkpoint, trials.source, metrics)
     report = evaluation_report(folder, f"Evaluation of {checkpoint}", name, metrics, scores, trials.labels)
     return show_evaluation(folder, name, metrics, report)

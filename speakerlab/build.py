@@ -15,10 +15,11 @@ from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
 from speakerlab.config import known_targets, locate
-from speakerlab.data import Progress
+from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import NEEDS_CLOSED_SET
+from speakerlab.data.tree import make_folder
 from speakerlab.features.pipeline import FeaturePipeline
 from speakerlab.network import SpeakerNetwork
 
@@ -186,9 +187,18 @@ def assumed_clips(folder: str, key: str) -> tuple[list[Clip], str]:
     return [(folder, 1, 1)] * 1000, ""
 
 
+def check_workers(key: str, count: int) -> None:
+    """Refuse a number of data workers that would swamp the machine; InputError says what it takes."""
+    most = max(16, 4 * usable_cpus())
+    if not 0 <= count <= most:
+        raise InputError(f"{key}={count} must lie in 0 to {most} on this machine")
+
+
 def build_corpus(cfg: DictConfig, trust: tuple[str, ...] = (), progress: Progress | None = None) -> Corpus:
     """Find or make the corpus: this may take long."""
-    corpus: Corpus = build(cfg.data, "data", trust=trust).load(progress)
+    data = build(cfg.data, "data", trust=trust)
+    make_folder(Path(cfg.cache_dir), "cache_dir")
+    corpus: Corpus = data.load(progress)
     if cfg.task.name == "identification" and corpus.validation is None:
         raise InputError(f"{NEEDS_CLOSED_SET}, to a corpus that takes it (data=folder, voxceleb1, manifest ...)")
     return corpus
@@ -204,9 +214,10 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
         raise InputError(f"ckpt={path}: there is no such file")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for damaged files
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"ckpt={path} is damaged: it can't be read as a checkpoint ({reason})") from error
+    except OSError as error:
+        raise InputError(f"ckpt={path} can't be read ({error.strerror})") from error
+    except Exception as error:  # torch raises half a dozen kinds for damaged files, with advice that is not for users
+        raise InputError(f"ckpt={path} is damaged or none: it can't be read as a checkpoint") from error
     if not isinstance(checkpoint, dict) or not {"config", "speakers", "state_dict"} <= checkpoint.keys():
         raise InputError(f"ckpt={path} was not written by speakerlab: it holds no config and speakers")
     return checkpoint

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 import re
 import types
 import typing
@@ -10,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import speakerlab
@@ -104,7 +105,7 @@ class EvaluateConfig:
 
     ckpt: str = MISSING
     trials: str | None = None
-    trials_root: Any = None
+    trials_root: str | list[str] | None = None
     split: str | None = None
     manifest: str | None = None
     allow_overlap: bool = False
@@ -121,13 +122,14 @@ SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
 
 
 @cache
-def known_targets() -> tuple[str, ...]:
-    """Every `_target_` that the shipped `conf/` names: exact names, which is all that a config may build.
+def known_targets(group: str = "") -> tuple[str, ...]:
+    """Every `_target_` that the shipped `conf/`, or a group of it, names: exact names, which is all that a config may
+    build.
 
     A wildcard would let a config reach whatever a module imports (`torch.load` under `speakerlab.*`, for one).
     """
     pattern = re.compile(r"^\s*_target_:\s*([\w.]+)\s*$", re.MULTILINE)
-    found = {target for path in CONF.rglob("*.yaml") for target in pattern.findall(path.read_text(encoding="utf-8"))}
+    found = {target for path in (CONF / group).rglob("*.yaml") for target in pattern.findall(path.read_text("utf-8"))}
     return tuple(sorted(found))
 
 
@@ -157,8 +159,14 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
             raise InputError(f"{missing[0]} must be given: add {missing[0]}=... to the command line")
         OmegaConf.resolve(cfg)
         typed = OmegaConf.merge(schema, cfg)
+        lost = sorted(OmegaConf.missing_keys(typed))
     except OmegaConfBaseException as error:
         raise InputError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from error
+    if lost:
+        key = lost[0].split(".")[0]
+        raise InputError(f"{key} is missing from the config: take ~{key} off the command line")
+    if typed.ckpt == "":
+        raise InputError("ckpt= is empty: give a checkpoint's path")
     targets = {*known_targets(), *trust}
     if config_name == "train":
         for kind in ("recording", "waveform", "spectrum"):
@@ -197,7 +205,8 @@ def _check_target(node: DictConfig, key: str, choices: dict[str, str], targets: 
         pattern.endswith(".*") and target.startswith(pattern[:-1]) for pattern in targets
     )
     if not admitted:
-        hint = nearest(target, sorted(targets)) or f"; if it is your own, add trust=[{target}] to the command line"
+        hint = nearest(target, list(known_targets(key.split(".")[0])))
+        hint = hint or f"; if it is your own, add trust=[{target}] to the command line"
         raise InputError(f"{key}._target_: {target} is not a class that a config may name{hint}")
     parameters = inspect.signature(locate(target, key)).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
@@ -246,14 +255,33 @@ def _fits(value: Any, annotation: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if annotation is str:
         return isinstance(value, str)
-    return True
+    if origin in (list, tuple):
+        return isinstance(value, ListConfig) and _items_fit(value, typing.get_args(annotation))
+    if annotation in (Any, object, inspect.Parameter.empty) or not isinstance(annotation, type):
+        return True
+    if isinstance(value, str) and issubclass(annotation, os.PathLike):
+        return True
+    return isinstance(value, annotation) or not isinstance(value, bool | int | float | str)
+
+
+def _items_fit(values: ListConfig, kinds: tuple[Any, ...]) -> bool:
+    """Whether a list's values have the types of `list[float]`, `tuple[float, ...]` or `tuple[float, float]`."""
+    alike = len(kinds) == 1 or Ellipsis in kinds
+    if not alike and len(values) != len(kinds):
+        return False
+    return all(_fits(value, kinds[0] if alike else kinds[place]) for place, value in enumerate(values))
 
 
 def _described(annotation: Any) -> str:
     """An annotation in words: `int or null`."""
     options = typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
-    if options:
-        return " or ".join(_described(option) for option in options)
+    if options:  # a config can't hold a tensor or the like
+        plain = [option for option in options if getattr(option, "__module__", "builtins") == "builtins"]
+        return " or ".join(_described(option) for option in plain or options)
+    if typing.get_origin(annotation) in (list, tuple):
+        arguments = typing.get_args(annotation)
+        kinds = [_described(kind) for kind in arguments]
+        return f"list of {kinds[0]}" if len(kinds) == 1 or Ellipsis in arguments else f"[{', '.join(kinds)}]"
     return "null" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
 
 
@@ -261,61 +289,3 @@ def nearest(name: str, known: list[str], cutoff: float = 0.5) -> str:
     """`; did you mean X?`, or nothing where no known name is close."""
     matches = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f"; did you mean {matches[0]}?" if matches else ""
-
-
-def explain_composition(error: Exception, config_name: str, overrides: list[str]) -> str:
-    """One line for an error that Hydra raised while composing: the key, the file and the nearest right name."""
-    text = str(error)
-    for override in overrides:
-        key, separator, value = override.lstrip("+~").partition("=")
-        group = key.split("@")[0]
-        if not (separator and (CONF / group).is_dir()):
-            continue
-        members = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        for member in value.strip("[]").split(","):  # several in a multirun, or of a group whose members add up
-            if member not in (*members, "null", "") and "/" not in member:
-                hint = nearest(member, members)
-                return f"{key}={member}: there is no conf/{group}/{member}.yaml{hint} (there are: {', '.join(members)})"
-    absent = re.search(r"To append to your default list use \+([\w/]+)=", text)
-    if absent is not None and (CONF / absent[1]).is_dir():
-        return f"{absent[1]}= adds to the config: write +{absent[1]}=..."
-    unknown = re.search(r"(?:Could not override|delete from config\.) '([^']+)'", text)
-    if unknown is None:
-        keys = [override.lstrip("~").partition("=")[0] for override in overrides if not override.startswith("+")]
-        unknown = next((found for key in keys if (found := re.search(f"'({re.escape(key)})'", text))), None)
-    if unknown is not None:
-        return f"unknown key {unknown[1]!r} on the command line{_nearest_key(unknown[1], config_name, overrides)}"
-    if type(error).__name__ == "OverrideParseException":
-        hint = "arguments are key=value; a value with brackets, commas, = or spaces needs quotes: \"key='a (b)'\""
-        return f"{text.strip().splitlines()[0]}; {hint}"
-    return text.strip().splitlines()[0]
-
-
-def _nearest_key(key: str, config_name: str, overrides: list[str]) -> str:
-    """The nearest known key; one with the same last part (`lr` for `optimizer.lr`) counts as near."""
-    chosen = [override for override in overrides if (CONF / override.lstrip("+").partition("=")[0]).is_dir()]
-    known = _all_keys(config_name, chosen)
-    same_end = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    return nearest(key, same_end, cutoff=0.0) or nearest(key, known)
-
-
-def _all_keys(config_name: str, choices: list[str]) -> list[str]:
-    """Dotted keys of the composition with these members of groups, and the groups."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(CONF)):
-        cfg = compose(config_name, choices)
-
-    def keys(node: Any, prefix: str) -> list[str]:
-        names = [f"{prefix}{name}" for name in node]
-        inner = [node._get_node(name) for name in node]
-        return names + [
-            key
-            for name, child in zip(names, inner, strict=True)
-            if isinstance(child, DictConfig) and not child._is_none()
-            for key in keys(child, name + ".")
-        ]
-
-    return keys(cfg, "") + [path.name for path in CONF.iterdir() if path.is_dir()]

@@ -93,6 +93,18 @@ def test_help_imports_nothing_heavy(tmp_path, script):
     assert not list(tmp_path.iterdir())
 
 
+def test_each_script_has_its_own_help(tmp_path):
+    train, evaluate = (run_new(script, "--help", cwd=tmp_path).stdout for script in ("train.py", "evaluate.py"))
+    assert "python train.py [group=member" in train and "ckpt=last goes on" in train and "== Groups" in train
+    assert "python evaluate.py ckpt=" in evaluate and "ckpt=last" not in evaluate and "== Groups" not in evaluate
+
+
+def test_a_reader_that_stops_reading(tmp_path):
+    command = f"{sys.executable} -u {ROOT / 'train.py'} --help | true"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60.0)
+    assert done.stderr == ""
+
+
 def assert_refused(done: Finished, *expected: str) -> None:
     """Exit status 1 and one line that says what is wrong."""
     assert done.rc == 1, (done.stdout, done.stderr)
@@ -128,6 +140,13 @@ def test_a_typo_stops_a_real_process(tmp_path, arguments, expected):
         (["data.trials=NOWHERE.txt"], ["NOWHERE.txt"]),
         (["ckpt=NOWHERE.ckpt"], ["NOWHERE.ckpt", "no such file"]),
         (["threads=0"], ["threads=0"]),
+        (["~logger"], ["logger is missing"]),
+        (["cache_dir=/dev/null/x"], ["cache_dir=/dev/null/x", "can't be made"]),
+        (["data.root=3"], ["data.root=3 must be str or list of str"]),
+        (["optimizer.lr=abc"], ["optimizer.lr='abc' must be float"]),
+        (["data.heldout_trials=1", "data.trials=null", "data.trials_root=null"], ["data: heldout_trials=1"]),
+        (["data.max_bad_share=2"], ["data: max_bad_share=2"]),
+        (["data.min_seconds=nan"], ["data: min_seconds=nan"]),
     ],
 )
 def test_bad_values_stop_training(tmp_path, folders, tiny, arguments, expected):
@@ -254,10 +273,21 @@ def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
         ([f"ckpt={tmp_path}"], [str(tmp_path), "holds no checkpoints/best.ckpt"]),
         ([best, f"trials={trials}", f"trials_root={folders.development}"], ["s9/a/0.flac (line 2)"]),
         ([best, "device=tpu"], ["device=tpu"]),
+        ([best, "trials_root=3"], ["trials_root", "'3'"]),
+        ([best, "bootstrap_draws=1"], ["bootstrap_draws=1 must be at least 100"]),
+        ([f"ckpt={trials}"], ["trials.txt is damaged or none: it can't be read as a checkpoint"]),
+        (["ckpt="], ["ckpt= is empty"]),
     ]:
         done = run_forked("evaluate.py", *arguments, "num_workers=0", "output_dir=out", cwd=tmp_path)
         assert_refused(done, *expected)
     assert not (tmp_path / "out").exists()
+    for arguments, expected in [
+        ([best, "output_dir=/dev/null/x"], ["output_dir=/dev/null/x", "can't be made"]),
+        ([best, "model=ecapa"], ["unknown key 'model'"]),
+    ]:
+        done = run_forked("evaluate.py", *arguments, "num_workers=0", cwd=tmp_path)
+        assert_refused(done, *expected)
+        assert "embedding" not in done.stdout
 
 
 # --- Closed-set identification

@@ -36,7 +36,7 @@ class Choice:
         self.augmentations = {name: augmentation for name, augmentation in augmentations.items() if augmentation}
         self.probability = check_probability(probability)
         shares = [(weights or {}).get(name, 1.0) for name in self.augmentations]
-        if not shares or min(shares) < 0 or sum(shares) <= 0:
+        if not (shares and min(shares) >= 0 and 0 < sum(shares) < float("inf")):
             raise ValueError(f"weights={shares} of {', '.join(self.augmentations)}: none below 0, and one above it")
         self.bounds = np.cumsum(shares) / sum(shares)
         self.slots = {name: self._slot(augmentation) for name, augmentation in self.augmentations.items()}

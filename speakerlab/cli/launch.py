@@ -1,5 +1,6 @@
 """Runs a script under Hydra: late imports, one clear line for the user's mistakes, a traceback only for ours."""
 
+import errno
 import functools
 import logging
 import os
@@ -10,8 +11,11 @@ from collections.abc import Callable
 from omegaconf import DictConfig
 
 from speakerlab import InputError
-from speakerlab.config import CONF, explain_composition, known_targets
+from speakerlab.cli.explain import explain_composition
+from speakerlab.config import CONF, known_targets
 
+# What is wrong with the user's disk, not with this program, wherever it strikes.
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 Task = Callable[[DictConfig], object]
 
 
@@ -40,6 +44,10 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
                     return _run_task(task, cfg, config_name)
                 except InputError as error:  # here, because Hydra would announce it in two lines of its own
                     _fail(last_line(error))
+                except OSError as error:
+                    if error.errno not in OF_THE_DISK:
+                        raise
+                    _fail(f"{error.filename or cfg.get('output_dir')}: {error.strerror}")
 
             import hydra
 
@@ -53,6 +61,8 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
             except KeyboardInterrupt:
                 sys.stderr.write("\ninterrupted\n")
                 sys.exit(130)
+            except BrokenPipeError:  # `train.py --help | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             except Exception as error:
                 if composed:
                     raise

@@ -5,6 +5,7 @@ parsed arguments. Families import what they need within `run`, so that `--help` 
 """
 
 import argparse
+import errno
 import importlib
 import os
 import signal
@@ -34,6 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # `speakerlab ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a folder that can't be written, a full disk
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        sys.exit(f"error: {error.filename or 'no space'}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -93,5 +93,7 @@ def show_evaluation(folder: Path, name: str, metrics: Mapping[str, Mapping[str, 
     if "eer_low" in model:
         low, high = 100 * model["eer_low"], 100 * model["eer_high"]
         lines.insert(0, f"95 % interval of the EER, by bootstrap over speakers: {low:.2f} to {high:.2f} %")
+    else:
+        lines.insert(0, "no 95 % interval of the EER: bootstrap_draws=0, or too few speakers have target trials")
     show(metrics_table(counts, metrics), *lines)
     return model["eer"]

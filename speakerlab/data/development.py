@@ -55,7 +55,7 @@ def read_development_trials(run: Path, name: str = "development") -> tuple[Trial
         InputError: if the folder has none.
     """
     folder = run / "trials"
-    if not (folder / f"{name}.txt").is_file():
+    if not all((folder / file).is_file() for file in (f"{name}.txt", f"{name}_files.txt")):
         raise InputError(f"{run} holds no {name} trials; give trials=LIST and trials_root=FOLDER")
     files = (folder / f"{name}_files.txt").read_text(encoding="utf-8").split("\n")[:-1]
     return read_trials(folder / f"{name}.txt"), [Path(file) for file in files]

@@ -4,6 +4,7 @@ Parquet is the file to exchange. An uncompressed Arrow copy lies beside it and i
 share one copy and a million utterances open at once.
 """
 
+import csv
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,6 +154,24 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def append_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
+    """Add rows to a CSV table, which is made with its header if need be; they are in the file when this returns.
+
+    Raises:
+        InputError: if the file begins with another header.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", newline="", encoding="utf-8") as file:
+        file.seek(0)
+        header = file.readline()
+        if header and header.rstrip("\r\n") != ",".join(columns):
+            raise InputError(f"{path}: its first line is not {','.join(columns)}; move this file away")
+        writer = csv.DictWriter(file, columns, restval="")
+        if not header:
+            writer.writeheader()
+        writer.writerows(rows)
 
 
 def _sync(path: Path) -> None:

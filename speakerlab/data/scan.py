@@ -6,6 +6,7 @@ headers are read, and only of files that are new or changed since the last scan.
 
 import csv
 import hashlib
+import math
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -92,7 +93,7 @@ def scan_folder(
         InputError: for a root that is missing, no folder, without audio or without speaker folders; for a setting out
             of range; or if more files than allowed are unusable (the list of them is written first).
     """
-    _check_settings(min_seconds, stereo, max_bad_share)
+    check_settings(min_seconds, stereo, max_bad_share)
     root = checked_folder(root)
     key = f"{root}|{min_seconds!r}|{stereo}|{FILES_VERSION}"
     name = root.name or "root"
@@ -148,8 +149,9 @@ def scan_folders(
     )
 
 
-def _check_settings(min_seconds: float, stereo: str, max_bad_share: float) -> None:
-    if min_seconds < 0:
+def check_settings(min_seconds: float, stereo: str, max_bad_share: float) -> None:
+    """InputError for a setting of `scan_folder` that is out of range."""
+    if not 0 <= min_seconds < math.inf:
         raise InputError(f"min_seconds={min_seconds} must be 0 or more")
     if stereo not in ("quarantine", "mix"):
         raise InputError(f"stereo={stereo!r} must be 'quarantine' or 'mix'")

@@ -32,6 +32,20 @@ def checked_folder(root: str | Path) -> Path:
     return path
 
 
+def make_folder(path: Path, key: str) -> Path:
+    """Make a folder that the setting `key` names, if need be, and those above it; `~` is expanded.
+
+    Raises:
+        InputError: if that can't be.
+    """
+    path = path.expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{key}={path}: this folder can't be made ({error.strerror}); give another {key}=") from error
+    return path
+
+
 def list_audio(root: Path) -> pa.Table:
     """Files below `root` with one of AUDIO_SUFFIXES, as `LISTING_SCHEMA`, sorted by path.
 

@@ -76,7 +76,7 @@ class Ecapa(nn.Module):
         dilations: one SE-Res2 block each.
 
     Raises:
-        ValueError: if a size is not positive or `channels` is no multiple of `scale`.
+        ValueError: if a size or a dilation is not positive, or `channels` is no multiple of `scale`.
     """
 
     def __init__(
@@ -102,6 +102,8 @@ class Ecapa(nn.Module):
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name}={size} must be at least 1")
+        if not dilations or min(dilations) < 1:
+            raise ValueError(f"dilations={list(dilations)} must be one or more, each at least 1")
         if channels % scale:
             raise ValueError(f"channels={channels} must be a multiple of scale={scale}")
         self.embed_dim = embed_dim

@@ -4,8 +4,12 @@ Povey et al.: "The Kaldi Speech Recognition Toolkit", ASRU 2011; agrees with `to
 """
 
 import math
+import warnings
+from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speakerlab.features.framing import Framing, power_spectrum
@@ -14,21 +18,38 @@ PREEMPHASIS = 0.97
 INT16_SCALE = 32768.0  # Kaldi reads 16-bit integers; the log floor and energies are on that scale
 
 
-def mel_filters(num_mels: int, fft_size: int, sample_rate: int, low_hz: float, high_hz: float) -> Tensor:
+def mel_filters(num_mels: int, fft_size: int, sample_rate: int, low_hz: float, high_hz: float) -> NDArray:
     """Triangular filters, equally spaced and straight-sided on the mel scale 1127 ln(1 + f/700).
 
     Returns:
         `(fft_size // 2 + 1, num_mels)` weights of the power spectrum's bins.
     """
-
-    bins = torch.arange(fft_size // 2 + 1, dtype=torch.float64) * sample_rate / fft_size
-    bins = 1127.0 * torch.log1p(bins / 700.0)
+    bins = np.arange(fft_size // 2 + 1) * sample_rate / fft_size
+    bins = 1127.0 * np.log1p(bins / 700.0)
     low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (low_hz, high_hz))
-    edges = torch.linspace(low, high, num_mels + 2, dtype=torch.float64)
+    edges = np.linspace(low, high, num_mels + 2)
     left, center, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (bins[:, None] - left) / (center - left)
     falling = (right - bins[:, None]) / (right - center)
-    return torch.minimum(rising, falling).clamp(min=0.0).float()
+    return np.minimum(rising, falling).clip(min=0.0).astype(np.float32)
+
+
+def checked_filters(num_mels: int, make: Callable[[int], NDArray]) -> Tensor:
+    """`make(num_mels)`, `(bins, num_mels)`, in which no filter is empty: such a one would be a constant feature.
+
+    Raises:
+        ValueError: if the filters are so narrow that one falls between two bins; it names the largest number that
+            works, as Kaldi refuses them too.
+    """
+    if num_mels < 1:
+        raise ValueError(f"num_mels={num_mels} must be at least 1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # librosa's advice on empty filters
+        most = min(num_mels, 2 * len(make(1)))  # a bin lies in two filters
+        largest = next((count for count in range(most, 0, -1) if (make(count) > 0).any(axis=0).all()), 0)
+    if largest == num_mels:
+        return torch.from_numpy(make(num_mels))
+    raise ValueError(f"num_mels={num_mels} leaves filters empty; at most {largest} fit this band and transform")
 
 
 class Fbank(nn.Module):
@@ -44,7 +65,8 @@ class Fbank(nn.Module):
         high_hz: upper edge of the last filter; 0 or less counts from the Nyquist frequency, as in Kaldi.
 
     Raises:
-        ValueError: if the band is empty or leaves the spectrum, or at `forward` if the audio is shorter than a frame.
+        ValueError: if the band is empty or leaves the spectrum, or a filter would be empty; or at
+            `forward` if the audio is shorter than a frame.
     """
 
     def __init__(
@@ -61,13 +83,11 @@ class Fbank(nn.Module):
             raise ValueError(f"low_hz={low_hz} and high_hz={high_hz} must span a band within 0 to {nyquist:g} Hz")
         self.dim = num_mels
         self.channels = 1
-        if num_mels < 1:
-            raise ValueError(f"num_mels={num_mels} must be at least 1")
         self.framing = Framing(sample_rate)
         self.fft_size = 2 ** math.ceil(math.log2(self.framing.length))
         window = torch.hann_window(self.framing.length, periodic=False, dtype=torch.float64).pow(0.85).float()
         self.register_buffer("window", window, persistent=False)
-        filters = mel_filters(num_mels, self.fft_size, sample_rate, low_hz, top)
+        filters = checked_filters(num_mels, lambda count: mel_filters(count, self.fft_size, sample_rate, low_hz, top))
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -5,8 +5,10 @@ McFee et al.: "librosa: Audio and Music Signal Analysis in Python", SciPy 2015 (
 
 import librosa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from speakerlab.features.fbank import checked_filters
 from speakerlab.features.framing import Framing, power_spectrum
 
 FLOOR = 1e-10  # of the power, as in librosa: -100 dB
@@ -24,7 +26,7 @@ class MelSpectrogram(nn.Module):
         fft_size: at least the 25 ms of a frame.
 
     Raises:
-        ValueError: for a band that is none, or a transform shorter than a frame.
+        ValueError: for a band that is none, an empty filter, or a transform shorter than a frame.
     """
 
     def __init__(
@@ -41,8 +43,6 @@ class MelSpectrogram(nn.Module):
             raise ValueError(
                 f"low_hz={low_hz} and high_hz={high_hz} must span a band within 0 to {sample_rate / 2:g} Hz"
             )
-        if num_mels < 1:
-            raise ValueError(f"num_mels={num_mels} must be at least 1")
         self.framing = Framing(sample_rate)
         if fft_size < self.framing.length:
             raise ValueError(f"fft_size={fft_size} must be at least a frame, {self.framing.length} samples")
@@ -50,8 +50,12 @@ class MelSpectrogram(nn.Module):
         self.channels = 1
         self.fft_size = fft_size
         self.register_buffer("window", torch.hann_window(self.framing.length), persistent=False)
-        filters = librosa.filters.mel(sr=sample_rate, n_fft=fft_size, n_mels=num_mels, fmin=low_hz, fmax=top)
-        self.register_buffer("filters", torch.from_numpy(filters.T.copy()), persistent=False)
+
+        def make(count: int) -> NDArray:
+            mels = librosa.filters.mel(sr=sample_rate, n_fft=fft_size, n_mels=count, fmin=low_hz, fmax=top)
+            return mels.T.copy()
+
+        self.register_buffer("filters", checked_filters(num_mels, make), persistent=False)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         power = power_spectrum(self.framing.split(waveform), self.window, self.fft_size)

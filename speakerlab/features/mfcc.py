@@ -58,7 +58,7 @@ class Mfcc(nn.Module):
             raise ValueError(f"coefficients={coefficients} must lie in 1 to num_mels={num_mels}")
         if mel not in ("kaldi", "librosa"):
             raise ValueError(f"mel={mel} must be kaldi or librosa")
-        if lifter < 0:
+        if not 0 <= lifter < math.inf:
             raise ValueError(f"lifter={lifter} must be 0 or more")
         kind = Fbank if mel == "kaldi" else MelSpectrogram
         self.log_mel = kind(num_mels, sample_rate, low_hz=low_hz)

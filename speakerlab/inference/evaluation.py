@@ -1,6 +1,5 @@
 """A network on a trial list: embeddings, scores, metrics and the files that keep them."""
 
-import csv
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from speakerlab.data import Progress
-from speakerlab.data.manifest import replacing
+from speakerlab.data.manifest import append_rows, replacing
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import LengthBatches, UtteranceDataset, pad_utterances
 from speakerlab.network import embed_batches, in_order
@@ -20,6 +19,7 @@ from speakerlab.scoring.bootstrap import bootstrap_eer_interval
 from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.metrics import verification_metrics
 
+FEWEST_DRAWS, FEWEST_SPEAKERS = 100, 5  # from fewer, a 95 % interval is a number without meaning
 METRICS = ("eer", "eer_low", "eer_high", "min_dcf_0.01", "min_dcf_0.05", "threshold", "targets", "nontargets")
 
 
@@ -77,10 +77,11 @@ def score_trials(
 
 
 def trial_metrics(trials: Trials, scores: np.ndarray, draws: int) -> dict[str, float]:
-    """EER, both minDCF and the threshold, and the EER's 95 % interval over speakers where `draws` is above 0."""
+    """EER, both minDCF and the threshold; and the EER's 95 % interval over speakers where `draws` is above 0 and at
+    least `FEWEST_SPEAKERS` have target trials."""
     metrics = verification_metrics(scores, trials.labels)
-    if draws:
-        speakers = speakers_by_targets(trials)
+    speakers = speakers_by_targets(trials)
+    if draws and len(np.unique(speakers[trials.enrol[trials.labels == 1]])) >= FEWEST_SPEAKERS:
         low, high = bootstrap_eer_interval(
             scores, trials.labels, speakers[trials.enrol], speakers[trials.test], draws=draws
         )
@@ -114,17 +115,7 @@ def append_test_metrics(
     path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]], columns: tuple[str, ...] = METRICS
 ) -> None:
     """Add a line a system to a table of results: when, which checkpoint, on what, and the metrics of `columns`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    is_new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ("date", "checkpoint", "trials", "system", *columns), restval="")
-        if is_new:
-            writer.writeheader()
-        for system, metrics in rows.items():
-            place = {
-                "date": datetime.now().isoformat(timespec="seconds"),
-                "checkpoint": str(checkpoint),
-                "trials": source,
-                "system": system,
-            }
-            writer.writerow(place | metrics)
+    date = datetime.now().isoformat(timespec="seconds")
+    place = {"date": date, "checkpoint": str(checkpoint), "trials": source}
+    names = ("date", "checkpoint", "trials", "system", *columns)
+    append_rows(path, names, [place | {"system": system} | metrics for system, metrics in rows.items()])

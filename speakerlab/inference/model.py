@@ -8,11 +8,13 @@ from omegaconf import DictConfig
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.build import build_network, load_checkpoint, network_from_checkpoint
+from speakerlab.build import build_network, check_workers, load_checkpoint, network_from_checkpoint
 from speakerlab.data.corpus import voxceleb1_overlap
 from speakerlab.data.development import read_development_trials
+from speakerlab.data.tree import make_folder
 from speakerlab.data.trials import Trials, find_list, locate_utterances, read_trials
 from speakerlab.inference.baselines import MeanMfcc
+from speakerlab.inference.evaluation import FEWEST_DRAWS
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Systems:
 
 
 def check_numbers(cfg: DictConfig) -> None:
-    """Refuse counts below 0 before anything is loaded."""
-    for name in ("num_workers", "bootstrap_draws"):
-        if cfg[name] < 0:
-            raise InputError(f"{name}={cfg[name]} must be at least 0")
+    """Refuse counts out of range before anything is loaded."""
+    check_workers("num_workers", cfg.num_workers)
+    if cfg.bootstrap_draws != 0 and cfg.bootstrap_draws < FEWEST_DRAWS:
+        raise InputError(f"bootstrap_draws={cfg.bootstrap_draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
 
 
 def find_checkpoint(path: str) -> Path:
@@ -110,10 +112,12 @@ def run_folder(checkpoint: Path) -> Path | None:
 
 
 def output_folder(cfg: DictConfig, checkpoint: Path) -> Path:
-    """Where an evaluation writes."""
+    """Where an evaluation writes; made, so that a folder that can't be is known before hours of embedding."""
     if cfg.output_dir is not None:
-        return Path(cfg.output_dir)
-    return run_folder(checkpoint) or Path("outputs") / "evaluate" / checkpoint.stem
+        folder = Path(cfg.output_dir)
+    else:
+        folder = run_folder(checkpoint) or Path("outputs") / "evaluate" / checkpoint.stem
+    return make_folder(folder, "output_dir")
 
 
 def list_name(cfg: DictConfig) -> str:

@@ -57,7 +57,7 @@ class AamSoftmax(nn.Module):
         super().__init__()
         if not 0 <= margin <= math.pi / 2:
             raise ValueError(f"margin={margin} must be between 0 and pi / 2")
-        if scale <= 0:
+        if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale} must be positive")
         self.margin = margin
         self.scale = scale

@@ -1,6 +1,7 @@
 """Config -> what trains: data module, system and trainer."""
 
 import logging
+import math
 import sys
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
-from speakerlab.build import assumed_clips, build, build_augment, build_network, clips_below
+from speakerlab.build import assumed_clips, build, build_augment, build_network, check_workers, clips_below
 from speakerlab.data import Progress
 from speakerlab.data.batches import Sampler
 from speakerlab.data.corpus import Corpus
@@ -23,7 +24,7 @@ from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
-from speakerlab.training.hardware import has_gpu, resolve_precision
+from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
 from speakerlab.training.progress import Bar
 from speakerlab.training.system import SpeakerSystem
 
@@ -31,9 +32,12 @@ from speakerlab.training.system import SpeakerSystem
 def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     """Build everything that needs no data, without memory for weights: a value out of range stops before hours of
     scanning, not after."""
+    _check_numbers(cfg)
     with torch.device("meta"):
         network = build_network(cfg, trust)
         build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
+    if cfg.task.name == "identification":
+        _check_logits(build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2), network)
     augment = build_augment(cfg.augment, cfg.loader.sample_rate, assumed_clips, trust)
     if cfg.augment.mixup is not None and cfg.loader.crop_seconds is None:
         raise InputError("augment.mixup needs items of equal length: set loader.crop_seconds, or augment.mixup=null")
@@ -41,12 +45,20 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
     build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
+
+
+def _check_numbers(cfg: DictConfig) -> None:
+    """Refuse what no component of ours would."""
     resolve_precision(str(cfg.trainer.precision), str(cfg.trainer.accelerator))
+    check_devices(cfg.trainer.devices, str(cfg.trainer.accelerator))
+    check_workers("loader.num_workers", cfg.loader.num_workers)
     if cfg.trainer.max_epochs is None or cfg.trainer.max_epochs < 1:
         raise InputError(f"trainer.max_epochs={cfg.trainer.max_epochs} must be at least 1: schedules count by it")
     if cfg.trainer.accumulate_grad_batches < 1:
         raise InputError(f"trainer.accumulate_grad_batches={cfg.trainer.accumulate_grad_batches} must be at least 1")
-    if cfg.trainer.gradient_clip_val is not None and cfg.trainer.gradient_clip_val < 0:
+    if cfg.trainer.log_every_n_steps < 1:
+        raise InputError(f"trainer.log_every_n_steps={cfg.trainer.log_every_n_steps} must be at least 1")
+    if cfg.trainer.gradient_clip_val is not None and not 0 <= cfg.trainer.gradient_clip_val < math.inf:
         raise InputError(f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val} must be at least 0, or null")
     if cfg.seed < 0:
         raise InputError(f"seed={cfg.seed} must be at least 0")
@@ -54,14 +66,12 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
         raise InputError("name must not be empty: runs are kept in outputs/<name>/")
     if cfg.callbacks.get(cfg.task.name) is None:
         raise InputError(f"callbacks.{cfg.task.name} can't be null: the best checkpoint is chosen by it")
-    if cfg.task.name == "identification":
-        _check_logits(build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2), network)
     if cfg.callbacks.get("checkpoints") is None:
         raise InputError("callbacks.checkpoints can't be null: what is trained would be lost")
-    if cfg.loader.crop_seconds is not None and cfg.loader.crop_seconds < 0.1:
-        raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must be at least 0.1")
-    if cfg.loader.num_workers < 0:
-        raise InputError(f"loader.num_workers={cfg.loader.num_workers} must be at least 0")
+    if cfg.loader.crop_seconds is not None and not 0.1 <= cfg.loader.crop_seconds <= 3600:
+        raise InputError(f"loader.crop_seconds={cfg.loader.crop_seconds} must lie in 0.1 to 3600, or be null")
+    if not 8000 <= cfg.loader.sample_rate <= 192000:
+        raise InputError(f"loader.sample_rate={cfg.loader.sample_rate} must lie in 8000 to 192000")
     if cfg.loader.cache not in (None, "pcm"):
         raise InputError(f"loader.cache={cfg.loader.cache} must be pcm or null")
     if not 0.0 <= cfg.loader.max_bad_share <= 1.0:
@@ -189,5 +199,5 @@ def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple
             plugins=[AtomicCheckpointIO()],
             default_root_dir=str(folder),
         )
-    except (MisconfigurationException, RuntimeError) as error:
+    except (MisconfigurationException, RuntimeError, ImportError) as error:
         raise InputError(f"trainer: {str(error).splitlines()[0]}") from error

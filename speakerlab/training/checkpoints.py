@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from speakerlab import InputError
 from speakerlab.data.manifest import replacing
 from speakerlab.scoring.metrics import monitored
 
@@ -41,8 +42,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft:
-            torch.save(checkpoint, draft)
+        try:
+            with replacing(path) as draft:
+                torch.save(checkpoint, draft)
+        except RuntimeError as error:  # torch hides the cause, which is a full disk
+            free = shutil.disk_usage(path.parent).free / 1e6
+            raise InputError(
+                f"{path}: the checkpoint can't be written ({free:.0f} MB are free there); make room, then go on with "
+                "ckpt=last"
+            ) from error
 
     def load_checkpoint(
         self, path: str | os.PathLike, map_location: Any = "cpu", weights_only: bool | None = True
@@ -65,7 +73,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
     """
 
     def __init__(self, every_minutes: float = 10.0, every_epoch: bool = False):
-        if every_minutes <= 0:
+        if not every_minutes > 0:  # written so, nan is refused too
             raise ValueError(f"every_minutes={every_minutes} must be positive")
         self.every_minutes = every_minutes
         self.every_epoch = every_epoch

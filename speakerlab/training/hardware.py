@@ -8,8 +8,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from speakerlab import InputError
+from speakerlab.data import usable_cpus
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's mallopt(3)
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all-16-bit weights would break the float32 islands
 
 
@@ -50,6 +52,19 @@ def hardware_of(trainer: pl.Trainer) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
     }
+
+
+def check_devices(devices: int | str | list[int], accelerator: str) -> None:
+    """Refuse, before a run's folder is made, what Lightning would stumble over or start without end.
+
+    Raises:
+        InputError: for an accelerator that is none of `ACCELERATORS`, and for more processes than CPUs.
+    """
+    if accelerator not in ACCELERATORS:
+        raise InputError(f"trainer.accelerator={accelerator} must be one of {', '.join(ACCELERATORS)}")
+    most = usable_cpus()
+    if not has_gpu(accelerator) and str(devices).isdecimal() and int(devices) > most:
+        raise InputError(f"trainer.devices={devices} must be at most {most}, the CPUs that are here")
 
 
 def prepare_cpu(threads: int | None) -> None:

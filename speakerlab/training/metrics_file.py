@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from speakerlab.data.manifest import replacing
+from speakerlab.data.manifest import append_rows, replacing
 
 
 class MetricsFile:
@@ -20,13 +20,7 @@ class MetricsFile:
 
     def append(self, row: dict) -> None:
         """Write one row; it is in the file when this returns."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not self.path.exists()
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns)
-            if is_new:
-                writer.writeheader()
-            writer.writerow({name: _rounded(value) for name, value in row.items()})
+        append_rows(self.path, self.columns, [{name: _rounded(value) for name, value in row.items()}])
 
     def cut_back(self, step: int) -> None:
         """Drop the rows after `step`, and a last line that a kill left half written."""

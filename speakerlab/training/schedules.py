@@ -81,7 +81,7 @@ class MarginRamp:
 
 
 def _checked(name: str, value: float) -> float:
-    if value < 0:
+    if not 0 <= value < math.inf:
         raise ValueError(f"{name}={value} must be at least 0")
     return value
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchaudio.compliance import kaldi
 
-from speakerlab.features.fbank import Fbank
+from speakerlab.features.fbank import Fbank, mel_filters
 
 
 def speech_like(samples: int, seed: int = 0, sample_rate: int = 16000) -> torch.Tensor:
@@ -117,3 +117,14 @@ def test_gradients_are_the_slopes():
 
 def test_buffers_stay_out_of_checkpoints():
     assert Fbank(8).state_dict() == {}
+
+
+def test_the_most_filters_that_work():
+    """At 16 kHz from 20 Hz on; one more and a filter lies between two bins of 31.25 Hz."""
+    with pytest.raises(ValueError, match="num_mels=500 leaves filters empty; at most (?P<most>\\d+) fit") as caught:
+        Fbank(num_mels=500)
+    most = int(str(caught.value).split("at most ")[1].split()[0])
+    assert (Fbank(num_mels=most).filters.sum(dim=0) > 0).all()
+    assert (mel_filters(most + 1, 512, 16000, 20.0, 8000.0).sum(axis=0) == 0).any()
+    with pytest.raises(ValueError, match="num_mels=1000000000 leaves filters empty"):
+        Fbank(num_mels=10**9)

@@ -9,6 +9,7 @@ import soundfile
 import torch
 from torch import nn
 
+from speakerlab import InputError
 from speakerlab.data.trials import Trials, read_trials
 from speakerlab.data.utterances import measure
 from speakerlab.inference.evaluation import (
@@ -129,7 +130,9 @@ def test_metrics_of_a_list():
     assert metrics["eer"] == pytest.approx(0.25)
     assert (metrics["targets"], metrics["nontargets"]) == (4, 4)
     assert "eer_low" not in metrics
-    metrics = trial_metrics(trials, scores, draws=200)
+    assert "eer_low" not in trial_metrics(trials, scores, draws=200), "an interval over three speakers means nothing"
+    more = make([1, 1, 1, 1, 0, 0, 0, 0] * 2, pairs + [[first + 7, second + 7] for first, second in pairs])
+    metrics = trial_metrics(more, np.tile(scores, 2), draws=200)
     assert 0 <= metrics["eer_low"] <= metrics["eer"] <= metrics["eer_high"] <= 1
 
 
@@ -145,6 +148,14 @@ def test_test_metrics_grow_by_a_line_a_system(tmp_path):
         ("mean MFCC", "0.3", ""),
     ]
     assert {row["checkpoint"] for row in rows} == {str(tmp_path / "best.ckpt")}
+
+
+def test_another_table_does_not_grow(tmp_path):
+    path = tmp_path / "test_metrics.csv"
+    path.write_text("junk\n")
+    with pytest.raises(InputError, match=r"test_metrics\.csv: its first line is not date,checkpoint"):
+        append_test_metrics(path, tmp_path / "best.ckpt", "list.txt", {"model": {"eer": 0.1}})
+    assert path.read_text() == "junk\n"
 
 
 def test_scores_keep_the_lists_order_and_names(tmp_path):

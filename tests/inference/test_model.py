@@ -151,6 +151,9 @@ def test_development_trials_come_from_the_run(tmp_path, inside):
     write_development_trials(tmp_path / "run", read_trials(tmp_path / "list.txt"), files)
     trials, found = find_trials(evaluation(), checkpoint)
     assert trials.utterances == ["a/1.wav", "a/2.wav"] and found == files
+    (tmp_path / "run" / "trials" / "development_files.txt").unlink()
+    with pytest.raises(InputError, match=f"{tmp_path / 'run'} holds no development trials"):
+        find_trials(evaluation(), checkpoint)
 
 
 @pytest.mark.parametrize("roots", [None, "one", "two"])
@@ -173,12 +176,14 @@ def test_bad_trials_are_refused(tmp_path):
         find_trials(evaluation(trials=str(tmp_path / "list.txt")), tmp_path / "best.ckpt")
 
 
-def test_names_and_places():
+def test_names_and_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     inside, lone = Path("outputs/x/1/checkpoints/best.ckpt"), Path("models/ecapa.ckpt")
     assert run_folder(inside) == Path("outputs/x/1") and run_folder(lone) is None
     assert output_folder(evaluation(), inside) == Path("outputs/x/1")
     assert output_folder(evaluation(), lone) == Path("outputs/evaluate/ecapa")
     assert output_folder(evaluation(output_dir="here"), inside) == Path("here")
+    assert Path("here").is_dir()
     assert list_name(evaluation()) == "development"
     assert list_name(evaluation(trials="/data/veri_test2.txt")) == "veri_test2"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from speakerlab import InputError
 from speakerlab.training import checkpoints
 from speakerlab.training.checkpoints import AtomicCheckpointIO, Checkpoints, link
 
@@ -44,6 +45,24 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch, failing):
     monkeypatch.undo()
     assert AtomicCheckpointIO().load_checkpoint(path)["state_dict"]["w"][0] == 1.0
     assert names(tmp_path) == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("every_minutes", [0.0, -1.0, float("nan")])
+def test_an_interval_that_is_none(every_minutes):
+    with pytest.raises(ValueError, match="every_minutes=.* must be positive"):
+        Checkpoints(every_minutes=every_minutes)
+
+
+def test_a_full_disk_in_a_line(tmp_path, monkeypatch):
+    """What torch says then is "[enforce fail at inline_container.cc:664] ... unexpected pos 256 vs 142"."""
+
+    def full_disk(contents, path):
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 256 vs 142")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(InputError, match=r"last\.ckpt: the checkpoint can't be written \(\d+ MB are free there\)"):
+        AtomicCheckpointIO().save_checkpoint(contents(1.0), tmp_path / "last.ckpt")
+    assert names(tmp_path) == []
 
 
 def test_the_file_is_synced_before_it_gets_its_name(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from speakerlab.build import build_corpus
 from speakerlab.config import check
 from speakerlab.training import hardware
 from speakerlab.training.assembly import build_datamodule
-from speakerlab.training.hardware import has_gpu, one_thread, prepare_cpu, resolve_precision
+from speakerlab.training.hardware import check_devices, has_gpu, one_thread, prepare_cpu, resolve_precision
 
 
 @pytest.fixture
@@ -82,6 +82,27 @@ def test_has_gpu(machine, accelerator, expected):
     assert has_gpu(accelerator) == expected
     machine(gpu=False)
     assert not has_gpu(accelerator)
+
+
+@pytest.mark.parametrize(
+    "devices, accelerator, gpu, expected",
+    [
+        (1, "tpu", False, "trainer.accelerator=tpu must be one of auto, cpu"),
+        (5, "cpu", True, "trainer.devices=5 must be at most 4"),
+        ("5", "auto", False, "trainer.devices=5 must be at most 4"),
+        (5, "auto", True, None),  # GPUs are counted by Lightning
+        (4, "cpu", False, None),
+        (-1, "gpu", True, None),
+        ([0, 1], "gpu", True, None),
+    ],
+)
+def test_devices_that_are_not_here(machine, monkeypatch, devices, accelerator, gpu, expected):
+    machine(gpu=gpu)
+    monkeypatch.setattr(hardware, "usable_cpus", lambda: 4)
+    if expected is None:
+        return check_devices(devices, accelerator)
+    with pytest.raises(InputError, match=expected):
+        check_devices(devices, accelerator)
 
 
 def test_threads():

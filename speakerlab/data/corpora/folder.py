@@ -7,7 +7,7 @@ from speakerlab import InputError
 from speakerlab.data import Progress
 from speakerlab.data.corpus import Corpus, check_disjoint, with_held_out_trials
 from speakerlab.data.division import NEEDS_CLOSED_SET, Division
-from speakerlab.data.scan import scan_folders
+from speakerlab.data.scan import check_settings, scan_folders
 from speakerlab.data.trials import check_both_kinds, locate_utterances, read_trials
 
 
@@ -31,6 +31,9 @@ class FolderCorpus:
         task: "verification" or "identification".
         seed: of the held-out speakers, the split and the trials.
         cache_dir: keeps the manifests.
+
+    Raises:
+        ValueError: for a setting out of range.
     """
 
     root: str | list[str]
@@ -54,6 +57,12 @@ class FolderCorpus:
             raise InputError(NEEDS_CLOSED_SET)
         if self.split is not None and self.trials is not None:
             raise InputError("data.trials and data.split both say what training is judged by: give one of them")
+        try:
+            check_settings(self.min_seconds, self.stereo, self.max_bad_share)
+        except InputError as error:
+            raise ValueError(str(error)) from error  # which the config's key is put before
+        if self.trials is None and self.heldout_trials < 2:
+            raise ValueError(f"heldout_trials={self.heldout_trials} must be at least 2")
         if self.trials is None and self.trials_root is not None:
             raise InputError("data.trials_root is given without data.trials: add data.trials=LIST")
 

@@ -13,7 +13,6 @@ The generator is frozen: it was tuned against the cosine of mean MFCCs alone, be
 A change to what it writes needs a new `GENERATOR_VERSION`.
 """
 
-import os
 import shutil
 import time
 import uuid
@@ -22,7 +21,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from speakerlab import InputError
-from speakerlab.data import Progress
+from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.corpus import Corpus, check_disjoint
 from speakerlab.data.division import Division
 from speakerlab.data.scan import scan_folder
@@ -112,8 +111,7 @@ def _folder_name(layout: MiniLayout) -> str:
 
 def _default_workers() -> int:
     """Usable CPUs, at most 8: more would take longer to start than they save."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, 8)
+    return min(usable_cpus(), 8)
 
 
 @dataclass

@@ -35,7 +35,7 @@ class LengthBucketedSampler:
         longest_seconds: float | None = None,
         largest_first: bool = True,
     ):
-        if max_seconds <= 0:
+        if not max_seconds > 0:
             raise ValueError(f"max_seconds={max_seconds} must be positive")
         if not 0 <= max_padding < 1:
             raise ValueError(f"max_padding={max_padding} must be at least 0 and below 1")

@@ -33,7 +33,7 @@ class Pcen(nn.Module):
     ):
         super().__init__()
         for name, value in {"bias": bias, "power": power, "seconds": seconds, "eps": eps}.items():
-            if value <= 0:
+            if not value > 0:
                 raise ValueError(f"{name}={value} must be above 0")
         if not 0 <= gain <= 1:
             raise ValueError(f"gain={gain} must lie in 0 to 1")
