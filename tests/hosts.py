@@ -29,6 +29,7 @@ class Host:
     slow: float | None = None
     failures: list[int] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)  # (name, its Range)
+    logins: list[str] = field(default_factory=list)  # what came as Authorization with each
     sent: int = 0  # bytes of bodies
     url: str = ""
 
@@ -63,6 +64,7 @@ def serve(folder: Path, **behaviour) -> Iterator[Host]:
 
 
 def _answer(request: BaseHTTPRequestHandler, host: Host) -> None:
+    host.logins.append(request.headers.get("Authorization", ""))
     name, asked = request.path.lstrip("/"), request.headers.get("Range", "")
     host.asked.append((name, asked))
     status = host.failures.pop(0) if host.failures else 0

@@ -6,8 +6,12 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speakerlab import InputError
+
+if TYPE_CHECKING:
+    from speakerlab.data.prepare.download import Login
 
 EPILOG = """\
 Give --from with the folder of a corpus that you have, which is only read; without it the corpus is downloaded. Whatever
@@ -75,14 +79,15 @@ def run(arguments: argparse.Namespace) -> None:
         sources = sources.only(arguments.only)
     if arguments.max_bad_share is not None:
         sources = replace(sources, checks=replace(sources.checks, max_bad_share=arguments.max_bad_share))
-    options = _options(arguments)
+    addresses = [url for archive in sources.archives for part in archive.parts for url in part.urls]
+    options = _options(arguments, addresses)
     if arguments.dry_run:
         print(plan(sources, options, import_module(f"speakerlab.data.corpora.{sources.corpus}").LAYOUT))
         return
     print(summary(prepare(sources, options, progress_bar)))
 
 
-def _options(arguments: argparse.Namespace):
+def _options(arguments: argparse.Namespace, addresses: list[str]):
     from speakerlab.data.prepare.options import Options
     from speakerlab.data.prepare.pool import usable_cpus
 
@@ -99,21 +104,25 @@ def _options(arguments: argparse.Namespace):
         audio_format=arguments.format,
         workers=arguments.workers or usable_cpus(),
         connections=arguments.connections,
-        auth=None if arguments.dry_run else _auth(arguments.user),
+        login=None if arguments.dry_run else _login(arguments.user, addresses),
         fetch_lists=arguments.fetch_lists,
         remove_parts=arguments.remove_parts,
         remove_extracted=arguments.remove_extracted,
     )
 
 
-def _auth(user: str | None) -> tuple[str, str] | None:
+def _login(user: str | None, addresses: list[str]) -> "Login | None":
     """Never an option for the password: every user of the machine reads others' command lines."""
     if user is None:
         return None
+    if not addresses:
+        raise InputError("--user needs --url-base, the host that the password is for")
     password = os.environ.get("SPEAKERLAB_PASSWORD")
     if password is None and not sys.stdin.isatty():
         raise InputError("--user needs a password: set SPEAKERLAB_PASSWORD, or use ~/.netrc without --user")
-    return user, password if password is not None else getpass.getpass(f"password of {user}: ")
+    from speakerlab.data.prepare.download import Login
+
+    return Login(user, password if password is not None else getpass.getpass(f"password of {user}: "), addresses[0])
 
 
 def _folder() -> Path:

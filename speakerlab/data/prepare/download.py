@@ -5,6 +5,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 import urllib3
@@ -22,18 +23,32 @@ CHUNK = 2**20
 FINAL = (400, 401, 403, 404, 410)  # answers that a further try does not change
 
 
+class Login(NamedTuple):
+    """Name and password for one host alone: lists and fallback addresses lie elsewhere, and must not learn them."""
+
+    name: str
+    password: str
+    url: str  # any on that host
+
+    def given_to(self, url: str) -> tuple[str, str] | None:
+        """Name and password if `url` is on the host, with the same scheme and port."""
+        own, other = urllib3.util.parse_url(self.url), urllib3.util.parse_url(url)
+        same = (own.scheme, own.host, own.port) == (other.scheme, other.host, other.port)
+        return (self.name, self.password) if same else None
+
+
 class Downloader:
     """Fetches files into a folder.
 
     Args:
         folder: for the files, and for what has come of unfinished ones (`.NAME.part`).
         checked: remembers whose MD5 was right, so that nothing is read twice for it.
-        auth: name and password; None leaves it to `~/.netrc`.
+        login: for the host that wants one; None leaves it to `~/.netrc`.
         connections: files at a time.
     """
 
-    def __init__(self, folder: Path, checked: Journal, auth: tuple[str, str] | None, connections: int):
-        self.folder, self.checked, self.auth, self.connections = folder, checked, auth, connections
+    def __init__(self, folder: Path, checked: Journal, login: Login | None, connections: int):
+        self.folder, self.checked, self.login, self.connections = folder, checked, login, connections
         self.stop = threading.Event()
 
     def fetch(self, files: list[RemoteFile], progress: Progress) -> None:
@@ -122,7 +137,8 @@ class Downloader:
         headers = {"Accept-Encoding": "identity"}
         if held:
             headers |= {"Range": f"bytes={held}-"} | ({"If-Range": validator} if validator else {})
-        with requests.get(url, headers=headers, auth=self.auth, stream=True, timeout=TIMEOUT) as answer:
+        auth = self.login.given_to(url) if self.login else None
+        with requests.get(url, headers=headers, auth=auth, stream=True, timeout=TIMEOUT) as answer:
             if answer.status_code == 416 and held == _range_total(answer):
                 pass  # all of it is here
             elif answer.status_code in (200, 206):

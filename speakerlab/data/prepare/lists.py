@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from speakerlab import InputError
 from speakerlab.data import Progress
 from speakerlab.data.manifest import replacing
 from speakerlab.data.prepare.download import Downloader
@@ -30,11 +31,16 @@ def missing_lists(lists: tuple[ListFile, ...], tree: Path, to: Path) -> list[Lis
     return [entry for entry in lists if not (to / entry.to).is_file() and _find(entry, tree) is None]
 
 
-def fetch_lists(missing: list[ListFile], to: Path, downloader: Downloader, progress: Progress) -> None:
-    """Download those that have an address to their places in `to`."""
-    wanted = [entry for entry in missing if entry.file.urls]
-    downloader.fetch([entry.file for entry in wanted], progress)
+def fetch_lists(missing: list[ListFile], to: Path, downloader: Downloader, progress: Progress) -> str:
+    """Download those that have an address to their places in `to`. Returns which could not be had, and why; or ""."""
+    wanted, _failure = [entry for entry in missing if entry.file.urls], ""
+    try:
+        downloader.fetch([entry.file for entry in wanted], progress)
+    except InputError as error:
+        str(error)
     for entry in wanted:
+        if not (downloader.folder / entry.file.name).is_file():
+            continue
         (to / entry.to).parent.mkdir(parents=True, exist_ok=True)
         os.replace(downloader.folder / entry.file.name, to / entry.to)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speakerlab import InputError
+from speakerlab.data.prepare.download import Login
 from speakerlab.data.tree import checked_folder
 
 
@@ -18,7 +19,7 @@ class Options:
         audio_format: "flac", "wav", "opus", or None to leave the audio as it is.
         workers: processes that decode, and threads that unpack.
         connections: downloads at a time.
-        auth: name and password for the download host.
+        login: name and password for the download host.
         fetch_lists: download the lists that a tree on disk lacks.
         remove_parts: remove archives once they are unpacked.
         remove_extracted: remove unpacked files once they are converted and found good.
@@ -29,7 +30,7 @@ class Options:
     audio_format: str | None
     workers: int
     connections: int
-    auth: tuple[str, str] | None
+    login: Login | None
     fetch_lists: bool
     remove_parts: bool
     remove_extracted: bool

@@ -1,8 +1,10 @@
 """The stages that bring a corpus's tree and its lists: download and unpack."""
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from speakerlab import InputError
 from speakerlab.data import Progress
 from speakerlab.data.prepare.download import Downloader
 from speakerlab.data.prepare.extract import extract
@@ -11,17 +13,22 @@ from speakerlab.data.prepare.lists import copy_lists, fetch_lists
 from speakerlab.data.prepare.options import Options
 from speakerlab.data.prepare.sources import Archive, Sources
 
+log = logging.getLogger("speakerlab")
 Bars = Callable[[str, str], AbstractContextManager[Progress]]  # (what is done, unit) -> a progress bar
 
 
 def get_tree(sources: Sources, options: Options, bars: Bars) -> list[str]:
     """Bring the lists and, unless there is a tree, the corpus. Returns the names of lists that are not there."""
     downloads = options.to / "downloads"
-    downloader = Downloader(downloads, Journal(options.state / "md5.jsonl"), options.auth, options.connections)
+    downloader = Downloader(downloads, Journal(options.state / "md5.jsonl"), options.login, options.connections)
     missing = copy_lists(sources.lists, options.root, options.to)
     if options.tree is None or options.fetch_lists:
         with bars("download lists", "bytes") as progress:
-            fetch_lists(missing, options.to, downloader, progress)
+            failure = fetch_lists(missing, options.to, downloader, progress)
+        if failure and options.tree is not None:  # nothing else was asked for
+            raise InputError(failure)
+        if failure:
+            log.warning(f"{failure}; going on without")
     if options.tree is None:
         unpack(sources, options, downloader, bars)
     return [entry.file.name for entry in copy_lists(sources.lists, options.root, options.to)]

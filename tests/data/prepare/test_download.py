@@ -9,7 +9,7 @@ from hosts import serve
 
 from speakerlab import InputError
 from speakerlab.data.prepare import download
-from speakerlab.data.prepare.download import Downloader, partial_of
+from speakerlab.data.prepare.download import Downloader, Login, partial_of
 from speakerlab.data.prepare.journal import Journal
 from speakerlab.data.prepare.sources import RemoteFile
 
@@ -36,10 +36,10 @@ def remote(*urls: str, body: bytes | None = None) -> RemoteFile:
     return RemoteFile("a.zip", tuple(f"{url}/a.zip" for url in urls), md5, len(body) if body else None)
 
 
-def fetch(tmp_path, *files: RemoteFile, auth=None, connections: int = 2) -> list[tuple[int, int]]:
+def fetch(tmp_path, *files: RemoteFile, login=None, connections: int = 2) -> list[tuple[int, int]]:
     """The calls of `progress`."""
     calls = []
-    downloader = Downloader(tmp_path / "to", Journal(tmp_path / "md5.jsonl"), auth, connections)
+    downloader = Downloader(tmp_path / "to", Journal(tmp_path / "md5.jsonl"), login, connections)
     downloader.fetch(list(files), lambda done, total: calls.append((done, total)))
     return calls
 
@@ -143,8 +143,15 @@ def test_a_password(tmp_path, body):
         with pytest.raises(InputError, match="127.0.0.1 answers 401 Unauthorized; give --user"):
             fetch(tmp_path, remote(host.url, body=body))
         assert len(host.asked) == 1  # no use in trying again
-        fetch(tmp_path, remote(host.url, body=body), auth=("me", "secret"))
+        fetch(tmp_path, remote(host.url, body=body), login=Login("me", "secret", host.url))
         assert fetched(tmp_path) == body
+
+
+def test_a_password_goes_to_its_host_alone(tmp_path, body):
+    with serve(tmp_path / "host", login="me:secret") as host, serve(tmp_path / "host") as other:
+        elsewhere = remote(other.url, body=body)
+        fetch(tmp_path, elsewhere, login=Login("me", "secret", host.url))
+        assert other.logins == [""] and host.logins == []
 
 
 def test_a_password_from_netrc(tmp_path, body, monkeypatch):

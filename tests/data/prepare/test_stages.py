@@ -20,6 +20,7 @@ from speakerlab import InputError
 from speakerlab.config import CONF
 from speakerlab.data.audio import read_audio
 from speakerlab.data.manifest import file_of, read_manifest
+from speakerlab.data.prepare.download import Login
 from speakerlab.data.prepare.options import Options
 from speakerlab.data.prepare.rows import Prepared
 from speakerlab.data.prepare.sources import read_sources
@@ -52,7 +53,7 @@ def options(to: Path, tree: Path | None = None, **changes) -> Options:
         audio_format=None,
         workers=2,
         connections=2,
-        auth=None,
+        login=None,
         fetch_lists=False,
         remove_parts=False,
         remove_extracted=False,
@@ -297,13 +298,14 @@ def test_a_download_is_the_tree(vox1, vox2, tmp_path, kind):
     hosted = host_voxceleb(tree, tmp_path / "host", kind)
     with serve(hosted.folder, cut_after=[5000, 20000], login="me:secret") as host:
         sources = read_sources(hosted.write(tmp_path / "a.yaml", host.url))
-        run(to, sources=sources, audio_format="flac", auth=("me", "secret"))
+        login = Login("me", "secret", host.url)
+        run(to, sources=sources, audio_format="flac", login=login)
         run(tmp_path / "from", tree, kind=kind, audio_format="flac")
         tables = [read_manifest(folder / "manifest.parquet") for folder in (to, tmp_path / "from")]
         assert tables[0].drop(["root"]).equals(tables[1].drop(["root"]))
         asked, before = len(host.asked), results(to)
         bars = Bars()
-        run(to, sources=sources, audio_format="flac", auth=("me", "secret"), bars=bars)
+        run(to, sources=sources, audio_format="flac", login=login, bars=bars)
         assert len(host.asked) == asked and results(to) == before
         assert not bars.count("convert to flac") and not [name for name in bars.calls if name.startswith("unpack")]
     assert {path.name for path in (to / "extracted").iterdir()} == {"dev", "test"}
