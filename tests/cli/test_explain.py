@@ -15,7 +15,7 @@ from speakerlab.config import check
         (["loss=zzz"], ["loss=zzz", "there are: aam"]),
         (["loss=null"], ["loss=null", "there are: aam"]),
         (["optimizer=adam", "logger=null"], ["logger=null", "there are: tensorboard"]),
-        (["data.root=/x"], ["'data.root'", "a key of data=folder and data=shards"]),
+        (["data.root=/x"], ["'data.root'", "a key of data=folder and data=manifest and data=shards"]),
         (["+experiment=dem"], ["experiment=dem", "did you mean demo?"]),
         (["modle=ecapa"], ["'modle'", "did you mean model?"]),
         (["optimiser=adam"], ["'optimiser'", "did you mean optimizer?"]),
