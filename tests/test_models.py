@@ -57,6 +57,7 @@ each_smallest_slowly = pytest.mark.parametrize(
 
 
 @cache
+@torch.inference_mode(False)  # whoever asks first: tensors of inference mode could not be exported
 def network(model: str) -> SpeakerNetwork:
     """In evaluation mode, its batch norms with statistics of data (fresh ones would be the identity)."""
     torch.manual_seed(0)

@@ -11,41 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from speakerlab.encoders.layers.masking import apply_mask, frame_mask
+from speakerlab.encoders.layers.res2 import ConvReluNorm, Res2Conv
 from speakerlab.encoders.layers.squeeze_excitation import SqueezeExcitation1d
-
-
-class ConvReluNorm(nn.Module):
-    """Convolution of unchanged length, ReLU, batch norm: `(batch, in, frames) -> (batch, out, frames)`."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, dilation: int = 1):
-        super().__init__()
-        self.conv = nn.Conv1d(
-            in_channels, out_channels, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2
-        )
-        self.norm = nn.BatchNorm1d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(x).relu())
-
-
-class Res2Conv(nn.Module):
-    """Res2Net convolution: the channels in `scale` groups, each convolved after adding the group before it, so that
-    one layer sees several time spans. The first group passes through."""
-
-    def __init__(self, channels: int, kernel: int, dilation: int, scale: int):
-        super().__init__()
-        width = channels // scale
-        self.width = width
-        self.layers = nn.ModuleList(ConvReluNorm(width, width, kernel, dilation) for _ in range(scale - 1))
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        first, *rest = x.split(self.width, dim=1)
-        outputs = [first]
-        group = None
-        for piece, layer in zip(rest, self.layers, strict=True):
-            group = layer(apply_mask(piece if group is None else piece + group, mask))
-            outputs.append(group)
-        return torch.cat(outputs, dim=1)
 
 
 class SERes2Block(nn.Module):
