@@ -60,6 +60,7 @@ class CnnLstm(nn.Module):
         self.narrow = nn.Linear(channels[-1] * rows, hidden)
         self.pooling = pooling(self.stack.out_dim)
         self.project = nn.Linear(self.pooling.out_dim, embed_dim)
+        self.embedding_norm = nn.BatchNorm1d(embed_dim)
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = as_planes(features)  # (batch, channels, feature_dim, frames)
@@ -68,4 +69,4 @@ class CnnLstm(nn.Module):
             x, mask = conv(x, mask)
         x = self.narrow(x.flatten(1, 2).transpose(1, 2))  # (batch, frames, hidden)
         counts = None if mask is None else mask.sum(dim=-1).squeeze(1)
-        return self.project(self.pooling(self.stack(x, counts).transpose(1, 2), mask))
+        return self.embedding_norm(self.project(self.pooling(self.stack(x, counts).transpose(1, 2), mask)))

@@ -48,9 +48,10 @@ class Lstm(nn.Module):
         self.stack = LstmStack(feature_dim, hidden, layers, bidirectional, dropout)
         self.pooling = pooling(self.stack.out_dim)
         self.project = nn.Linear(self.pooling.out_dim, embed_dim)
+        self.embedding_norm = nn.BatchNorm1d(embed_dim)
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         mask = None if lengths is None else frame_mask(lengths, features.shape[1])
         own = apply_mask(features.transpose(1, 2), mask).transpose(1, 2)  # (batch, frames, feature_dim)
         states = self.stack(own, lengths).transpose(1, 2)  # (batch, out_dim, frames)
-        return self.project(self.pooling(states, mask))
+        return self.embedding_norm(self.project(self.pooling(states, mask)))

@@ -53,6 +53,7 @@ class MelCnn(nn.Module):
         self.pooling = pooling(channels[-1] * rows)
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(self.pooling.out_dim, embed_dim)
+        self.embedding_norm = nn.BatchNorm1d(embed_dim)
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = as_planes(features)  # (batch, channels, feature_dim, frames)
@@ -60,4 +61,4 @@ class MelCnn(nn.Module):
         for block in self.blocks:
             x, mask = block(x, mask)
         pooled = self.pooling(x.flatten(1, 2), mask)  # of (batch, channels * rows, frames)
-        return self.project(self.dropout(pooled))
+        return self.embedding_norm(self.project(self.dropout(pooled)))

@@ -78,7 +78,9 @@ class MobileNetV2(nn.Module):
                 channels, dim = out_channels, -(-dim // stride)
         self.last = ConvNorm2d(channels, LAST, 1)
         self.pooling = pooling(LAST * dim)
-        self.project = nn.Linear(self.pooling.out_dim, embed_dim)
+        # All that is pooled is positive: without a norm the embeddings are one large mean and small differences.
+        self.project = nn.Linear(self.pooling.out_dim, embed_dim, bias=False)
+        self.embedding_norm = nn.BatchNorm1d(embed_dim)
 
     def frame_level(self, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """What the pooling sees: `(batch, 1280 * dim / 32, frames / 32)` and its mask."""
@@ -89,4 +91,4 @@ class MobileNetV2(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         mask = None if lengths is None else frame_mask(lengths, features.shape[-2])
-        return self.project(self.pooling(*self.frame_level(features, mask)))
+        return self.embedding_norm(self.project(self.pooling(*self.frame_level(features, mask))))

@@ -52,7 +52,8 @@ class ResNetImage(nn.Module):
         self.embed_dim = embed_dim
         self.stem = ConvNorm2d(feature_channels, width, 7, stride=2)
         self.stages = ResidualStages(width, block, depths, width)
-        self.project = nn.Linear(self.stages.out_channels, embed_dim)
+        self.project = nn.Linear(self.stages.out_channels, embed_dim, bias=False)
+        self.embedding_norm = nn.BatchNorm1d(embed_dim)
 
     def picture_level(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """What the embedding is a linear function of: `(batch, channels)`, in float32."""
@@ -64,4 +65,4 @@ class ResNetImage(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         mask = None if lengths is None else frame_mask(lengths, features.shape[-2])
-        return self.project(self.picture_level(features, mask))
+        return self.embedding_norm(self.project(self.picture_level(features, mask)))
