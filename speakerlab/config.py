@@ -54,6 +54,15 @@ class FramesConfig:
 
 
 @dataclass
+class RegulariserConfig:
+    """What is added to the loss, with an optimizer of its own; without a loss there is none."""
+
+    weight: float = 0.0
+    loss: Any = None
+    optimizer: Any = None
+
+
+@dataclass
 class AugmentConfig:
     """Named augmentations, each a `_target_` node; null switches one off."""
 
@@ -86,6 +95,7 @@ class TrainConfig:
     pooling: Any = MISSING
     model: Any = MISSING
     loss: Any = MISSING
+    regulariser: RegulariserConfig = field(default_factory=RegulariserConfig)
     margin: Any = MISSING
     task: TaskConfig = field(default_factory=TaskConfig)
     data: Any = MISSING

@@ -10,6 +10,7 @@ from speakerlab import InputError
 from speakerlab.augment.mixup import mix, partners
 from speakerlab.augment.recipe import Recipe
 from speakerlab.network import SpeakerNetwork
+from speakerlab.training.composite_optimizer import CompositeOptimizer
 
 Schedule = Callable[[float, float], float]
 OptimizerFactory = Callable[[list[dict]], torch.optim.Optimizer]
@@ -22,7 +23,8 @@ class SpeakerSystem(pl.LightningModule):
         network: features and encoder.
         loss: `(embeddings, speakers) -> loss, margin-free logits or None`.
         augment: what is done to a batch, drawn by the workers.
-        optimizer: makes an optimizer from parameter groups.
+        optimizers: each makes one from parameter groups: `optimizer`, and `regulariser.optimizer` for the parameters of
+            the loss's regulariser, whose rate no schedule changes.
         schedule: factor of the learning rate at (epoch, total epochs); fractions of an epoch count.
         margin_schedule: share of the loss's margin, likewise; unused by losses without a margin.
         speakers: names in class order; a voice that speed perturbation makes has one of its own.
@@ -36,7 +38,7 @@ class SpeakerSystem(pl.LightningModule):
         network: SpeakerNetwork,
         loss: nn.Module,
         augment: Recipe,
-        optimizer: OptimizerFactory,
+        optimizers: dict[str, OptimizerFactory],
         schedule: Schedule,
         margin_schedule: Schedule,
         speakers: list[str],
@@ -52,10 +54,10 @@ class SpeakerSystem(pl.LightningModule):
         self.loss = loss
         self.augment = augment
         self.whole_utterances = whole_utterances
-        self.optimizer_factory = optimizer
+        self.optimizer_factories = optimizers
         self.schedule = schedule
         self.margin_schedule = margin_schedule
-        self.full_margin: float | None = getattr(loss, "margin", None)
+        self.margin_losses = [module for module in loss.modules() if hasattr(module, "margin_share")]
         self.speakers = speakers
         self.config = config
         # What the task's callback measured at the end of this epoch; empty where it did not.
@@ -95,6 +97,13 @@ class SpeakerSystem(pl.LightningModule):
         other_loss, _ = self.loss(embeddings, others)
         return torch.lerp(other_loss, loss, weight), logits, torch.where(weight >= 0.5, speakers, others)
 
+    @property
+    def margin(self) -> float | None:
+        """That of the loss at present; None where it has none."""
+        for loss in self.margin_losses:
+            return loss.margin_share * loss.margin
+        return None
+
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         return self.network(waveform, lengths)
 
@@ -102,20 +111,28 @@ class SpeakerSystem(pl.LightningModule):
         epoch = self.current_epoch + batch_idx / self.trainer.num_training_batches
         total = self.trainer.max_epochs
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = group["base_lr"] * self.schedule(epoch, total)
-        if self.full_margin is not None:
-            self.loss.margin = self.full_margin * self.margin_schedule(epoch, total)
+            if "base_lr" in group:
+                group["lr"] = group["base_lr"] * self.schedule(epoch, total)
+        for loss in self.margin_losses:
+            loss.margin_share = self.margin_schedule(epoch, total)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimizer; norms, biases and other vectors are spared the weight decay, which would only shrink gains."""
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        factories = dict(self.optimizer_factories)
+        main, apart = factories.pop("optimizer"), {}
+        if factories:
+            apart = {id(parameter): parameter for parameter in self.loss.losses["regulariser"].parameters()}
+        parameters = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
         groups = [
             {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
             {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = self.optimizer_factory(groups)
+        optimizer = main(groups)
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
+        if apart:
+            own = factories["regulariser.optimizer"]([{"params": list(apart.values())}])
+            optimizer = CompositeOptimizer([optimizer, own])
         # Fused optimizers offer to undo the loss scaling within their step, which is after gradients are clipped, so
         # that Lightning refuses to clip. Told that they can't, it undoes the scaling before it clips.
         optimizer._step_supports_amp_scaling = False
