@@ -6,12 +6,10 @@ import re
 from functools import partial
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
 import soundfile
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import default_collate
@@ -19,6 +17,7 @@ from torch.utils.data import default_collate
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
 from speakerlab.build import build_augment, build_loss, build_network, clips_below
+from speakerlab.cli.launch import compose as compose_config
 from speakerlab.config import CONF, SCHEMAS, check, known_targets, locate
 from speakerlab.training.assembly import try_components
 
@@ -80,9 +79,7 @@ def test_member_works_with_the_defaults(compose, path):
 def losses() -> dict[str, DictConfig]:
     """The composition with each loss, and of the default one with each regulariser."""
     changes = [f"{group}={member}" for group in ("loss", "regulariser") for member in members(group)]
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(config_dir=str(CONF)):
-        return {change: check(hydra.compose("train", [change]), "train", {}) for change in changes}
+    return {change: compose_config("train", [change])[0] for change in changes}
 
 
 @pytest.mark.parametrize("model", members("model"))
