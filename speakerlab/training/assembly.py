@@ -30,11 +30,15 @@ from speakerlab.data.division import TASKS
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
+from speakerlab.training.activation_checkpointing import checkpoint_activations
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
+from speakerlab.training.fine_tuning import freeze
 from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
 from speakerlab.training.progress import Bar
 from speakerlab.training.system import SpeakerSystem
+
+log = logging.getLogger("speakerlab")
 
 
 def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
@@ -183,7 +187,7 @@ def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...
         network.features.fit(data.plain_waveforms())
     class_names = data.augment.class_names(data.speakers)
     loss = build_loss(cfg, network.embed_dim, len(class_names), trust)
-    return SpeakerSystem(
+    system = SpeakerSystem(
         network=network,
         loss=loss,
         augment=data.augment,
@@ -193,8 +197,15 @@ def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...
         speakers=class_names,
         whole_utterances=cfg.loader.crop_seconds is None,
         config=OmegaConf.to_container(cfg, resolve=True),
+        rates=OmegaConf.to_container(cfg.fine_tuning.rates),
         compile_encoder=cfg.compile,
     )
+    if cfg.checkpoint_activations:
+        checkpoint_activations(network.encoder)
+    frozen = list(cfg.fine_tuning.freeze)
+    if frozen or cfg.fine_tuning.freeze_batch_norms:
+        log.info(freeze(system, frozen, cfg.fine_tuning.freeze_batch_norms))
+    return system
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple[str, ...] = ()) -> pl.Trainer:

@@ -203,7 +203,7 @@ def test_bad_paths_are_refused(tmp_path, config):
         find_run(config(ckpt=str(tmp_path / "checkpoints" / "foreign.ckpt")))
 
 
-PARTS = {key: {"x": 1} for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "sampler")} | {
+PARTS = {key: {"x": 1} for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "regulariser", "sampler")} | {
     "augment": {"speed": None}
 }
 
