@@ -561,6 +561,19 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path, folders, tiny):
 # --- Two processes
 
 
+@pytest.mark.parametrize("sampler", [["speakers_x_utterances", "sampler.speakers_per_batch=3"], ["random"]])
+def test_too_small_batches_for_two_processes_stop_in_a_line(tmp_path, folders, tiny, sampler):
+    """Before the second process is started."""
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]
+    tiny = [word for word in tiny if not word.startswith("sampler.")]
+    name, *settings = sampler
+    settings = settings or ["sampler.batch_size=3"]
+    given = [*folders.overrides(), *tiny, *ddp, f"sampler={name}", *settings, "trainer.precision=32-true", "name=tiny"]
+    done = run_forked("train.py", *given, cwd=tmp_path)
+    assert_refused(done, "sampler: the smallest batch has 3", "but 4 are needed (2 for each of 2 processes)")
+    assert not (tmp_path / "outputs" / "tiny").exists()
+
+
 @pytest.mark.slow
 def test_two_processes_identify_as_one(tmp_path, identifying):
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]
