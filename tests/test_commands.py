@@ -364,7 +364,7 @@ def test_identification_refuses_what_it_cannot_do(identified, identifying, folde
         ([best, "split=dev"], ["split=dev must be val or test"]),
         ([best, f"trials={folders.trials}", "split=val"], ["both say what to evaluate on"]),
         ([best, f"manifest={strange}"], ["speaker 'eve' is not among the 6 known speakers"]),
-        ([best, f"manifest={strange}", "split=val"], ["no row's split is val"]),
+        ([best, f"manifest={strange}", "split=val"], ["has no utterance of split 'val'"]),
     ]:
         assert_refused(run_forked("evaluate.py", *arguments, "num_workers=0", cwd=tmp_path), *expected)
     for arguments, expected in [

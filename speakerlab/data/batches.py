@@ -130,7 +130,8 @@ class EpochBatches:
         Raises:
             InputError: if batches are too small for the ranks.
         """
-        check_sizes(self.strategy.batches(self.items, self.seed, self.epoch).sizes, self.strategy.group, self.world_size)
+        batches = self.strategy.batches(self.items, self.seed, self.epoch)
+        check_sizes(batches.sizes, self.strategy.group, self.world_size)
 
     def start_at(self, epoch: int, batch: int) -> None:
         """Begin in the middle: `batch` batches of `epoch` are done."""
