@@ -1,6 +1,7 @@
 """What shards hold, read from their tar headers and labels: of a local file the audio is passed over."""
 
 import os
+import signal
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -98,7 +99,8 @@ def for_each(
     if min(workers, len(addresses)) == 1:
         return [function(address) for address in addresses]
     results: dict[str, Result] = {}
-    with ProcessPoolExecutor(min(workers, len(addresses)), mp_context=get_context("spawn")) as pool:
+    quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_DFL)}  # no traceback on Ctrl-C
+    with ProcessPoolExecutor(min(workers, len(addresses)), mp_context=get_context("spawn"), **quiet) as pool:
         futures = {pool.submit(function, address): address for address in addresses}
         try:
             for future in as_completed(futures):
