@@ -233,6 +233,16 @@ def find_list(given: str, roots: list[Path]) -> Path:
     )
 
 
+def find_trials_and_files(given: str, roots: list[Path]) -> tuple[Trials, list[Path]]:
+    """The list that `trials=` means (see `find_list`), and the audio file of each utterance in it.
+
+    Without roots, the audio is below the list's own folder.
+    """
+    path = find_list(given, roots)
+    trials = read_trials(path)
+    return trials, locate_utterances(trials, roots or [path.parent])
+
+
 def locate_utterances(trials: Trials, roots: list[Path]) -> list[Path]:
     """The audio file of each of `trials.utterances`, under the first root that has it.
 
