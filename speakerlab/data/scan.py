@@ -242,7 +242,7 @@ def _facts(root: Path, row: tuple[str, int, int]) -> tuple:
     try:
         return (*row, *(probe(path) if row[1] else AudioInfo(0, 0, 0)), "")
     except AudioError as error:
-        return (*row, 0, 0, 0, str(error).removeprefix(f"{path}: "))
+        return (*row, 0, 0, 0, error.reason)
 
 
 def _fault(row: dict, min_seconds: float, stereo: str) -> Quarantined | None:

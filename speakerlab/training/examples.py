@@ -52,7 +52,7 @@ def example(data: SpeakerDataModule, features: nn.Module, key: Key) -> Example:
         utterance=data.corpus.train["utterance"][row].as_py(),
         key=key,
         trace=trace(data.augment, witness, item, plain[key]["waveform"], features),
-        faults=item["faults"],
+        faults=[f"{path}: {reason}" for path, reason in item["faults"]],
     )
 
 

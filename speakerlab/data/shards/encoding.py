@@ -55,10 +55,10 @@ def _copy(path: Path, first: int, samples: int) -> Encoded:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise AudioError(f"{path}: {CANNOT_OPEN} ({error.strerror})") from error
+        raise AudioError(path, f"{CANNOT_OPEN} ({error.strerror})") from error
     info = probe(AudioBytes(str(path), data))
     if info.samples < first + samples:
-        raise AudioError(f"{path}: cut off, it has {info.samples} samples in place of {first + samples}")
+        raise AudioError(path, f"cut off, it has {info.samples} samples in place of {first + samples}")
     return Encoded(data, path.suffix.lstrip(".").lower(), first, samples, info.sample_rate)
 
 
