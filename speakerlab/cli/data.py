@@ -184,8 +184,9 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
 
 def look_at_paths(paths: list[str]):
     """Manifests are read, folders scanned as `data=folder` does, except that any share of files may be unusable."""
+    from speakerlab.data.left_out import count_left_out
     from speakerlab.data.manifest import concat_manifests, read_manifest
-    from speakerlab.data.summary import Look, count_left_out, summarize
+    from speakerlab.data.summary import Look, summarize
 
     manifests = [Path(path).expanduser() for path in paths if path.endswith(".parquet")]
     folders = [Path(path).expanduser() for path in paths if not path.endswith(".parquet")]

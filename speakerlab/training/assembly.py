@@ -19,6 +19,7 @@ from speakerlab.data import Progress
 from speakerlab.data.batches import Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import TASKS
+from speakerlab.data.left_out import check_share
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
@@ -74,8 +75,7 @@ def _check_numbers(cfg: DictConfig) -> None:
         raise InputError(f"loader.sample_rate={cfg.loader.sample_rate} must lie in 8000 to 192000")
     if cfg.loader.cache not in (None, "pcm"):
         raise InputError(f"loader.cache={cfg.loader.cache} must be pcm or null")
-    if not 0.0 <= cfg.loader.max_bad_share <= 1.0:
-        raise InputError(f"loader.max_bad_share={cfg.loader.max_bad_share} must lie in [0, 1]")
+    check_share("loader.max_bad_share", cfg.loader.max_bad_share)
 
 
 def _check_logits(loss: torch.nn.Module, network: torch.nn.Module) -> None:
