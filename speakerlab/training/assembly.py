@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -131,8 +132,15 @@ def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> t
         return corpus, None
     if cfg.loader.cache is None:
         return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
-    cache = Path(cfg.cache_dir).expanduser()
-    recordings = cache_pcm(corpus.train, cfg.loader.sample_rate, cache, cfg.loader.max_bad_share, progress=progress)
+    recordings = cache_pcm(
+        corpus.train,
+        cfg.loader.sample_rate,
+        Path(cfg.cache_dir).expanduser(),
+        cfg.loader.max_bad_share,
+        # A resumed run, and the further processes of this one, need the utterances that it began with.
+        mend=cfg.ckpt is None and os.environ.get("LOCAL_RANK", "0") == "0",
+        progress=progress,
+    )
     bad = corpus.train.num_rows - len(recordings.rows)
     note = f"pcm cache: {len(recordings.rows):,} utterances in {recordings.folder}"
     if bad:
