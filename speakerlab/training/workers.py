@@ -8,14 +8,9 @@ from threadpoolctl import threadpool_limits
 
 from speakerlab.training.hardware import prepare_cpu
 
-# Imported once, by the process that the workers are forked from.
-NEEDED = [
-    "__main__",
-    "speakerlab.data.shards.dataset",
-    "speakerlab.data.utterances",
-    "speakerlab.augment.recipe",
-    "speakerlab.training.workers",
-]
+# Imported once, by the process that the workers are forked from. Nothing of speakerlab: that process does not know
+# where the running script found it (python/cpython#117378), and might import one that is installed elsewhere.
+NEEDED = ["torch.utils.data", "pyarrow.parquet", "scipy.signal", "soundfile", "threadpoolctl"]
 
 
 def worker_options(workers: int, processes: int) -> dict[str, Any]:
