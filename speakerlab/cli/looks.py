@@ -11,8 +11,9 @@ def look_at_corpus(overrides: list[str]):
     from speakerlab.build import build_corpus
     from speakerlab.cli.launch import compose, trusted_on_command_line
     from speakerlab.cli.progress import progress_bar
+    from speakerlab.data.left_out import count_left_out
     from speakerlab.data.shards.index import Shards
-    from speakerlab.data.summary import Development, Look, count_left_out, summarize
+    from speakerlab.data.summary import Development, Look, summarize
     from speakerlab.data.utterances import measure
 
     cfg, choices = compose("train", overrides)
@@ -33,8 +34,9 @@ def look_at_paths(paths: list[str]):
     """Manifests and prepared folders are read, shards gone through, other folders scanned as `data=folder` does, except
     that any share of files may be unusable."""
     from speakerlab.cli.manifests import is_tree, scan_trees
+    from speakerlab.data.left_out import count_left_out
     from speakerlab.data.manifest import concat_manifests, manifest_at, read_manifest
-    from speakerlab.data.summary import Look, count_left_out, summarize
+    from speakerlab.data.summary import Look, summarize
 
     tables, names, left_out, trees = [], [], [], []
     for given in paths:

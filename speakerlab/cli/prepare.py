@@ -104,8 +104,8 @@ def _refuse_pointless(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace, addresses: list[str]):
+    from speakerlab.data import usable_cpus
     from speakerlab.data.prepare.options import Options
-    from speakerlab.data.prepare.pool import usable_cpus
 
     for name in ("workers", "connections"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:

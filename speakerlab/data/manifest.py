@@ -6,7 +6,7 @@ share one copy and a million utterances open at once.
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -172,11 +172,26 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_rows(path: Path, rows: Iterable[Iterable]) -> None:
+    """Write a CSV table, header first, beside its place and then rename it."""
+    with replacing(path) as draft, open(draft, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def append_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
@@ -195,15 +210,6 @@ def append_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
         if not header:
             writer.writeheader()
         writer.writerows(rows)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _missing(table: pa.Table) -> list[str]:

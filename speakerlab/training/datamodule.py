@@ -18,7 +18,7 @@ from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.dataset import ShardBatches, ShardDataset, sampler_items
 from speakerlab.data.shards.index import Shards
 from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, measure, pad_utterances
-from speakerlab.training.hardware import one_thread
+from speakerlab.training.workers import worker_options
 
 
 class SpeakerDataModule(pl.LightningDataModule):
@@ -140,8 +140,7 @@ class SpeakerDataModule(pl.LightningDataModule):
             ),
             collate_fn=pad_utterances,
             generator=torch.Generator(),
-            num_workers=self.num_workers,
-            worker_init_fn=one_thread,
+            **worker_options(self.num_workers, self.trainer.world_size),
         )
 
     def plain_waveforms(self, most: int = 2000) -> Iterator[Tensor]:
@@ -177,9 +176,7 @@ class SpeakerDataModule(pl.LightningDataModule):
     def _loading(self) -> dict:
         if self.num_workers == 0:
             return {}
-        return {
-            "num_workers": self.num_workers,
-            "worker_init_fn": one_thread,
+        return worker_options(self.num_workers, self.trainer.world_size) | {
             "persistent_workers": True,
             "prefetch_factor": 4,
             "pin_memory": torch.cuda.is_available(),

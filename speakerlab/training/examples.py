@@ -77,7 +77,7 @@ def example(data: SpeakerDataModule, features: nn.Module, place: Place) -> Examp
         speaker=data.speakers[speaker] + (f", voice {voice}" if voice else ""),
         utterance=place.utterances[item["utterance"]].as_py(),
         trace=trace(data.augment, witness, item, plain[place.key]["waveform"], features),
-        faults=item["faults"],
+        faults=[f"{path}: {reason}" for path, reason in item["faults"]],
     )
 
 

@@ -102,7 +102,7 @@ def test_augmentation_folders(tmp_path, capsys):
     main(command)
     text = capsys.readouterr().out
     assert "musan: 5 recordings, 2.5 s" in text
-    for key, kind in (("augment.noise_dir", "noise"), ("augment.music_dir", "music"), ("babble", "speech")):
+    for key, kind in (("augment.noise_dir", "noise"), ("augment.music_dir", "music"), ("augment.babble_dir", "speech")):
         assert f"{key:18} {tmp_path}/data/musan/{kind}\n" in text
     main([*command, "--format", "flac"])
     assert f"augment.noise_dir  {tmp_path}/to/flac/musan/noise\n" in capsys.readouterr().out

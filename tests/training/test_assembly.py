@@ -1,5 +1,7 @@
 """What a value out of range says, before any data is read."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,28 @@ class Metric(torch.nn.Module):
 
     def forward(self, embeddings, speakers):
         return (embeddings * self.weight).sum(), None
+
+
+def test_only_a_new_run_takes_up_what_the_cache_could_not_read(compose, folders, tiny, tmp_path, monkeypatch):
+    """A resumed run, and the second process of one, have the utterances that the first began with."""
+    root = shutil.copytree(folders.train, tmp_path / "train")
+    choices = [f"data.root={root}", "loader.cache=pcm", f"cache_dir={tmp_path / 'cache'}"]
+
+    def utterances(*overrides: str) -> int:
+        cfg, chosen = compose(*folders.overrides(), *tiny, *choices, *overrides)
+        cfg = check(cfg, "train", chosen)
+        return build_datamodule(cfg, build_corpus(cfg)).corpus.utterances
+
+    spoiled = next(root.rglob("*.flac"))
+    content = spoiled.read_bytes()
+    spoiled.write_bytes(content[: len(content) // 8])  # the header is whole
+    assert utterances() == 23
+    spoiled.write_bytes(content)
+    assert utterances("ckpt=last") == 23
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert utterances() == 23
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert utterances() == 24
 
 
 def test_identification_needs_a_loss_that_names_speakers(compose):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from speakerlab import InputError
+from speakerlab.data.left_out import check_share
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ class Checks:
     def __post_init__(self):
         if self.stereo not in ("reject", "mix"):
             raise InputError(f"checks.stereo={self.stereo!r} must be reject or mix")
-        if not 0 <= self.max_bad_share <= 1:
-            raise InputError(f"max_bad_share={self.max_bad_share} must lie in 0 to 1")
+        check_share("max_bad_share", self.max_bad_share)
         for name, low in (("min_seconds", 0), ("min_rate", 1)):
             if getattr(self, name) < low:
                 raise InputError(f"checks.{name}={getattr(self, name)} must be at least {low}")
