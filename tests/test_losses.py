@@ -1,5 +1,5 @@
-"""What every `conf/loss/*.yaml` and `conf/regulariser/*.yaml` must do, found by globbing: a new one gets all of it with no
-edit here."""
+"""What every `conf/loss/*.yaml` and `conf/regulariser/*.yaml` must do, found by globbing: a new one gets all of it with
+no edit here."""
 
 from functools import cache
 
