@@ -4,8 +4,8 @@
     python benchmarks/large_manifest.py --rows 1000000
 
 Makes a manifest in a temporary folder, with a real file behind each row that is going to be read, and opens it in
-fresh processes, with data workers forked and started anew; a manifest of 10,000 rows beside it tells what the program
-takes by itself. Writes benchmarks/large_manifest_<date>.md.
+fresh processes, with data workers that come to be in each of three ways; a manifest of 10,000 rows beside it tells what
+the program takes by itself. Writes benchmarks/large_manifest_<date>.md.
 """
 
 import argparse
@@ -29,6 +29,7 @@ ROWS, SMALL = 10_000_000, 10_000
 ROWS_PER_SPEAKER, HELD_OUT, TRIALS = 100, 20, 10_000
 BATCH, BATCHES, WORKERS, SEED = 128, 8, 2, 1
 FILE_SAMPLES = 48000
+HOW = {"fork": "forked", "forkserver": "forked from a server", "spawn": "started anew"}  # data workers come to be
 LOADED = WORKERS * 4 + BATCHES  # batches that workers read, those ahead included
 
 
@@ -80,17 +81,17 @@ class Memory:
 
 def measure(folder: Path, start: str) -> None:
     """In a fresh process: what train.py does with a manifest, step by step; prints JSON."""
-    from functools import partial
-
     from torch.utils.data import DataLoader
 
     from speakerlab.augment.recipe import Recipe
     from speakerlab.data.corpus import Corpus, check_disjoint, hold_out_speakers
     from speakerlab.data.crops import collate
     from speakerlab.data.manifest import file_of, read_manifest
+    from speakerlab.data.recordings import AudioFiles
     from speakerlab.data.samplers.random import RandomSampler
     from speakerlab.data.trial_drawing import draw_trials
     from speakerlab.training.datamodule import SpeakerDataModule
+    from speakerlab.training.workers import worker_options
 
     steps: list[tuple[str, float, float, float, float]] = [("imports", 0.0, 0.0, Memory().rss, Memory().heap)]
 
@@ -111,16 +112,22 @@ def measure(folder: Path, start: str) -> None:
     data = step(
         "classes, dataset, sampler",
         lambda: SpeakerDataModule(
-            Corpus(train, trials, development), partial(RandomSampler, batch_size=BATCH), Recipe(), 2.0, 16000, 2, SEED
+            Corpus(train, trials, development),
+            AudioFiles(train, 16000),
+            RandomSampler(BATCH),
+            Recipe(),
+            crop_seconds=2.0,
+            sample_rate=16000,
+            num_workers=WORKERS,
+            seed=SEED,
         ),
     )
     data.trainer = SimpleNamespace(global_rank=0, world_size=1)
     batches = data.batches()
     keys = step("order of an epoch", lambda: [keys for keys, _ in zip(batches, range(LOADED), strict=False)])
     link(folder, [file_of(train, row) for batch in keys for *_, row in batch])
-    loader = DataLoader(
-        data.dataset, batch_sampler=keys, collate_fn=collate, num_workers=WORKERS, multiprocessing_context=start
-    )
+    options = worker_options(WORKERS, processes=2 if start == "forkserver" else 1) | {"multiprocessing_context": start}
+    loader = DataLoader(data.dataset, batch_sampler=keys, collate_fn=collate, **options)
     batches = iter(loader)
     step("start workers, first batch", lambda: next(batches))
     for _ in range(BATCHES - 1):
@@ -154,7 +161,7 @@ def fresh(folder: Path, start: str) -> dict:
     """`measure` in a process of its own, twice: the second time with what the disk has read in memory."""
     command = [sys.executable, __file__, "--measure", str(folder), "--start", start]
     for _ in range(2):
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -187,8 +194,7 @@ def report(rows: int, results: dict[tuple[int, str], dict], size: float) -> str:
     for (count, start), result in results.items():
         cells = [result["parent"][kind] for kind in ("rss", "heap")]
         cells += [result["worker"][kind] for kind in ("rss", "pss", "own")]
-        how = {"fork": "forked", "spawn": "started anew"}[start]
-        lines.append(f"| {count:,} | {how} | " + " | ".join(f"{cell:.0f}" for cell in cells) + " |")
+        lines.append(f"| {count:,} | {HOW[start]} | " + " | ".join(f"{cell:.0f}" for cell in cells) + " |")
     from importlib.metadata import version
 
     libraries = ", ".join(f"{name} {version(name)}" for name in ("pyarrow", "numpy", "torch"))
@@ -216,7 +222,7 @@ def main() -> None:
             place = Path(folder, str(rows))
             place.mkdir()
             make(place, rows)
-            for start in ("fork", "spawn"):
+            for start in HOW:
                 results[rows, start] = fresh(place, start)
                 print(rows, start, results[rows, start], flush=True)
         size = (Path(folder, str(arguments.rows)) / "manifest.arrow").stat().st_size
