@@ -1,7 +1,7 @@
 """Score normalisation against a cohort: Z-norm, T-norm, S-norm and their adaptive forms.
 
-Auckenthaler, Carey, Lloyd-Thomas: "Score Normalization for Text-Independent Speaker Verification Systems", Digital Signal
-Processing, 2000 (Z and T); Kenny: "Bayesian Speaker Verification with Heavy-Tailed Priors", Odyssey 2010 (S); Matějka,
+Auckenthaler, Carey, Lloyd-Thomas: "Score Normalization for Text-Independent Speaker Verification Systems", Digital
+Signal Processing, 2000 (Z and T); Kenny: "Bayesian Speaker Verification with Heavy-Tailed Priors", Odyssey 2010 (S); Matějka,
 Novotný, Plchot, Burget, Sánchez, Černocký: "Analysis of Score Normalization in Multilingual Speaker Recognition",
 Interspeech 2017 (adaptive S-norm, its first form).
 """
