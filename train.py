@@ -41,9 +41,9 @@ def main(cfg: DictConfig) -> float | None:
         run.check(cfg, data.corpus, data.augment)
         trainer = build_trainer(cfg, run.folder, run.step, trust)
         torch.manual_seed(cfg.seed)
-        system = build_system(cfg, data, trust)
+        system = build_system(cfg, data, trust, resumed=run.checkpoint is not None)
         if trainer.is_global_zero:
-            run.start(cfg, data.corpus, hardware_of(trainer), data.augment.notes)
+            run.start(cfg, data.corpus, hardware_of(trainer), (*data.augment.notes, *system.notes))
         trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None

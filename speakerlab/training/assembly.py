@@ -22,6 +22,7 @@ from speakerlab.data.division import TASKS
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
+from speakerlab.network import SpeakerNetwork
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
@@ -35,6 +36,8 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     _check_numbers(cfg)
     with torch.device("meta"):
         network = build_network(cfg, trust)
+        if cfg.ckpt is None:  # what is continued has its weights in the checkpoint
+            _initialise(network)
         build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
     if cfg.task.name == "identification":
         _check_logits(build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2), network)
@@ -141,11 +144,20 @@ def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> t
     return replace(corpus, notes=(*corpus.notes, note)), recordings
 
 
-def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...] = ()) -> SpeakerSystem:
-    """The network, the loss over the corpus' speakers, and how they are trained."""
+def build_system(
+    cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...] = (), resumed: bool = False
+) -> SpeakerSystem:
+    """The network, the loss over the corpus' speakers, and how they are trained.
+
+    With `resumed` the network is given neither statistics of the training set nor weights from a file: the checkpoint
+    has both.
+    """
     network = build_network(cfg, trust)
-    if network.features.learns:
-        network.features.fit(data.plain_waveforms())
+    notes: tuple[str, ...] = ()
+    if not resumed:
+        if network.features.learns:
+            network.features.fit(data.plain_waveforms())
+        notes = _initialise(network)
     class_names = data.augment.class_names(data.speakers)
     loss = build(
         cfg.loss,
@@ -165,7 +177,18 @@ def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...
         whole_utterances=cfg.loader.crop_seconds is None,
         config=OmegaConf.to_container(cfg, resolve=True),
         compile_encoder=cfg.compile,
+        notes=notes,
     )
+
+
+def _initialise(network: SpeakerNetwork) -> tuple[str, ...]:
+    """Have an encoder that starts from given weights read them; lines about them for the log."""
+    if not hasattr(network.encoder, "initialise"):
+        return ()
+    try:
+        return (f"model.encoder: {network.encoder.initialise()}",)
+    except ValueError as error:
+        raise InputError(f"model.encoder: {error}") from error
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple[str, ...] = ()) -> pl.Trainer:

@@ -29,6 +29,7 @@ class SpeakerSystem(pl.LightningModule):
         config: the plain, resolved config; kept in the checkpoint, where it rebuilds the network.
         whole_utterances: batches are padded, so that the network must know the lengths.
         compile_encoder: run the encoder of a training step through `torch.compile`.
+        notes: lines for the run's log.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SpeakerSystem(pl.LightningModule):
         config: dict,
         whole_utterances: bool = False,
         compile_encoder: bool = False,
+        notes: tuple[str, ...] = (),
     ):
         super().__init__()
         self.network = network
@@ -58,6 +60,7 @@ class SpeakerSystem(pl.LightningModule):
         self.full_margin: float | None = getattr(loss, "margin", None)
         self.speakers = speakers
         self.config = config
+        self.notes = notes
         # What the task's callback measured at the end of this epoch; empty where it did not.
         self.development_metrics: dict[str, float] = {}
         self.restored_random_state: dict[str, Tensor] | None = None
