@@ -1,9 +1,9 @@
 """Score normalisation against a cohort: Z-norm, T-norm, S-norm and their adaptive forms.
 
 Auckenthaler, Carey, Lloyd-Thomas: "Score Normalization for Text-Independent Speaker Verification Systems", Digital
-Signal Processing, 2000 (Z and T); Kenny: "Bayesian Speaker Verification with Heavy-Tailed Priors", Odyssey 2010 (S); Matějka,
-Novotný, Plchot, Burget, Sánchez, Černocký: "Analysis of Score Normalization in Multilingual Speaker Recognition",
-Interspeech 2017 (adaptive S-norm, its first form).
+Signal Processing, 2000 (Z and T); Kenny: "Bayesian Speaker Verification with Heavy-Tailed Priors", Odyssey 2010 (S);
+Matějka, Novotný, Plchot, Burget, Sánchez, Černocký: "Analysis of Score Normalization in Multilingual Speaker
+Recognition", Interspeech 2017 (adaptive S-norm, its first form).
 """
 
 import numpy as np
