@@ -47,7 +47,9 @@ class Res2Conv(nn.Module):
         super().__init__()
         width = channels // scale
         self.width = width
-        self.layers = nn.ModuleList(ConvReluNorm(width, width, kernel, dilation, reflect) for _ in range(scale - 1))
+        self.layers = nn.ModuleList(
+            ConvReluNorm(width, width, kernel, dilation, reflect=reflect) for _ in range(scale - 1)
+        )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         first, *rest = x.split(self.width, dim=1)
