@@ -25,12 +25,14 @@ def main(cfg: DictConfig) -> float | None:
     from speakerlab.cli.tables import show_training
     from speakerlab.reports.training import training_report
     from speakerlab.training.assembly import build_datamodule, build_system, build_trainer, try_components
+    from speakerlab.training.fine_tuning import read_start, start_from
     from speakerlab.training.hardware import hardware_of, prepare_cpu
     from speakerlab.training.run import find_run
 
     trust = trusted_on_command_line()
     prepare_cpu(cfg.threads)
     try_components(cfg, trust)
+    start = read_start(cfg)
     with progress_bar("corpus") as progress:
         corpus = build_corpus(cfg, trust, progress)
     with progress_bar("audio files") as progress:
@@ -42,12 +44,14 @@ def main(cfg: DictConfig) -> float | None:
         trainer = build_trainer(cfg, run.folder, run.step, trust)
         torch.manual_seed(cfg.seed)
         system = build_system(cfg, data, trust)
+        if start is not None and run.checkpoint is None:
+            start_from(system, start, list(cfg.fine_tuning.load), system.speakers)
         if trainer.is_global_zero:
             run.start(cfg, data.corpus, hardware_of(trainer), data.augment.notes)
         trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None
-    if trainer.current_epoch >= cfg.trainer.max_epochs:
+    if trainer.should_stop or trainer.current_epoch >= cfg.trainer.max_epochs:
         run.mark("finished")
     return show_training(run.folder, training_report(run.folder))
 

@@ -33,6 +33,8 @@ from speakerlab.data.audio import read_audio
 from speakerlab.data.corpora.mini import make_mini
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.scan import scan_folder
+from speakerlab.data.shards.heldout import split_heldout, write_heldout
+from speakerlab.data.shards.packing import Packing, pack
 from speakerlab.training.assembly import build_datamodule
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.hardware import one_thread, prepare_cpu
@@ -40,6 +42,7 @@ from speakerlab.training.hardware import one_thread, prepare_cpu
 RATE, FILE, CROP, BATCH = 16000, 8 * 16000, 2 * 16000, 32
 SPEAKERS, FILES = 20, 400
 KINDS = {"wav": {}, "flac": {}, "opus": {"format": "OGG", "subtype": "OPUS"}}
+DERIVED = ("pcm cache of flac", "shards of flac")  # with which the simple loop on FLAC is compared
 WORKERS = (0, 1, 2)
 REPEATS = 3
 
@@ -63,6 +66,15 @@ def make_files(folder: Path, cache: Path) -> None:
         }.items():
             (folder / kind).mkdir(exist_ok=True)
             soundfile.write(folder / kind / f"{number}.wav", samples, RATE)
+
+
+def make_shards(folder: Path) -> None:
+    """The FLAC files in eight shards, as `speakerlab shard --heldout-speakers 2` packs them."""
+    scan = scan_folder(folder / "flac", folder / "cache", min_seconds=0, stereo="mix", max_bad_share=0)
+    train, held_out = split_heldout(scan.manifest, "2", seed=0)
+    packing = Packing("flac", -(-len(train) // 8), 10**9, seed=0, max_bad_share=0, workers=1)
+    pack(train, folder / "shards", packing)
+    write_heldout(held_out, folder / "shards", "flac", trials=200, seed=0, workers=1)
 
 
 class SimpleDataset(Dataset):
@@ -99,10 +111,11 @@ def simple_batches(folder: Path, kind: str, workers: int) -> Iterable:
 
 def speakerlab_data(folder: Path, kind: str, workers: int) -> SpeakerDataModule:
     """The data module of `train.py data=folder augment=noise` with a room and noise in every item, as in the loop."""
+    packed = kind.startswith("shards")
+    where = folder / ("shards" if packed else kind.split()[-1])
     given = [
-        "data=folder",
-        f"data.root={folder / kind.split()[-1]}",
-        "data.heldout_speakers=2",
+        *(("data=shards",) if packed else ("data=folder", "data.heldout_speakers=2")),
+        f"data.root={where}",
         "augment=noise",
         f"augment.noise_dir={folder / 'noise'}",
         f"augment.rir_dir={folder / 'rir'}",
@@ -202,7 +215,7 @@ def single_reads(folder: Path, seconds: float) -> list[tuple[str, list[float]]]:
 def input_paths(folder: Path, seconds: float) -> list[tuple]:
     """(kind, workers, simple loop, with the device's part, without) in items a second; None for what is not there."""
     rows = []
-    for kind in (*KINDS, "pcm cache of flac"):
+    for kind in (*KINDS, *DERIVED):
         for workers in WORKERS:
             simple = None
             if kind in KINDS:
@@ -277,7 +290,13 @@ def report(reads: list[tuple], paths: list[tuple], threads: list[tuple], load: s
         times = [f"{np.median(rates) / reference:.1f}" for rates in (whole, loader)]
         cells = [kind, workers, cell(simple), cell(whole), times[0], cell(loader), times[1]]
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines += ["", "`pcm cache of flac` is compared with the simple loop on FLAC.", "", "## Threads in two workers", ""]
+    lines += [
+        "",
+        "`pcm cache` and `shards` are compared with the simple loop on FLAC.",
+        "",
+        "## Threads in two workers",
+        "",
+    ]
     lines += ["Items a second where an item is the product of two matrices of 400 x 400.", ""]
     lines += ["| BLAS threads a worker | items/s |", "|---|---:|"]
     return "\n".join([*lines, *(f"| {name} | {cell(rates)} |" for name, rates in threads), ""])
@@ -295,6 +314,7 @@ def main() -> None:
         folder = (arguments.folder or Path(temporary)).absolute()
         if not (folder / "rir").is_dir():
             make_files(folder, cache)
+            make_shards(folder)
         load = f"load average {os.getloadavg()[0]:.1f} before the start, by other programs"
         measured = [part(folder, arguments.seconds) for part in (single_reads, input_paths)]
         text = report(*measured, worker_threads(arguments.seconds), load)

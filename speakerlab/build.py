@@ -21,12 +21,14 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import NEEDS_CLOSED_SET
 from speakerlab.data.tree import make_folder
 from speakerlab.features.pipeline import FeaturePipeline
+from speakerlab.losses.weighted_sum import WeightedSum
 from speakerlab.network import SpeakerNetwork
 
 Clip = tuple[str, int, int]  # path, samples, sample rate
 ClipFinder = Callable[[str, str], tuple[list[Clip], str]]  # (folder, config key) -> the files in it, a line about them
 CHAINS = ("recording", "waveform", "spectrum")
 NETWORK_PARTS = ("features", "norm", "pooling", "model")
+LOSS_PARTS = ("loss", "regulariser")
 # What the config of a checkpoint may name there, and what anything else is.
 NETWORK = ("speakerlab.features.", "speakerlab.encoders."), "neither a feature nor an encoder"
 LOSS = ("speakerlab.losses.",), "no loss"
@@ -77,6 +79,34 @@ def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> Speake
     if "feature_channels" not in taken and features.channels > 1:
         raise InputError(f"features: {node['_target_']} takes one channel, not {features.channels}")
     return SpeakerNetwork(features, build(node, key, trust=trust, feature_dim=features.dim, **taken))
+
+
+def build_loss(
+    cfg: DictConfig | dict, embed_dim: int, num_speakers: int, trust: tuple[str, ...] = ()
+) -> torch.nn.Module:
+    """The loss over these classes; with a regulariser, the sum of both under the names `loss` and `regulariser`."""
+    sizes = {"embed_dim": embed_dim, "num_speakers": num_speakers, "trust": trust}
+    loss = _build_losses(cfg["loss"], "loss", **sizes)
+    regulariser = cfg["regulariser"]
+    if regulariser["loss"] is None:
+        return loss
+    if not regulariser["weight"] > 0:
+        raise InputError(f"regulariser.weight={regulariser['weight']} must be positive; regulariser=none is without")
+    losses = {"loss": loss, "regulariser": build(regulariser["loss"], "regulariser.loss", **sizes)}
+    return WeightedSum(losses, {"loss": 1.0, "regulariser": regulariser["weight"]})
+
+
+def _build_losses(node: DictConfig | dict, key: str, **sizes: Any) -> torch.nn.Module:
+    """One loss; if the node names several under `losses`, each of these first."""
+    if "losses" not in node:
+        return build(node, key, **sizes)
+    children = {
+        name: _build_losses(child, f"{key}.losses.{name}", **sizes)
+        for name, child in node["losses"].items()
+        if child is not None
+    }
+    own = {name: value for name, value in node.items() if name != "losses"}
+    return build(own, key, trust=sizes["trust"], losses=children)
 
 
 def _asked_for(node: DictConfig | dict, key: str, offered: dict[str, Any]) -> dict[str, Any]:
@@ -243,9 +273,9 @@ def loss_from_checkpoint(checkpoint: dict, embed_dim: int, trust: tuple[str, ...
     """Rebuild the trained loss, whose logits name speakers, in evaluation mode; otherwise as
     `network_from_checkpoint`."""
     config = checkpoint["config"]
-    _check_contents(config, ("loss",))
-    _check_targets([config["loss"]], *LOSS, trust)
-    loss = build(config["loss"], "loss", trust=trust, embed_dim=embed_dim, num_speakers=len(checkpoint["speakers"]))
+    _check_contents(config, LOSS_PARTS)
+    _check_targets([config["loss"], config["regulariser"]["loss"]], *LOSS, trust)
+    loss = build_loss(config, embed_dim, len(checkpoint["speakers"]), trust)
     return _with_weights(loss, "loss", checkpoint)
 
 

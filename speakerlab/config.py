@@ -54,6 +54,26 @@ class FramesConfig:
 
 
 @dataclass
+class RegulariserConfig:
+    """What is added to the loss, with an optimizer of its own; without a loss there is none."""
+
+    weight: float = 0.0
+    loss: Any = None
+    optimizer: Any = None
+
+
+@dataclass
+class FineTuningConfig:
+    """Another run's weights as a start; see `speakerlab.training.fine_tuning`."""
+
+    ckpt: str | None = None
+    load: list[str] = field(default_factory=list)
+    freeze: list[str] = field(default_factory=list)
+    freeze_batch_norms: bool = False
+    rates: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
 class AugmentConfig:
     """Named augmentations, each a `_target_` node; null switches one off."""
 
@@ -86,6 +106,7 @@ class TrainConfig:
     pooling: Any = MISSING
     model: Any = MISSING
     loss: Any = MISSING
+    regulariser: RegulariserConfig = field(default_factory=RegulariserConfig)
     margin: Any = MISSING
     task: TaskConfig = field(default_factory=TaskConfig)
     data: Any = MISSING
@@ -94,6 +115,8 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: Any = MISSING
     scheduler: Any = MISSING
+    fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
+    checkpoint_activations: bool = False
     trainer: Any = MISSING
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: Any = MISSING

@@ -56,7 +56,7 @@ def checkpoint() -> dict:
         "config": copy.deepcopy(NETWORK),
         "speakers": ["a", "b"],
         "state_dict": {f"network.{name}": value for name, value in weights.items()}
-        | {"loss.weight": torch.zeros(2, 8)},
+        | {"loss.classifier.weight": torch.zeros(2, 8)},
     }
 
 
@@ -240,26 +240,37 @@ AAM = {"_target_": "speakerlab.losses.aam.AamSoftmax", "margin": 0.3, "scale": 2
 
 
 def test_a_checkpoint_gives_its_loss_back(tmp_path, checkpoint):
-    checkpoint["config"]["loss"] = AAM
+    checkpoint["config"] |= {"loss": AAM, "regulariser": {"loss": None}}
     weight = torch.randn(6, 8)
-    checkpoint |= {"speakers": list("abcdef"), "state_dict": checkpoint["state_dict"] | {"loss.weight": weight}}
+    checkpoint["speakers"] = list("abcdef")
+    checkpoint["state_dict"]["loss.classifier.weight"] = weight
     torch.save(checkpoint, tmp_path / "x.ckpt")
     loss = loss_from_checkpoint(load_checkpoint(tmp_path / "x.ckpt"), 8)
-    assert torch.equal(loss.weight, weight) and (loss.margin, loss.scale) == (0.3, 20.0) and not loss.training
+    assert torch.equal(loss.classifier.weight, weight) and not loss.training
+    assert (loss.margin, loss.scale) == (0.3, 20.0)
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"loss": {"_target_": "torch.load"}}, r"the checkpoint names torch\.load, which is no loss of speakerlab"),
-        ({"loss": NETWORK["features"]}, r"names speakerlab\.features\.fbank\.Fbank, which is no loss"),
-        ({"loss": AAM | {"margin": [{"_target_": "os.mkdir"}]}}, r"names os\.mkdir, which is no loss"),
+        (
+            {"loss": {"_target_": "torch.load"}},
+            r"the checkpoint names torch\.load, which is no loss of speakerlab",
+        ),
+        (
+            {"loss": NETWORK["features"]},
+            r"names speakerlab\.features\.fbank\.Fbank, which is no loss",
+        ),
+        (
+            {"loss": AAM | {"margin": [{"_target_": "os.mkdir"}]}},
+            r"names os\.mkdir, which is no loss",
+        ),
         ({}, "the checkpoint's config lacks loss"),
         ({"loss": AAM}, "weights do not fit the loss of its config"),
     ],
 )
 def test_a_checkpoints_loss_must_be_one(checkpoint, changes, message):
-    checkpoint["config"] |= changes
+    checkpoint["config"] |= {"regulariser": {"loss": None}} | changes
     checkpoint["speakers"] = ["a", "b", "c"]  # one more than the weights have
     with pytest.raises(InputError, match=message):
         loss_from_checkpoint(checkpoint, 8)

@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import default_collate
 
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
-from speakerlab.build import build, build_augment, build_network, clips_below
+from speakerlab.build import build_augment, build_loss, build_network, clips_below
+from speakerlab.cli.launch import compose as compose_config
 from speakerlab.config import CONF, SCHEMAS, check, known_targets, locate
 from speakerlab.training.assembly import try_components
 
 # `hydra` is Hydra's own; `prepare` holds no config of a run but the sources of corpora.
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] not in ("hydra", "prepare"))
 MEMBERS = [path for path in FILES if path.parent != CONF]
-BATCH, SAMPLES, SPEAKERS = 3, 16000, 5
+BATCH, SAMPLES, SPEAKERS = 4, 16000, 5
 # What the default encoder refuses, and how.
 FOR_OTHER_ENCODERS = {("pooling", "none"): "needs a pooling", ("frames", "image"): "takes one channel, not 3"}
 
@@ -74,21 +75,29 @@ def test_member_works_with_the_defaults(compose, path):
         try_components(cfg)
 
 
-@pytest.mark.parametrize("loss", members("loss"))
+@pytest.fixture(scope="module")
+def losses() -> dict[str, DictConfig]:
+    """The composition with each loss, and of the default one with each regulariser."""
+    changes = [f"{group}={member}" for group in ("loss", "regulariser") for member in members(group)]
+    return {change: compose_config("train", [change])[0] for change in changes}
+
+
 @pytest.mark.parametrize("model", members("model"))
-def test_model_with_loss(compose, model, loss):
-    """Shapes alone, without memory or arithmetic: a billion parameters would pass as fast."""
-    cfg, choices = compose(f"model={model}", f"loss={loss}")
+def test_model_with_every_loss(compose, model, losses):
+    """The network's shapes alone, without memory or arithmetic: a billion parameters would pass as fast."""
+    cfg, choices = compose(f"model={model}")
     cfg = check(cfg, "train", choices)
     with FakeTensorMode():
         network = build_network(cfg)
-        criterion = build(cfg.loss, "loss", embed_dim=network.embed_dim, num_speakers=SPEAKERS)
         waveform = torch.zeros(BATCH, SAMPLES)
         embeddings = network(waveform)
         assert embeddings.shape == network(waveform, torch.full((BATCH,), SAMPLES)).shape == (BATCH, network.embed_dim)
-        value, logits = criterion(embeddings, torch.zeros(BATCH, dtype=torch.int64))
-    assert value.shape == ()
-    assert logits is None or logits.shape == (BATCH, SPEAKERS)
+    for change, composed in losses.items():
+        value, logits = build_loss(composed, network.embed_dim, SPEAKERS)(
+            torch.ones(BATCH, network.embed_dim), torch.arange(BATCH) // 2
+        )
+        assert value.shape == (), change
+        assert logits is None or logits.shape == (BATCH, SPEAKERS), change
 
 
 @pytest.mark.parametrize("pooling", members("pooling"))

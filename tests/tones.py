@@ -47,5 +47,5 @@ def tone_loss(voices: int = 1) -> AamSoftmax:
     loss = AamSoftmax(len(HERTZ), voices * len(HERTZ))
     with torch.no_grad():
         own = torch.eye(len(HERTZ)) + 0.1
-        loss.weight.copy_(torch.cat([own, *[torch.eye(len(HERTZ)).roll(1, 0)] * (voices - 1)]))
+        loss.classifier.weight.copy_(torch.cat([own, *[torch.eye(len(HERTZ)).roll(1, 0)] * (voices - 1)]))
     return loss

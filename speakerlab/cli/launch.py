@@ -137,12 +137,12 @@ def _run_task(task: Task, cfg: DictConfig, config_name: str) -> object:
 
     from speakerlab.config import check
 
-    _quiet_logging()
+    quiet_logging()
     choices = {str(group): str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
     return task(check(cfg, config_name, choices, trusted_on_command_line()))
 
 
-def _quiet_logging() -> None:
+def quiet_logging() -> None:
     """One plain line a message on the console; libraries speak up only when something is wrong."""
     console = _Console()
     console.setFormatter(logging.Formatter("%(message)s"))

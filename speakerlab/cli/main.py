@@ -13,7 +13,7 @@ import sys
 
 from speakerlab import InputError, __version__
 
-FAMILIES: tuple[str, ...] = ("prepare", "data", "resplit", "trials", "shard", "models", "inspect")
+FAMILIES: tuple[str, ...] = ("prepare", "data", "resplit", "trials", "shard", "find", "average", "models", "inspect")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,7 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
-from speakerlab.build import assumed_clips, build, build_augment, build_network, check_workers, clips_below
+from speakerlab.build import (
+    assumed_clips,
+    build,
+    build_augment,
+    build_loss,
+    build_network,
+    check_workers,
+    clips_below,
+)
 from speakerlab.data import Progress
 from speakerlab.data.batches import Sampler
 from speakerlab.data.corpus import Corpus
@@ -22,11 +30,15 @@ from speakerlab.data.division import TASKS
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
+from speakerlab.training.activation_checkpointing import checkpoint_activations
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
+from speakerlab.training.fine_tuning import freeze
 from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
 from speakerlab.training.progress import Bar
 from speakerlab.training.system import SpeakerSystem
+
+log = logging.getLogger("speakerlab")
 
 
 def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
@@ -35,16 +47,17 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     _check_numbers(cfg)
     with torch.device("meta"):
         network = build_network(cfg, trust)
-        build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2)
+        loss = build_loss(cfg, network.embed_dim, 2, trust)
     if cfg.task.name == "identification":
-        _check_logits(build(cfg.loss, "loss", trust=trust, embed_dim=network.embed_dim, num_speakers=2), network)
+        _check_logits(build_loss(cfg, network.embed_dim, 2, trust), network)
     augment = build_augment(cfg.augment, cfg.loader.sample_rate, assumed_clips, trust)
     if cfg.augment.mixup is not None and cfg.loader.crop_seconds is None:
         raise InputError("augment.mixup needs items of equal length: set loader.crop_seconds, or augment.mixup=null")
-    build_sampler(cfg, augment, trust)
+    _check_pairs(cfg, loss, build_sampler(cfg, augment, trust))
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
-    build(cfg.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
+    for key, node in optimizer_nodes(cfg).items():
+        build(node, key, [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
 
 
 def _check_numbers(cfg: DictConfig) -> None:
@@ -85,6 +98,32 @@ def _check_logits(loss: torch.nn.Module, network: torch.nn.Module) -> None:
         raise InputError(
             f"task=identification needs a loss with logits, such as loss=aam; {type(loss).__name__} gives none"
         )
+
+
+def _check_pairs(cfg: DictConfig, loss: torch.nn.Module, sampler: Sampler) -> None:
+    """Refuse a loss that compares utterances of a speaker where the batches have none to compare."""
+    needed = getattr(loss, "utterances_per_speaker", 1)
+    if needed == 1:
+        return
+    name = cfg.loss._target_.split(".")[-1]
+    if getattr(sampler, "utterances_per_speaker", 1) < needed:
+        raise InputError(
+            f"loss: {name} compares a speaker's utterances, {needed} or more in a batch: give "
+            f"sampler=speakers_x_utterances sampler.utterances_per_speaker={needed}"
+        )
+    if cfg.augment.mixup is not None:
+        raise InputError(
+            f"augment.mixup needs a loss that classifies; {name} compares embeddings: choose another loss, or "
+            "augment.mixup=null"
+        )
+
+
+def optimizer_nodes(cfg: DictConfig) -> dict[str, DictConfig]:
+    """Each optimizer's node under its key in the config: the network's and the loss's, and a regulariser's own."""
+    nodes = {"optimizer": cfg.optimizer}
+    if cfg.regulariser.loss is not None:
+        nodes["regulariser.optimizer"] = cfg.regulariser.optimizer
+    return nodes
 
 
 def build_sampler(cfg: DictConfig, augment: Recipe, trust: tuple[str, ...] = ()) -> Sampler:
@@ -147,25 +186,26 @@ def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...
     if network.features.learns:
         network.features.fit(data.plain_waveforms())
     class_names = data.augment.class_names(data.speakers)
-    loss = build(
-        cfg.loss,
-        "loss",
-        trust=trust,
-        embed_dim=network.embed_dim,
-        num_speakers=len(class_names),
-    )
-    return SpeakerSystem(
+    loss = build_loss(cfg, network.embed_dim, len(class_names), trust)
+    system = SpeakerSystem(
         network=network,
         loss=loss,
         augment=data.augment,
-        optimizer=partial(build, cfg.optimizer, "optimizer", trust=trust),
+        optimizers={key: partial(build, node, key, trust=trust) for key, node in optimizer_nodes(cfg).items()},
         schedule=build(cfg.scheduler, "scheduler", trust=trust),
         margin_schedule=build(cfg.margin, "margin", trust=trust),
         speakers=class_names,
         whole_utterances=cfg.loader.crop_seconds is None,
         config=OmegaConf.to_container(cfg, resolve=True),
+        rates=OmegaConf.to_container(cfg.fine_tuning.rates),
         compile_encoder=cfg.compile,
     )
+    if cfg.checkpoint_activations:
+        checkpoint_activations(network.encoder)
+    frozen = list(cfg.fine_tuning.freeze)
+    if frozen or cfg.fine_tuning.freeze_batch_norms:
+        log.info(freeze(system, frozen, cfg.fine_tuning.freeze_batch_norms))
+    return system
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple[str, ...] = ()) -> pl.Trainer:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from speakerlab import InputError
 from speakerlab.training.checkpoints import LAST, save
+from speakerlab.training.ema import averaged
 from speakerlab.training.metrics_file import MetricsFile
 
 
@@ -50,7 +51,8 @@ class DevelopmentLog:
         if not self.is_due(trainer):
             return
         try:
-            found = measure(trainer, pl_module)
+            with averaged(trainer, pl_module):
+                found = measure(trainer, pl_module)
         except InputError:
             if trainer.world_size == 1:  # of several, only the one that met the file is here
                 save(trainer, LAST)

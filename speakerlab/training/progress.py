@@ -92,8 +92,8 @@ class Progress(pl.Callback):
     def _means(self, sums: "Sums", trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
         group = trainer.optimizers[0].param_groups[0]
         means = sums.mean_over_ranks().means() | {"learning_rate": group["lr"]}
-        if pl_module.full_margin is not None:
-            means["margin"] = pl_module.loss.margin
+        if pl_module.margin is not None:
+            means["margin"] = pl_module.margin
         return means
 
 

@@ -30,6 +30,8 @@ from speakerlab.training.checkpoints import LAST, Stopped
 FOLDER_VARIABLE, CHECKPOINT_VARIABLE = "SPEAKERLAB_RUN_FOLDER", "SPEAKERLAB_RUN_CHECKPOINT"
 LIBRARIES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "omegaconf", "optuna", "numpy", "soundfile")
 SAVED = ("config", "speakers", "utterances", "epoch", "global_step")  # what a resumed run is checked by
+# What must stay as it was when a run goes on.
+FIXED = ("task", "features", "frames", "norm", "pooling", "model", "loss", "regulariser", "optimizer", "sampler")
 FILE_ONLY = logging.DEBUG  # the console's level is higher: an error's line is printed there by the script
 log = logging.getLogger("speakerlab")
 
@@ -63,7 +65,7 @@ class Run:
         if cfg.name != self.saved["config"]["name"]:
             raise InputError(f"ckpt={self.checkpoint} is of a run with name={self.saved['config']['name']}: give that")
         plain = OmegaConf.to_container(cfg, resolve=True)
-        for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "optimizer", "sampler"):
+        for key in FIXED:
             if plain[key] != self.saved["config"][key]:
                 raise InputError(f"ckpt={self.checkpoint} was trained with another {key}; continue with the same one")
         if plain["augment"]["speed"] != self.saved["config"]["augment"]["speed"]:

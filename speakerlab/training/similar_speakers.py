@@ -36,7 +36,7 @@ class SimilarSpeakers(pl.Callback):
                 "callbacks.similar_speakers tells a sampler that has no use for it: choose sampler=hard_speakers, or "
                 "set callbacks.similar_speakers=null"
             )
-        class_weights(pl_module.loss, len(pl_module.speakers))
+        class_weights(pl_module.loss)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # The next epoch's batches are not drawn yet, and checkpoints are written after every other callback.
@@ -44,24 +44,24 @@ class SimilarSpeakers(pl.Callback):
             return
         sampler, found = trainer.datamodule.sampler, None
         if trainer.is_global_zero:
-            weights = class_weights(pl_module.loss, len(pl_module.speakers))
+            weights = class_weights(pl_module.loss)
             found = nearest(weights, min(sampler.candidates, len(weights) - 1))
         sampler.neighbours = trainer.strategy.broadcast(found)
 
 
-def class_weights(loss: torch.nn.Module, speakers: int) -> Tensor:
+def class_weights(loss: torch.nn.Module) -> Tensor:
     """`(speakers, dim)` the loss's row of each speaker.
 
     Raises:
         InputError: if it has none.
     """
-    weight = getattr(loss, "weight", None)
-    if not isinstance(weight, Tensor) or weight.ndim != 2 or len(weight) != speakers:
-        raise InputError(
-            "sampler=hard_speakers needs a loss with one weight row a speaker, such as loss=aam: similar speakers are "
-            f"those with similar rows, and {type(loss).__name__} has none"
-        )
-    return weight.detach()
+    for module in loss.modules():
+        if hasattr(module, "speaker_weights"):
+            return module.speaker_weights()
+    raise InputError(
+        "sampler=hard_speakers needs a loss with weights for each speaker, such as loss=aam: similar speakers are "
+        f"those with similar weights, and {type(loss).__name__} has none"
+    )
 
 
 @torch.no_grad()

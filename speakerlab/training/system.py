@@ -10,6 +10,9 @@ from speakerlab import InputError
 from speakerlab.augment.mixup import mix, partners
 from speakerlab.augment.recipe import Recipe
 from speakerlab.network import SpeakerNetwork
+from speakerlab.scoring.metrics import monitored
+from speakerlab.training.composite_optimizer import CompositeOptimizer
+from speakerlab.training.fine_tuning import parameter_groups
 
 Schedule = Callable[[float, float], float]
 OptimizerFactory = Callable[[list[dict]], torch.optim.Optimizer]
@@ -22,11 +25,13 @@ class SpeakerSystem(pl.LightningModule):
         network: features and encoder.
         loss: `(embeddings, speakers) -> loss, margin-free logits or None`.
         augment: what is done to a batch, drawn by the workers.
-        optimizer: makes an optimizer from parameter groups.
+        optimizers: each makes one from parameter groups: `optimizer`, and `regulariser.optimizer` for the parameters of
+            the loss's regulariser, whose rate no schedule changes.
         schedule: factor of the learning rate at (epoch, total epochs); fractions of an epoch count.
         margin_schedule: share of the loss's margin, likewise; unused by losses without a margin.
         speakers: names in class order; a voice that speed perturbation makes has one of its own.
         config: the plain, resolved config; kept in the checkpoint, where it rebuilds the network.
+        rates: factors of the learning rate by name of a module; see `fine_tuning.parameter_groups`.
         whole_utterances: batches are padded, so that the network must know the lengths.
         compile_encoder: run the encoder of a training step through `torch.compile`.
     """
@@ -36,11 +41,12 @@ class SpeakerSystem(pl.LightningModule):
         network: SpeakerNetwork,
         loss: nn.Module,
         augment: Recipe,
-        optimizer: OptimizerFactory,
+        optimizers: dict[str, OptimizerFactory],
         schedule: Schedule,
         margin_schedule: Schedule,
         speakers: list[str],
         config: dict,
+        rates: dict[str, float] | None = None,
         whole_utterances: bool = False,
         compile_encoder: bool = False,
     ):
@@ -52,12 +58,13 @@ class SpeakerSystem(pl.LightningModule):
         self.loss = loss
         self.augment = augment
         self.whole_utterances = whole_utterances
-        self.optimizer_factory = optimizer
+        self.factories = optimizers
         self.schedule = schedule
         self.margin_schedule = margin_schedule
-        self.full_margin: float | None = getattr(loss, "margin", None)
+        self.margin_losses = [module for module in loss.modules() if hasattr(module, "margin_share")]
         self.speakers = speakers
         self.config = config
+        self.rates = rates or {}
         # What the task's callback measured at the end of this epoch; empty where it did not.
         self.development_metrics: dict[str, float] = {}
         self.restored_random_state: dict[str, Tensor] | None = None
@@ -95,6 +102,13 @@ class SpeakerSystem(pl.LightningModule):
         other_loss, _ = self.loss(embeddings, others)
         return torch.lerp(other_loss, loss, weight), logits, torch.where(weight >= 0.5, speakers, others)
 
+    @property
+    def margin(self) -> float | None:
+        """That of the loss at present; None where it has none."""
+        for loss in self.margin_losses:
+            return loss.margin_share * loss.margin
+        return None
+
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         return self.network(waveform, lengths)
 
@@ -102,24 +116,30 @@ class SpeakerSystem(pl.LightningModule):
         epoch = self.current_epoch + batch_idx / self.trainer.num_training_batches
         total = self.trainer.max_epochs
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = group["base_lr"] * self.schedule(epoch, total)
-        if self.full_margin is not None:
-            self.loss.margin = self.full_margin * self.margin_schedule(epoch, total)
+            if "base_lr" in group:
+                group["lr"] = group["base_lr"] * self.schedule(epoch, total)
+        for loss in self.margin_losses:
+            loss.margin_share = self.margin_schedule(epoch, total)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """One optimizer; norms, biases and other vectors are spared the weight decay, which would only shrink gains."""
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
-            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = self.optimizer_factory(groups)
-        for group in optimizer.param_groups:
-            group["base_lr"] = group["lr"]
+        """One optimizer, or where a regulariser has its own, both as one."""
+        apart = list(self.loss.losses["regulariser"].parameters()) if "regulariser.optimizer" in self.factories else []
+        groups = parameter_groups(self, set(apart), self.rates)
+        optimizer = self.factories["optimizer"]([group for _, group in groups])
+        for (rate, _), group in zip(groups, optimizer.param_groups, strict=True):
+            group["base_lr"] = rate * group["lr"]
+        if apart:
+            own = self.factories["regulariser.optimizer"]([{"params": apart}])
+            optimizer = CompositeOptimizer([optimizer, own])
         # Fused optimizers offer to undo the loss scaling within their step, which is after gradients are clipped, so
         # that Lightning refuses to clip. Told that they can't, it undoes the scaling before it clips.
         optimizer._step_supports_amp_scaling = False
         return optimizer
+
+    def on_train_epoch_end(self) -> None:
+        # After the callbacks that measure, before the one that keeps checkpoints.
+        if self.development_metrics and hasattr(self.schedule, "observe"):
+            self.schedule.observe(self.development_metrics[monitored(self.development_metrics)])
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["config"] = self.config
@@ -127,9 +147,13 @@ class SpeakerSystem(pl.LightningModule):
         checkpoint["voices"] = len(self.augment.class_names(["one"]))
         checkpoint["utterances"] = len(self.trainer.datamodule.dataset)
         checkpoint["random_state"] = random_state()
+        if hasattr(self.schedule, "observe"):
+            checkpoint["schedule"] = self.schedule.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.restored_random_state = checkpoint["random_state"]
+        if hasattr(self.schedule, "observe") and "schedule" in checkpoint:
+            self.schedule.load_state_dict(checkpoint["schedule"])
 
     def on_train_start(self) -> None:
         # Only now: building the model and starting the workers have drawn random numbers since the restore.

@@ -27,6 +27,7 @@ from speakerlab.losses.aam import AamSoftmax
 ENCODER = {"channels": 16, "pooled_channels": 24, "embed_dim": 8, "se_bottleneck": 8}
 CONFIG = {
     "loader": {"sample_rate": 16000},
+    "regulariser": {"loss": None},
     "features": {"_target_": "speakerlab.features.fbank.Fbank", "num_mels": 8},
     "frames": {},
     "norm": {},
@@ -91,7 +92,8 @@ def test_the_checkpoint_alone_names_speakers(tmp_path):
     network, loss = build_network(CONFIG).eval(), AamSoftmax(8, 3 * len(SPEAKERS)).eval()
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     classes = [f"{speaker}{voice}" for voice in ("", " x0.9", " x1.1") for speaker in SPEAKERS]
-    contents = {"config": CONFIG, "speakers": classes, "state_dict": weights | {"loss.weight": loss.weight}}
+    weights |= {f"loss.{name}": value for name, value in loss.state_dict().items()}
+    contents = {"config": CONFIG, "speakers": classes, "state_dict": weights}
     torch.save(contents | {"voices": 3}, tmp_path / "best.ckpt")
     table = write_tones(tmp_path / "audio", [("s3", 3), ("s0", 0), ("s6", 6)])
     classes = speaker_classes(table, SPEAKERS)

@@ -60,7 +60,7 @@ def save(path, config=CONFIG, seed: int = 0):
     torch.manual_seed(seed)
     network = build_network(config)
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
-    weights["loss.weight"] = torch.zeros(2, 6)
+    weights["loss.classifier.weight"] = torch.zeros(2, 6)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"config": config, "speakers": ["a", "b"], "state_dict": weights}, path)
     return path, network.eval()

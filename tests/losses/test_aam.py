@@ -24,7 +24,7 @@ def items() -> tuple[torch.Tensor, torch.Tensor]:
 
 def cosines(loss: AamSoftmax, embeddings: torch.Tensor) -> np.ndarray:
     """`(batch, speakers)` float64."""
-    x, w = embeddings.detach().double().numpy(), loss.weight.detach().double().numpy()
+    x, w = embeddings.detach().double().numpy(), loss.classifier.weight.detach().double().numpy()
     return (x @ w.T) / np.linalg.norm(x, axis=1)[:, None] / np.linalg.norm(w, axis=1)
 
 
@@ -59,7 +59,7 @@ def test_it_matches_pytorch_metric_learning(margin, scale):
     ours, (embeddings, speakers) = make(margin=margin, scale=scale), items()
     theirs = ArcFaceLoss(SPEAKERS, DIM, margin=math.degrees(margin), scale=scale)
     with torch.no_grad():
-        theirs.W.copy_(ours.weight.T)
+        theirs.W.copy_(ours.classifier.weight.T)
     angles = np.arccos(cosines(ours, embeddings))[np.arange(BATCH), speakers]
     assert (angles + margin < math.pi).all()  # beyond pi the two part
     first, second = (embeddings.clone().requires_grad_() for _ in range(2))
@@ -68,7 +68,7 @@ def test_it_matches_pytorch_metric_learning(margin, scale):
     value.backward()
     expected.backward()
     torch.testing.assert_close(first.grad, second.grad, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(ours.weight.grad, theirs.W.grad.T, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(ours.classifier.weight.grad, theirs.W.grad.T, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16])
@@ -79,14 +79,14 @@ def test_parallel_and_opposite_embeddings(sign, margin, easy_margin, dtype):
     """Cosines of exactly 1 and -1, where the slope of the arc cosine is infinite."""
     loss = make(margin=margin, easy_margin=easy_margin)
     with torch.no_grad():
-        loss.weight.copy_(torch.eye(SPEAKERS, DIM))
+        loss.classifier.weight.copy_(torch.eye(SPEAKERS, DIM))
     embeddings = (sign * torch.eye(SPEAKERS, DIM)).to(dtype or torch.float32).requires_grad_()
     speakers = torch.arange(SPEAKERS)
     with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
         value, logits = loss(embeddings, speakers)
     value.backward()
     assert value.dtype == logits.dtype == torch.float32
-    assert value.isfinite() and embeddings.grad.isfinite().all() and loss.weight.grad.isfinite().all()
+    assert value.isfinite() and embeddings.grad.isfinite().all() and loss.classifier.weight.grad.isfinite().all()
     assert torch.equal(logits.diagonal(), torch.full((SPEAKERS,), sign * 32.0))
     if easy_margin and sign < 0:
         margin = 0.0  # no margin beyond 90 degrees
@@ -132,7 +132,7 @@ def test_a_schedule_may_set_the_margin():
     loss, (embeddings, speakers) = make(margin=0.4), items()
     values = []
     for margin in (0.0, 0.2, 0.4):
-        loss.margin = margin
+        loss.margin_share = margin / 0.4
         values.append(loss(embeddings, speakers)[0].item())
         assert values[-1] == pytest.approx(naive(cosines(loss, embeddings), speakers.tolist(), margin, 32.0), rel=1e-5)
     assert values == sorted(values) and len(set(values)) == 3

@@ -64,7 +64,7 @@ def test_every_voice_of_a_speaker_is_a_class(compose, folders, tiny):
     system = build_system(cfg, data)
     own = [f"s{i}" for i in range(6)]
     assert system.speakers == [f"{speaker}{suffix}" for suffix in ("", " x0.9", " x1.1") for speaker in own]
-    assert len(system.loss.weight) == 18
+    assert len(system.loss.classifier.weight) == 18
     labels = np.array([data.dataset[0, position, position % 24]["speaker"] for position in range(100)])
     speakers = [system.speakers[label].split()[0] for label in labels]
     assert speakers == [own[data.items.speakers[position % 24]] for position in range(100)]
@@ -115,7 +115,8 @@ def test_identification_needs_a_loss_that_names_speakers(compose):
     cfg, choices = compose("task=identification")
     try_components(check(cfg, "train", choices))
     mine = f"{Metric.__module__}.Metric"
-    metric = [f"loss._target_={mine}", "~loss.scale", "~loss.easy_margin"]
+    others = ("scale", "easy_margin", "subcenters", "top_k", "top_k_margin", "sampled_share")
+    metric = [f"loss._target_={mine}", *(f"~loss.{name}" for name in others)]
     cfg, choices = compose("task=identification", *metric)
     with pytest.raises(
         InputError, match="task=identification needs a loss with logits, such as loss=aam; Metric gives"

@@ -22,7 +22,7 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import read_development_trials
 from speakerlab.data.trials import Trials
 from speakerlab.training import run as run_module
-from speakerlab.training.run import CHECKPOINT_VARIABLE, FOLDER_VARIABLE, Run, find_run
+from speakerlab.training.run import CHECKPOINT_VARIABLE, FIXED, FOLDER_VARIABLE, Run, find_run
 
 
 @pytest.fixture(autouse=True)
@@ -203,9 +203,7 @@ def test_bad_paths_are_refused(tmp_path, config):
         find_run(config(ckpt=str(tmp_path / "checkpoints" / "foreign.ckpt")))
 
 
-PARTS = {key: {"x": 1} for key in ("task", "features", "frames", "norm", "pooling", "model", "loss", "sampler")} | {
-    "augment": {"speed": None}
-}
+PARTS = {key: {"x": 1} for key in FIXED if key != "optimizer"} | {"augment": {"speed": None}}
 
 
 def manifest(*speakers: str) -> pa.Table:

@@ -9,6 +9,7 @@ import torch
 
 from speakerlab import InputError
 from speakerlab.losses.aam import AamSoftmax
+from speakerlab.losses.center import CenterLoss
 from speakerlab.training.similar_speakers import SimilarSpeakers, class_weights, nearest
 
 
@@ -78,7 +79,8 @@ def test_every_other_epoch():
         callback.on_train_epoch_end(running, module(loss))
         refreshed.append(running.datamodule.sampler.neighbours is not None)
     assert refreshed == [False, True, False, True]
-    assert running.datamodule.sampler.neighbours.tolist() == nearest(loss.weight, 3).tolist()  # of four, three others
+    expected = nearest(loss.classifier.weight, 3).tolist()  # of four, three others
+    assert running.datamodule.sampler.neighbours.tolist() == expected
 
 
 def test_other_ranks_take_what_the_first_found():
@@ -88,11 +90,9 @@ def test_other_ranks_take_what_the_first_found():
     assert running.datamodule.sampler.neighbours is told
 
 
-@pytest.mark.parametrize(
-    "loss", [torch.nn.Identity(), torch.nn.Linear(8, 12), torch.nn.Conv1d(4, 4, 1), AamSoftmax(8, 12)]
-)
+@pytest.mark.parametrize("loss", [torch.nn.Identity(), CenterLoss(8, 4)])
 def test_a_loss_without_a_row_for_each_speaker_is_refused(loss):
-    with pytest.raises(InputError, match=rf"one weight row a speaker.*{type(loss).__name__}"):
+    with pytest.raises(InputError, match=rf"weights for each speaker.*{type(loss).__name__}"):
         SimilarSpeakers().on_fit_start(trainer(0), module(loss))
 
 
@@ -105,7 +105,7 @@ def test_a_sampler_that_has_no_use_for_it_is_refused():
 
 def test_class_weights_are_the_losses_rows():
     loss = AamSoftmax(8, 4)
-    assert torch.equal(class_weights(loss, 4), loss.weight) and not class_weights(loss, 4).requires_grad
+    assert torch.equal(class_weights(loss), loss.classifier.speaker_weights()) and not class_weights(loss).requires_grad
 
 
 def test_bad_intervals_are_refused():

@@ -28,7 +28,7 @@ def system(margin_schedule=None, schedule=None, compile_encoder=False, augment=N
         network=network,
         loss=AamSoftmax(6, 4, margin=0.2),
         augment=augment or Recipe(),
-        optimizer=lambda groups: torch.optim.SGD(groups, lr=0.5, weight_decay=0.1),
+        optimizers={"optimizer": lambda groups: torch.optim.SGD(groups, lr=0.5, weight_decay=0.1)},
         schedule=schedule or Constant(),
         margin_schedule=margin_schedule or MarginRamp(0.0, 0.0),
         speakers=list("abcd"),
@@ -59,7 +59,7 @@ class Watch(pl.Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.outputs.append({name: float(value) for name, value in outputs.items()})
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
-        self.margins.append(pl_module.loss.margin)
+        self.margins.append(pl_module.margin)
 
 
 def fit(model: SpeakerSystem, count: int = 4, **settings) -> Watch:
@@ -80,7 +80,7 @@ def test_the_step_is_the_loss_of_the_networks_embeddings():
     batch = batches(1)[0]
     outputs = model.training_step(batch, 0)
     embeddings = model.network.train()(batch["waveform"])
-    cosine = F.normalize(embeddings) @ F.normalize(model.loss.weight).T
+    cosine = F.normalize(embeddings) @ F.normalize(model.loss.classifier.weight).T
     angle = torch.arccos(cosine.double().clamp(-1, 1))
     shifted = torch.where(torch.eye(4, dtype=torch.bool), torch.cos(angle + 0.2), cosine.double())
     expected = -(32 * shifted).log_softmax(dim=1).diagonal().mean()

@@ -1,0 +1,43 @@
+"""Several losses at once."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightedSum(nn.Module):
+    """The sum of named losses, each times its weight; the logits are those of the first that has any.
+
+    Args:
+        losses: each `(embeddings, speakers) -> loss, logits or None`.
+        weights: a positive number for each name.
+
+    Attributes:
+        utterances_per_speaker: what the most demanding of them needs of a speaker in a batch.
+
+    Raises:
+        ValueError: if there is no loss, or the names of losses and weights differ, or a weight is not positive.
+    """
+
+    def __init__(self, losses: dict[str, nn.Module], weights: dict[str, float]):
+        super().__init__()
+        if not losses:
+            raise ValueError("losses: name at least one")
+        if losses.keys() != weights.keys():
+            raise ValueError(f"weights are for {', '.join(weights) or 'none'}, but the losses are {', '.join(losses)}")
+        for name, weight in weights.items():
+            if not 0 < weight < math.inf:
+                raise ValueError(f"weights.{name}={weight} must be positive")
+        self.losses = nn.ModuleDict(losses)
+        self.weights = weights
+        self.utterances_per_speaker = max(getattr(loss, "utterances_per_speaker", 1) for loss in losses.values())
+
+    def forward(self, embeddings: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`(batch, embed_dim)`, `(batch,)` -> scalar loss and `(batch, num_speakers)` logits or None."""
+        total, logits = torch.zeros((), device=embeddings.device), None
+        for name, loss in self.losses.items():
+            value, found = loss(embeddings, speakers)
+            total = total + self.weights[name] * value
+            logits = found if logits is None else logits
+        return total, logits

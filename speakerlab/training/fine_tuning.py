@@ -1,0 +1,141 @@
+"""Another run's weights as a start, and what of a network stays as it is or learns more slowly."""
+
+from functools import partial
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from speakerlab import InputError
+from speakerlab.build import load_checkpoint
+
+
+def read_start(cfg: DictConfig) -> dict | None:
+    """The checkpoint `fine_tuning.ckpt`; None where none is given.
+
+    Raises:
+        InputError: if it can't be read.
+    """
+    if cfg.fine_tuning.ckpt is None:
+        return None
+    try:
+        return load_checkpoint(cfg.fine_tuning.ckpt)
+    except InputError as error:
+        raise InputError(f"fine_tuning.{error}") from error
+
+
+def start_from(system: nn.Module, contents: dict, parts: list[str], speakers: list[str]) -> str:
+    """Load the weights of some modules; what was loaded, in a line.
+
+    Args:
+        system: has `network` and `loss`.
+        contents: a checkpoint's.
+        parts: names of modules, such as `network`, `network.encoder` or `loss`.
+        speakers: that the system is trained on, in class order; the loss's weights are theirs.
+
+    Raises:
+        InputError: if a part is not there, or of another shape, or the loss's classes are other speakers.
+    """
+    for part in parts:
+        module = _module(system, part, "fine_tuning.load")
+        weights = {
+            name.removeprefix(f"{part}."): value
+            for name, value in contents["state_dict"].items()
+            if name.startswith(f"{part}.")
+        }
+        if part.split(".")[0] == "loss" and contents["speakers"] != speakers:
+            raise InputError(
+                f"fine_tuning.load has {part}, but the checkpoint's {len(contents['speakers'])} speakers are not the "
+                f"{len(speakers)} of this corpus: leave it out, and the loss starts anew"
+            )
+        try:
+            module.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip()
+            raise InputError(f"fine_tuning.load: the checkpoint's {part} does not fit this one: {reason}") from error
+    return f"weights of {', '.join(parts)} from a checkpoint of epoch {contents.get('epoch', '?')}"
+
+
+def freeze(system: nn.Module, parts: list[str], batch_norms: bool) -> str:
+    """Keep modules as they are: no gradients, and evaluation mode whatever `train()` says. Returns a line about it.
+
+    Args:
+        system: has `network`.
+        parts: names of modules.
+        batch_norms: the encoder's batch norms too, but for its last, which stands before the embedding or ends it.
+
+    Raises:
+        InputError: if a part is not there, or nothing is left to train.
+    """
+    modules = [_module(system, part, "fine_tuning.freeze") for part in parts]
+    if batch_norms:
+        norms = [
+            module for module in system.network.encoder.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        ]
+        if len(norms) < 2:
+            raise InputError("fine_tuning.freeze_batch_norms: this encoder has no batch norm to freeze")
+        modules += norms[:-1]
+    for module in modules:
+        module.eval().requires_grad_(False)
+        module.train = partial(_stay, module)
+    if not any(parameter.requires_grad for parameter in system.parameters()):
+        raise InputError(f"fine_tuning.freeze={parts} leaves nothing to train")
+    frozen = sum(parameter.numel() for parameter in system.parameters() if not parameter.requires_grad)
+    return f"frozen: {frozen:,} of {sum(parameter.numel() for parameter in system.parameters()):,} parameters"
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    """In place of a frozen module's `train`."""
+    return module
+
+
+def parameter_groups(
+    system: nn.Module, apart: set[torch.nn.Parameter], rates: dict[str, float]
+) -> list[tuple[float, dict]]:
+    """Each optimizer group with the factor of its rate; those with factor 1 first.
+
+    Norms, biases and other vectors are spared the weight decay, which would only shrink gains.
+
+    Args:
+        system: whose parameters are dealt out, frozen ones left out.
+        apart: parameters that another optimizer has.
+        rates: factors by name of a module, of which the longest that fits a parameter counts.
+
+    Raises:
+        InputError: if a module is not there or a factor not positive.
+    """
+    for part, rate in rates.items():
+        _module(system, part, "fine_tuning.rates")
+        if not 0 < rate < float("inf"):
+            raise InputError(f"fine_tuning.rates.{part}={rate} must be positive; fine_tuning.freeze keeps a part fixed")
+    groups: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in system.named_parameters():
+        if parameter.requires_grad and parameter not in apart:
+            fitting = [part for part in rates if name == part or name.startswith(f"{part}.")]
+            rate = rates[max(fitting, key=len)] if fitting else 1.0
+            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0] != 1.0, item[0][0], not item[0][1]))
+    return [
+        (rate, {"params": parameters} if decays else {"params": parameters, "weight_decay": 0.0})
+        for (rate, decays), parameters in ordered
+    ]
+
+
+def _module(system: nn.Module, part: str, key: str) -> nn.Module:
+    try:
+        return system.get_submodule(part)
+    except AttributeError:
+        holder = part.rpartition(".")[0]
+        while holder and not _has(system, holder):
+            holder = holder.rpartition(".")[0]
+        inner = system.get_submodule(holder).named_children()
+        names = ", ".join(f"{holder}.{name}" if holder else name for name, _ in inner)
+        raise InputError(f"{key}: there is no module {part!r}; there are {names}") from None
+
+
+def _has(system: nn.Module, part: str) -> bool:
+    try:
+        system.get_submodule(part)
+    except AttributeError:
+        return False
+    return True
