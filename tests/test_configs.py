@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
-from speakerlab.build import build_augment, build_loss, build_network, clips_below
+from speakerlab.build import build, build_augment, build_loss, build_network, clips_below
 from speakerlab.cli.launch import compose as compose_config
 from speakerlab.config import CONF, SCHEMAS, check, known_targets, locate
 from speakerlab.training.assembly import try_components

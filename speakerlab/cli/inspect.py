@@ -94,7 +94,7 @@ def run_filters(chosen: argparse.Namespace) -> None:
     checkpoint, contents, network = _load(chosen)
     bands = sinc_bands(network)
     folder = chosen.to or _folder(checkpoint, "filters")
-    facts = {"checkpoint": checkpoint, "epochs": contents["epoch"]}
+    facts = {"checkpoint": checkpoint, "epochs": contents.get("epoch", "unknown")}
     page = write_filters(folder, f"Filters of {checkpoint}", bands, facts)
     show(f"page     {page}", f"figure   {folder / 'filters.png'}")
 
