@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 DEMO := outputs/demo
+# Two processes, each with whole files of tests, of which each makes what its tests share.
+PARALLEL := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 
@@ -29,11 +31,11 @@ demo: install ## Train ECAPA-TDNN with AAM-softmax on the embedded corpus and ev
 
 .PHONY: test
 test: install ## Run the tests (some minutes)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 .PHONY: test-all
 test-all: install ## Run every test, the slow ones too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: lint
 lint: install ## Check style

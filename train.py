@@ -42,6 +42,7 @@ def main(cfg: DictConfig) -> float | None:
     with run.recorded():
         run.check(cfg, data.corpus, data.augment)
         trainer = build_trainer(cfg, run.folder, run.step, trust)
+        data.check(trainer.world_size, run.data_state)
         torch.manual_seed(cfg.seed)
         system = build_system(cfg, data, trust)
         if start is not None and run.checkpoint is None:

@@ -37,7 +37,8 @@ from speakerlab.data.shards.heldout import split_heldout, write_heldout
 from speakerlab.data.shards.packing import Packing, pack
 from speakerlab.training.assembly import build_datamodule
 from speakerlab.training.datamodule import SpeakerDataModule
-from speakerlab.training.hardware import one_thread, prepare_cpu
+from speakerlab.training.hardware import prepare_cpu
+from speakerlab.training.workers import prepare_worker
 
 RATE, FILE, CROP, BATCH = 16000, 8 * 16000, 2 * 16000, 32
 SPEAKERS, FILES = 20, 400
@@ -244,7 +245,7 @@ def worker_threads(seconds: float) -> list[tuple[str, list[float]]]:
     """Two workers with as many BLAS threads as NumPy takes by itself, and with the data module's one."""
     return [
         (name, items_a_second(DataLoader(Products(), BATCH, num_workers=2, worker_init_fn=init), 2, seconds))
-        for name, init in (("as NumPy starts them", None), ("one, as in the data module", one_thread))
+        for name, init in (("as NumPy starts them", None), ("one, as in the data module", prepare_worker))
     ]
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -194,6 +195,7 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
     if config_name == "train":
         for kind in ("recording", "waveform", "spectrum"):
             _switch_off_without_folder(typed.augment[kind], f"augment.{kind}", targets)
+        _check_folders_are_read(typed.augment)
     _check_node(typed, "", choices, targets)
     return typed
 
@@ -212,6 +214,33 @@ def _switch_off_without_folder(nodes: DictConfig, key: str, targets: set[str]) -
             parameter = inspect.signature(locate(node["_target_"], f"{key}.{name}")).parameters.get("folder")
             if parameter is not None and parameter.annotation is str:
                 nodes[name] = None
+
+
+def _check_folders_are_read(augment: DictConfig) -> None:
+    """Refuse a folder of noise or the like that nothing would take its audio from: the user expects that it is used."""
+    folders = {key: value for key, value in augment.items() if key.endswith("_dir")}
+    used = set(_strings([value for key, value in OmegaConf.to_container(augment).items() if key not in folders]))
+    for key, folder in folders.items():
+        if folder is None or folder in used:
+            continue
+        readers = [
+            f"+augment/{path.parent.name}={path.stem}"
+            for path in sorted((CONF / "augment").glob("*/*.yaml"))
+            if f"${{augment.{key}}}" in path.read_text("utf-8")
+        ]
+        raise InputError(
+            f"augment.{key}={folder}: no augmentation that is on reads it; "
+            f"add augment=voxceleb or {' or '.join(readers)}, or take augment.{key} away"
+        )
+
+
+def _strings(node: Any) -> Iterator[str]:
+    """Every string in a plain config, however deep."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _strings(child)
 
 
 def _check_node(node: Any, key: str, choices: dict[str, str], targets: set[str]) -> None:

@@ -19,8 +19,11 @@ from speakerlab.config import CONF
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tests/processes.py, here and in the processes that it starts
 SAMPLE_RATE = 16000
-# The embedded corpus and the manifests of folders: tests leave a home as they found it.
-os.environ.setdefault("SPEAKERLAB_CACHE", tempfile.mkdtemp(prefix="speakerlab-tests-"))
+# The embedded corpus and the manifests of folders: tests leave a home as they found it. Workers of a parallel run
+# inherit the variable and share the folder.
+if "SPEAKERLAB_CACHE" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="speakerlab-tests-", ignore_cleanup_errors=True)
+    os.environ["SPEAKERLAB_CACHE"] = CACHE.name
 
 
 @dataclass(frozen=True)

@@ -364,7 +364,7 @@ def test_identification_refuses_what_it_cannot_do(identified, identifying, folde
         ([best, "split=dev"], ["split=dev must be val or test"]),
         ([best, f"trials={folders.trials}", "split=val"], ["both say what to evaluate on"]),
         ([best, f"manifest={strange}"], ["speaker 'eve' is not among the 6 known speakers"]),
-        ([best, f"manifest={strange}", "split=val"], ["no row's split is val"]),
+        ([best, f"manifest={strange}", "split=val"], ["has no utterance of split 'val'"]),
     ]:
         assert_refused(run_forked("evaluate.py", *arguments, "num_workers=0", cwd=tmp_path), *expected)
     for arguments, expected in [
@@ -559,6 +559,19 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path, folders, tiny):
 
 
 # --- Two processes
+
+
+@pytest.mark.parametrize("sampler", [["speakers_x_utterances", "sampler.speakers_per_batch=3"], ["random"]])
+def test_too_small_batches_for_two_processes_stop_in_a_line(tmp_path, folders, tiny, sampler):
+    """Before the second process is started."""
+    ddp = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]
+    tiny = [word for word in tiny if not word.startswith("sampler.")]
+    name, *settings = sampler
+    settings = settings or ["sampler.batch_size=3"]
+    given = [*folders.overrides(), *tiny, *ddp, f"sampler={name}", *settings, "trainer.precision=32-true", "name=tiny"]
+    done = run_forked("train.py", *given, cwd=tmp_path)
+    assert_refused(done, "sampler: the smallest batch has 3", "but 4 are needed (2 for each of 2 processes)")
+    assert not (tmp_path / "outputs" / "tiny").exists()
 
 
 @pytest.mark.slow

@@ -126,6 +126,28 @@ def test_augmentations_without_a_folder_are_off(compose, tmp_path):
     assert [name for name, node in choice.items() if node is not None] == ["reverb", "music"]
 
 
+@pytest.mark.parametrize(
+    "overrides, key, member",
+    [
+        ([], "noise_dir", "noise"),
+        (["augment=specaugment"], "rir_dir", "reverb"),
+        (["augment=noise"], "babble_dir", "babble"),
+        (["augment=noise", "augment.waveform.music=null"], "music_dir", "music"),
+    ],
+)
+def test_a_folder_that_no_augmentation_reads_is_refused(refusal, tmp_path, overrides, key, member):
+    assert refusal(*overrides, f"augment.{key}={tmp_path}") == (
+        f"augment.{key}={tmp_path}: no augmentation that is on reads it; add augment=voxceleb or "
+        f"+augment/waveform={member}, or take augment.{key} away"
+    )
+
+
+def test_a_folder_is_read_by_whatever_names_it(compose, tmp_path):
+    for added in ("+augment/waveform=noise", "augment=voxceleb"):  # what the refusal advises
+        cfg, choices = compose(added, f"augment.noise_dir={tmp_path}")
+        assert check(cfg, "train", choices).augment.noise_dir == str(tmp_path)
+
+
 def test_known_targets_are_those_of_conf():
     assert "speakerlab.losses.aam.AamSoftmax" in known_targets()
     assert not [target for target in known_targets() if "*" in target]

@@ -1,6 +1,7 @@
 """Every file in `conf/`, found by globbing: a new one is tested with no edit here."""
 
 import inspect
+import itertools
 import pickle
 import re
 from functools import partial
@@ -51,6 +52,50 @@ def targets_of(path: Path) -> list[str]:
 def test_says_what_it_is(path):
     comments = [line for line in path.read_text().splitlines()[:3] if re.match(r"# (?!@package)\S", line)]
     assert comments, f"{path} has no comment line at its top"
+
+
+def cells(document: str, heading: str) -> list[list[str]]:
+    """The cells of the first table under a heading, below its head."""
+    _, _, rest = f"\n{(CONF.parent / document).read_text()}".partition(f"\n{heading}\n")
+    _, _, body = rest.partition("|---")
+    lines = itertools.takewhile(lambda line: line.startswith("|"), body.splitlines()[1:])
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def named(text: str, known: list[str]) -> list[str]:
+    """The members that a cell means: of "`a18` to `a50`" all known between, of "`a18` (and 34)" `a34` too.
+
+    >>> named("`a18` to `a50`, `b` (two), `c1_x` (and 2, 3)", ["a18", "a34", "a50", "a101", "b", "c1_x"])
+    ['a18', 'a34', 'a50', 'b', 'c1_x', 'c2_x', 'c3_x']
+    """
+    found = []
+    for first, last, others in re.findall(r"`(\w+)`(?: to `(\w+)`)?(?: \(and ([\d, ]+)\))?", text):
+        stem, number, end = re.fullmatch(r"(.*?)(\d*)(\D*)", first).groups()
+        alike = [re.fullmatch(rf"{re.escape(stem)}(\d+){re.escape(end)}", member) for member in known if last]
+        most = int(re.search(r"\d+", last)[0]) if last else 0
+        between = [match for match in alike if match and int(number) <= int(match[1]) <= most]
+        found += [match[0] for match in sorted(between, key=lambda match: int(match[1]))] or [first]
+        found += [f"{stem}{other}{end}" for other in others.split(", ") if other]
+    return found
+
+
+def test_the_readme_names_every_group_and_member():
+    """The table of groups, against the folders; parts of augmentations are in a page of their own."""
+    known = {path.name: members(path.name) for path in CONF.iterdir() if path.is_dir()}
+    table = {group.strip("`"): text for group, _, text in cells("README.md", "## Configuration")}
+    assert set(table) == set(known) - {"hydra", "prepare"}
+    for group, text in table.items():
+        assert sorted(named(text, known[group])) == known[group], f"README's row of {group}"
+
+
+def test_the_page_on_augmentation_names_every_recipe_and_part():
+    recipes = [name.strip("`") for name, _ in cells("docs/augmentation.md", "# Augmentation")]
+    assert sorted(recipes) == members("augment")
+    found, group = [], ""
+    for cell, part, *_ in cells("docs/augmentation.md", "## Parts"):
+        group = cell.strip("`") or group
+        found.append((group, part.strip("`")))
+    assert sorted(found) == sorted((path.parent.name, path.stem) for path in (CONF / "augment").glob("*/*.yaml"))
 
 
 @pytest.mark.parametrize("root", sorted(SCHEMAS))

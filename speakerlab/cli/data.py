@@ -3,21 +3,20 @@
 speakerlab data summary                                      # the corpus of `python train.py`
 speakerlab data summary data=folder data.root=/data/voices   # any override of train.py
 speakerlab data summary /data/voices /data/more              # folders, without a configuration
-speakerlab data summary manifest.parquet --json
+speakerlab data summary /data/voxceleb1 --json               # prepared; or a manifest, or a folder of shards
 speakerlab data listen augment=noise augment.noise_dir=/data/musan/noise --count 4
 """
 
 import argparse
-import csv
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 from speakerlab import InputError
+from speakerlab.cli.looks import corpus_name, look_at_corpus, look_at_paths
 
 WORDS = "KEY=VALUE: overrides of train.py's configuration, such as data=folder data.root=/data/voices"
-LEFT_OUT = ("quarantine.csv", "rejected.csv")  # beside a manifest, by scanning and by preparing
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,13 +37,13 @@ def add_commands(commands) -> None:
     summary = data.add_parser(
         "summary",
         help="speakers, hours, lengths, sample rates ... as table, page and figures",
-        description="Count a corpus: one that train.py would train on, or bare folders and manifests.",
+        description="Count a corpus: one that train.py would train on, or bare folders, manifests and shards.",
     )
     summary.add_argument(
         "words",
         nargs="*",
         metavar="WORD",
-        help=f"either {WORDS}; or paths: folders of audio (a folder a speaker) and manifests (.parquet). "
+        help=f"either {WORDS}; or paths: manifests, prepared folders, folders of shards or audio (a folder a speaker). "
         "A word with = is an override unless it begins with /, . or ~/. Nothing is train.py's default corpus",
     )
     summary.add_argument("--json", action="store_true", help="print the numbers as JSON, and write no page")
@@ -139,7 +138,7 @@ def _samples(cfg, trust: tuple[str, ...], chosen: argparse.Namespace) -> list:
     from speakerlab.cli.progress import progress_bar
     from speakerlab.reports.listen import Sample
     from speakerlab.training.assembly import build_datamodule, try_components
-    from speakerlab.training.examples import each_alone, example, first_keys
+    from speakerlab.training.examples import each_alone, example, first_places
 
     try_components(cfg, trust)
     configs = dict(each_alone(cfg)) if chosen.each else {"": cfg}
@@ -150,11 +149,11 @@ def _samples(cfg, trust: tuple[str, ...], chosen: argparse.Namespace) -> list:
     features = build_network(cfg, trust).features.eval()
     modules = {label: build_datamodule(config, corpus, trust) for label, config in configs.items()}
     samples = []
-    for key in first_keys(next(iter(modules.values())), chosen.count, chosen.epoch):
+    for place in first_places(next(iter(modules.values())), chosen.count, chosen.epoch):
         for label, data in modules.items():
-            item = example(data, features, key)
+            item = example(data, features, place)
             heading = f"{label}: speaker {item.speaker}" if label else f"speaker {item.speaker}"
-            facts = {"utterance": item.utterance, "place": f"epoch {key[0]}, position {key[1]}"}
+            facts = {"utterance": item.utterance, "place": f"epoch {place.key[0]}, position {place.key[1]}"}
             if item.faults:
                 facts["replaces"] = "; ".join(item.faults)
             samples.append(Sample(heading, facts, item.trace))
@@ -182,61 +181,6 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
     return overrides, paths
 
 
-def look_at_paths(paths: list[str]):
-    """Manifests are read, folders scanned as `data=folder` does, except that any share of files may be unusable."""
-    from speakerlab.data.manifest import concat_manifests, read_manifest
-    from speakerlab.data.summary import Look, count_left_out, summarize
-
-    manifests = [Path(path).expanduser() for path in paths if path.endswith(".parquet")]
-    folders = [Path(path).expanduser() for path in paths if not path.endswith(".parquet")]
-    tables, names, left_out = [read_manifest(path) for path in manifests], list(map(manifest_name, manifests)), []
-    for path in manifests:
-        left_out += _listed_beside(path)
-    if folders:
-        scan = _scan(folders)
-        tables.append(scan.manifest)
-        names.append(scan.name)
-        left_out += scan.quarantined
-    table = tables[0] if len(tables) == 1 else concat_manifests(tables)
-    return Look(" + ".join(names), "  ".join(paths), summarize(table), left_out=count_left_out(left_out))
-
-
-def look_at_corpus(overrides: list[str]):
-    """The corpus that train.py would build with these overrides, both sides of it."""
-    from speakerlab.build import build_corpus
-    from speakerlab.cli.launch import compose, trusted_on_command_line
-    from speakerlab.cli.progress import progress_bar
-    from speakerlab.data.summary import Development, Look, summarize
-    from speakerlab.data.utterances import measure
-
-    cfg, choices = compose("train", overrides)
-    with progress_bar("corpus") as progress:
-        corpus = build_corpus(cfg, trusted_on_command_line(overrides), progress)
-    development = None
-    if corpus.trials is not None:
-        targets = int((corpus.trials.labels == 1).sum())
-        development = Development(measure(corpus.development), targets, len(corpus.trials) - targets)
-    source = " ".join(overrides) or "train.py's default configuration"
-    return Look(corpus_name(cfg, choices), source, summarize(corpus.train), development, notes=corpus.notes)
-
-
-def corpus_name(cfg, choices: dict[str, str]) -> str:
-    """The member of `data`; for a folder, the folder's own name."""
-    root = cfg.data.get("root")
-    if choices["data"] != "folder" or root is None:
-        return choices["data"]
-    return " + ".join(Path(path).name for path in ([root] if isinstance(root, str) else root))
-
-
-def manifest_name(path: Path) -> str:
-    """A manifest's own name, or its folder's where it is called just that.
-
-    >>> manifest_name(Path("/data/vox1/manifest.parquet")), manifest_name(Path("dev.parquet"))
-    ('vox1', 'dev')
-    """
-    return path.absolute().parent.name if path.stem == "manifest" else path.stem
-
-
 def default_folder(name: str) -> Path:
     """`outputs/data/NAME`, whatever the name holds.
 
@@ -244,32 +188,3 @@ def default_folder(name: str) -> Path:
     'outputs/data/a_b_c'
     """
     return Path("outputs", "data", re.sub(r"[^\w.-]+", "_", name))
-
-
-def _scan(folders: list[Path]):
-    from speakerlab.cli.launch import compose
-    from speakerlab.cli.progress import progress_bar
-    from speakerlab.data.scan import scan_folders
-
-    cfg, _ = compose("train", ["data=folder", "data.root=."])  # the root is ours; the rest is what training would use
-    with progress_bar("headers") as progress:
-        return scan_folders(
-            folders,
-            Path(cfg.data.cache_dir).expanduser(),
-            min_seconds=cfg.data.min_seconds,
-            stereo=cfg.data.stereo,
-            max_bad_share=1.0,
-            progress=progress,
-        )
-
-
-def _listed_beside(manifest: Path) -> list[tuple[str, str, str]]:
-    """What the lists of left-out files beside a manifest say: (path, reason, detail)."""
-    found = []
-    for path in map(manifest.with_name, LEFT_OUT):
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                found += [(row["path"], row["reason"], row["detail"]) for row in csv.DictReader(file)]
-        except (OSError, KeyError):  # there is none, or it is another program's
-            continue
-    return found

@@ -1,7 +1,8 @@
 """The `speakerlab` command: one file of this folder for each family of commands.
 
 A family's module has `add_commands(commands)`, which adds its parsers and sets each one's `run`, a function of the
-parsed arguments. Families import what they need within `run`, so that `--help` answers at once.
+parsed arguments, and `goes_on` where the same command, interrupted, does only what is left. Families import what they
+need within `run`, so that `--help` answers at once.
 """
 
 import argparse
@@ -32,7 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; the same command goes on where this one stopped\n")
+        again = "goes on where this one stopped" if getattr(chosen, "goes_on", False) else "begins anew"
+        sys.stderr.write(f"\ninterrupted; the same command {again}\n")
         sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # `speakerlab ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

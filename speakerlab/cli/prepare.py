@@ -13,6 +13,10 @@ from speakerlab import InputError
 if TYPE_CHECKING:
     from speakerlab.data.prepare.download import Login
 
+CONNECTIONS = 4
+# What --from makes pointless: nothing is downloaded but, with --fetch-lists, the lists.
+OF_DOWNLOADS = ("only", "url_base", "remove_parts", "remove_extracted")
+OF_LISTS = ("user", "connections")
 EPILOG = """\
 Give --from with the folder of a corpus that you have, which is only read; without it the corpus is downloaded. Whatever
 stops the command, the same command goes on where it stopped. Archives that you put into DIR/downloads are used.
@@ -50,7 +54,7 @@ def add_commands(commands) -> None:
     source.add_argument(
         "--user", metavar="NAME", help="for the host; the password is $SPEAKERLAB_PASSWORD, or asked (or use ~/.netrc)"
     )
-    source.add_argument("--connections", type=int, default=4, metavar="N", help="files at a time (4)")
+    source.add_argument("--connections", type=int, metavar="N", help=f"files at a time ({CONNECTIONS})")
     source.add_argument("--fetch-lists", action="store_true", help="with --from: download the lists that are not there")
     source.add_argument(
         "--sources", type=Path, metavar="FILE", help="a file like conf/prepare/CORPUS.yaml in its place"
@@ -59,7 +63,7 @@ def add_commands(commands) -> None:
     source.add_argument(
         "--remove-extracted", action="store_true", help="remove unpacked files once their conversion is found good"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, goes_on=True)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -72,6 +76,8 @@ def run(arguments: argparse.Namespace) -> None:
     from speakerlab.data.prepare.sources import read_sources
     from speakerlab.data.prepare.stages import prepare
 
+    _refuse_pointless(arguments)
+    arguments.goes_on = not arguments.dry_run
     sources = read_sources(arguments.sources or _conf(arguments.corpus), arguments.url_base)
     if sources.corpus != arguments.corpus:
         raise InputError(f"{arguments.sources}: is for {sources.corpus}, not {arguments.corpus}")
@@ -87,15 +93,23 @@ def run(arguments: argparse.Namespace) -> None:
     print(summary(prepare(sources, options, progress_bar)))
 
 
+def _refuse_pointless(arguments: argparse.Namespace) -> None:
+    """InputError for an option that would do nothing."""
+    if arguments.tree is None:
+        return
+    names = OF_DOWNLOADS if arguments.fetch_lists else (*OF_DOWNLOADS, *OF_LISTS)
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
+    if given:
+        raise InputError(f"{', '.join(given)}: for downloads, but --from only reads a tree; leave out one or the other")
+
+
 def _options(arguments: argparse.Namespace, addresses: list[str]):
+    from speakerlab.data import usable_cpus
     from speakerlab.data.prepare.options import Options
-    from speakerlab.data.prepare.pool import usable_cpus
 
     for name in ("workers", "connections"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise InputError(f"--{name} {getattr(arguments, name)}: must be at least 1")
-    if arguments.remove_extracted and arguments.tree is not None:
-        raise InputError("--remove-extracted goes with a download; a tree given by --from is never changed")
     if arguments.remove_extracted and arguments.format is None:
         raise InputError("--remove-extracted needs --format: without it the unpacked files are what is trained on")
     return Options(
@@ -103,7 +117,7 @@ def _options(arguments: argparse.Namespace, addresses: list[str]):
         tree=arguments.tree,
         audio_format=arguments.format,
         workers=arguments.workers or usable_cpus(),
-        connections=arguments.connections,
+        connections=arguments.connections or CONNECTIONS,
         login=None if arguments.dry_run else _login(arguments.user, addresses),
         fetch_lists=arguments.fetch_lists,
         remove_parts=arguments.remove_parts,

@@ -3,6 +3,9 @@
 import argparse
 import os
 import re
+from pathlib import Path
+
+from speakerlab.cli.manifests import HELP, table_at
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -13,7 +16,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         description="Pack a manifest's utterances into WebDataset tar shards with an index, for `train.py data=shards`."
         " Interrupted, the same command goes on and makes only what is missing.",
     )
-    parser.add_argument("manifest", metavar="MANIFEST", help="a manifest.parquet")
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help=HELP)
     parser.add_argument("--to", required=True, metavar="DIR", help="folder of the shards")
     parser.add_argument(
         "--format",
@@ -37,18 +40,16 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; default: cores"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, goes_on=True)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Pack, and say what came of it."""
-    from pathlib import Path
-
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show
-    from speakerlab.data.manifest import read_manifest
     from speakerlab.data.shards.heldout import HELDOUT, split_heldout, write_heldout
     from speakerlab.data.shards.packing import UNREADABLE, Packing, pack
+    from speakerlab.data.splits import rows_of_splits
 
     packing = Packing(
         audio_format=arguments.format,
@@ -59,7 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
     )
     folder = Path(arguments.to).expanduser().absolute()
-    table = of_split(read_manifest(Path(arguments.manifest).expanduser()), arguments.split, arguments.manifest)
+    table = table_at(arguments.manifest)
+    if arguments.split is not None:
+        table = rows_of_splits(table, [arguments.split], str(arguments.manifest))
     held_out = None
     if arguments.heldout_speakers is not None:
         table, held_out = split_heldout(table, arguments.heldout_speakers, arguments.seed)
@@ -87,26 +90,6 @@ def run(arguments: argparse.Namespace) -> None:
         note = f", {len(bad):,} of them unreadable (such as {bad[0][1]}: {bad[0][2]})" if bad else ""
         lines.append(f"{held_out.num_rows:,} utterances of held-out speakers and trials in {folder / HELDOUT}{note}")
     show(*lines, f"train        python train.py data=shards data.root={folder}")
-
-
-def of_split(table, split: str | None, source: str):
-    """The rows of one split; all for None.
-
-    Raises:
-        InputError: naming the splits that there are.
-    """
-    import pyarrow.compute as pc
-
-    from speakerlab import InputError
-    from speakerlab.data.corpus import select_rows
-
-    if split is None:
-        return table
-    rows = select_rows(table, pc.equal(table["split"], split).to_numpy())
-    if not rows.num_rows:
-        names = ", ".join(repr(name) for name in sorted(pc.unique(table["split"]).to_pylist()))
-        raise InputError(f"{source}: has no rows of split {split!r}; it has {names}")
-    return rows
 
 
 def parse_size(text: str) -> int:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from speakerlab.cli.manifests import HELP, table_at
+
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("trials", help="convert and make trial lists")
@@ -39,7 +41,7 @@ def _add_make(actions: argparse._SubParsersAction) -> None:
         epilog="speakerlab trials make /data/voxceleb1 --split test --count 40000 --same gender,nationality "
         "--different session -o hard.txt",
     )
-    parser.add_argument("manifest", type=Path, help="a manifest, or the folder of its manifest.parquet")
+    parser.add_argument("manifest", type=Path, help=HELP)
     parser.add_argument("--count", type=int, required=True, metavar="N", help="trials")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -69,16 +71,15 @@ def make(arguments: argparse.Namespace) -> None:
     from rich.markup import escape
 
     from speakerlab.cli.tables import show
-    from speakerlab.data.manifest import MANIFEST, read_manifest, speakers_of
-    from speakerlab.data.splits import part_of
+    from speakerlab.data.manifest import speakers_of
+    from speakerlab.data.splits import rows_of_splits
     from speakerlab.data.trial_drawing import make_trials, with_known
     from speakerlab.data.trials import write_trials
     from speakerlab.data.utterance_names import rows_named
 
-    path = arguments.manifest / MANIFEST if arguments.manifest.is_dir() else arguments.manifest
-    table = read_manifest(path)
+    table = table_at(arguments.manifest)
     if arguments.split is not None:
-        table = part_of(table, arguments.split)
+        table = rows_of_splits(table, [arguments.split], str(arguments.manifest))
     same, different = (_columns(text) for text in (arguments.same, arguments.different))
     trials = make_trials(table, arguments.count, arguments.seed, same, different)
     write_trials(trials, arguments.output, _form_of(arguments.output))

@@ -30,10 +30,6 @@ CANNOT_OPEN = "can't be opened"  # a reason that may vanish while the file stays
 MAX_PEAK = 8.0  # lossy codecs overshoot 1.0 a little; beyond this, a float file is on another scale
 
 
-class AudioError(InputError):
-    """An audio file that can't be used; the message is one line, `path: reason`."""
-
-
 class AudioInfo(NamedTuple):
     """What a header says; `samples` are per channel, at the file's own `sample_rate` in hertz."""
 
@@ -54,6 +50,21 @@ class AudioBytes:
 
 
 Source = str | Path | AudioBytes
+
+
+class AudioError(InputError):
+    """An audio file that can't be used; the message is one line, `path: reason`.
+
+    Args:
+        path: the file, or what stands for it; also an attribute, as text.
+        reason: what is wrong with it; also an attribute. Left out, `path` is the whole message: so torch raises anew
+            what a data worker raised.
+    """
+
+    def __init__(self, path: Source, reason: str = ""):
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"{path}: {reason}" if reason else self.path)
 
 
 def probe(path: Source) -> AudioInfo:
@@ -139,12 +150,12 @@ def _open_soundfile(path: Source) -> soundfile.SoundFile:
         file = soundfile.SoundFile(_openable(path))
     except soundfile.SoundFileError as error:
         _check_present(path)
-        raise AudioError(f"{path}: not readable as audio ({_reason(error)})") from error
+        raise AudioError(path, f"not readable as audio ({_reason(error)})") from error
     except TypeError as error:  # soundfile wants the rate of headerless .raw, .vox ... in its constructor
-        raise AudioError(f"{path}: headerless audio can't be read; convert it to .wav or .flac") from error
+        raise AudioError(path, "headerless audio can't be read; convert it to .wav or .flac") from error
     if file.frames >= UNKNOWN_LENGTH:
         file.close()
-        raise AudioError(f"{path}: its header does not state a length; write the file anew (as .flac or .wav)")
+        raise AudioError(path, "its header does not state a length; write the file anew (as .flac or .wav)")
     return file
 
 
@@ -156,9 +167,9 @@ def _read_soundfile(path: Source, first: int, count: int | None) -> tuple[np.nda
             file.seek(first - preroll)
             samples = file.read(preroll + wanted, dtype="float32", always_2d=True)[preroll:]  # (samples, channels)
         except soundfile.SoundFileError as error:
-            raise AudioError(f"{path}: damaged or cut off ({_reason(error)})") from error
+            raise AudioError(path, f"damaged or cut off ({_reason(error)})") from error
         if len(samples) < wanted:
-            raise AudioError(f"{path}: cut off, {len(samples)} of {wanted} samples from sample {first} could be read")
+            raise AudioError(path, f"cut off, {len(samples)} of {wanted} samples from sample {first} could be read")
         mono = samples[:, 0] if file.channels == 1 else samples.mean(axis=1)
         return mono, file.samplerate
 
@@ -177,14 +188,14 @@ def _open_pyav(path: Source):
     try:
         container = av.open(_openable(path))
     except av.error.FFmpegError as error:
-        raise AudioError(f"{path}: not readable as audio ({error.strerror})") from error
+        raise AudioError(path, f"not readable as audio ({error.strerror})") from error
     if not container.streams.audio:
         container.close()
-        raise AudioError(f"{path}: holds no audio stream")
+        raise AudioError(path, "holds no audio stream")
     stream = container.streams.audio[0]
     if not stream.rate:
         container.close()
-        raise AudioError(f"{path}: not readable as audio (no sample rate)")
+        raise AudioError(path, "not readable as audio (no sample rate)")
     return container, stream
 
 
@@ -198,7 +209,7 @@ def _length_pyav(path: Source, container, stream) -> int:
         ticks = sum(packet.duration or 0 for packet in container.demux(stream))
         container.seek(0)
     except av.error.FFmpegError as error:
-        raise AudioError(f"{path}: damaged or cut off ({error.strerror})") from error
+        raise AudioError(path, f"damaged or cut off ({error.strerror})") from error
     return round(ticks * stream.time_base * stream.rate)
 
 
@@ -222,10 +233,10 @@ def _read_pyav(path: Source, first: int, count: int | None) -> tuple[np.ndarray,
         try:
             reached = _fill(samples, first, container, stream)
         except av.error.FFmpegError as error:
-            raise AudioError(f"{path}: damaged or cut off ({error.strerror})") from error
+            raise AudioError(path, f"damaged or cut off ({error.strerror})") from error
     if reached < min(first + wanted, length - AAC_PACKET):
         found = max(reached - first, 0)
-        raise AudioError(f"{path}: cut off, {found} of {wanted} samples from sample {first} could be read")
+        raise AudioError(path, f"cut off, {found} of {wanted} samples from sample {first} could be read")
     return samples, rate
 
 
@@ -263,10 +274,10 @@ def _mono(frame) -> np.ndarray:
 def _wanted(path: Source, first: int, count: int | None, samples: int) -> int:
     """How many samples to read of a file of so many, or AudioError."""
     if samples == 0:
-        raise AudioError(f"{path}: holds no samples")
+        raise AudioError(path, "holds no samples")
     last = samples if count is None else first + count
     if not first < last <= samples:
-        raise AudioError(f"{path}: has {samples} samples; samples {first} to {last} were asked for")
+        raise AudioError(path, f"has {samples} samples; samples {first} to {last} were asked for")
     return last - first
 
 
@@ -274,10 +285,10 @@ def _sound(samples: np.ndarray, path: Source) -> np.ndarray:
     """`samples` as float32 clipped to [-1, 1], after a check that the values are audio."""
     low, high = float(samples.min(initial=0.0)), float(samples.max(initial=0.0))  # both are NaN if one sample is
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise AudioError(f"{path}: holds NaN or infinite samples; write the file anew")
+        raise AudioError(path, "holds NaN or infinite samples; write the file anew")
     peak = max(-low, high)
     if peak > MAX_PEAK:
-        raise AudioError(f"{path}: samples reach {peak:g}, but float audio must lie in [-1, 1]; scale the file")
+        raise AudioError(path, f"samples reach {peak:g}, but float audio must lie in [-1, 1]; scale the file")
     samples = samples.astype(np.float32, copy=False)
     return np.clip(samples, -1.0, 1.0) if peak > 1.0 else samples
 
@@ -286,11 +297,11 @@ def _check_present(path: Source) -> None:
     try:
         found = None if isinstance(path, AudioBytes) else os.stat(path)
     except OSError as error:
-        raise AudioError(f"{path}: {CANNOT_OPEN} ({error.strerror})") from error
+        raise AudioError(path, f"{CANNOT_OPEN} ({error.strerror})") from error
     if found is not None and stat.S_ISDIR(found.st_mode):
-        raise AudioError(f"{path}: is a folder, not an audio file")
+        raise AudioError(path, "is a folder, not an audio file")
     if (len(path.data) if found is None else found.st_size) == 0:
-        raise AudioError(f"{path}: is empty (0 bytes)")
+        raise AudioError(path, "is empty (0 bytes)")
 
 
 def _reason(error: soundfile.SoundFileError) -> str:

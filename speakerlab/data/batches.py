@@ -124,6 +124,15 @@ class EpochBatches:
         """Itself: Lightning announces epochs to `loader.batch_sampler.sampler`, and never to a batch sampler."""
         return self
 
+    def check(self) -> None:
+        """Refuse now what iterating would refuse.
+
+        Raises:
+            InputError: if batches are too small for the ranks.
+        """
+        batches = self.strategy.batches(self.items, self.seed, self.epoch)
+        check_sizes(batches.sizes, self.strategy.group, self.world_size)
+
     def start_at(self, epoch: int, batch: int) -> None:
         """Begin in the middle: `batch` batches of `epoch` are done."""
         self.epoch = epoch

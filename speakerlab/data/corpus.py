@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from speakerlab import InputError
 from speakerlab.data import Progress
-from speakerlab.data.manifest import files_of, speakers_of
+from speakerlab.data.manifest import MANIFEST, files_of, read_manifest, speakers_of
 from speakerlab.data.shards.index import Shards
 from speakerlab.data.trial_drawing import draw_trials
 from speakerlab.data.trials import Trials
@@ -71,8 +71,9 @@ def check_disjoint(train: pa.Table, development: list[Path]) -> None:
     check_apart(speaker_folders(train), development)
 
 
-def check_apart(folders: set[str], development: list[Path]) -> None:
-    """`check_disjoint` with the training speakers' folders as `speaker_folders` gives them."""
+def check_apart(folders: set[str], development: list[Path], allow_overlap: bool = False) -> tuple[str, ...]:
+    """`check_disjoint` with the training speakers' folders as `speaker_folders` gives them; what `allow_overlap` lets
+    pass is told in a line for the log."""
     known: dict[str, bool] = {}  # links are followed once a folder, not once a file
 
     def is_trained_on(path: Path) -> bool:
@@ -83,11 +84,13 @@ def check_apart(folders: set[str], development: list[Path]) -> None:
         return known[folder]
 
     shared = [path for path in development if is_trained_on(path)]
-    if shared:
-        raise InputError(
-            f"{len(shared)} of {len(development)} development utterances belong to training speakers, "
-            f"for example {shared[0]}; use trials over speakers that are not trained on"
-        )
+    if not shared:
+        return ()
+    problem = f"{len(shared)} of {len(development)} development utterances belong to training speakers, "
+    problem += f"for example {shared[0]}"
+    if not allow_overlap:
+        raise InputError(f"{problem}; use trials over speakers that are not trained on")
+    return (f"{problem}: the EER flatters the model",)
 
 
 def speaker_folders(table: pa.Table) -> set[str]:
@@ -171,11 +174,48 @@ def with_held_out_trials(table: pa.Table, speakers: int, trials: int, seed: int)
     return Corpus(train, drawn, files_of(held_out, rows_named(held_out, drawn.utterances)))
 
 
-def voxceleb1_overlap(names: list[str], speakers: list[str]) -> list[str]:
-    """VoxCeleb1's speakers who are among `speakers` and whose folder is in the name of an utterance.
+def check_strangers(
+    trials: Trials, roots: list[Path], speakers: list[str], allow_overlap: bool, key: str = "data.allow_overlap"
+) -> tuple[str, ...]:
+    """Refuse a list with speakers who are trained on, such as Vox1-E and Vox1-H after training on VoxCeleb1's dev.
 
-    >>> voxceleb1_overlap(["wav/id10270/x/1.wav", "id10271/y/2.wav"], ["id10270", "id00012"])
-    ['id10270']
+    They are known by the manifests of the list's audio, and by VoxCeleb1's names.
+
+    Args:
+        trials: the list.
+        roots: folders of its audio, prepared or not.
+        speakers: who is trained on; of joined corpora with the corpus's name in front.
+        allow_overlap: let it pass.
+        key: of the setting that lets it pass, for the message.
+
+    Returns:
+        a line for the log about what was let pass.
+
+    Raises:
+        InputError: unless `allow_overlap`, with how many speakers there are.
+    """
+    shared = voxceleb1_speakers(trials.utterances) & {name.rpartition("/")[2] for name in speakers}
+    for root in roots:
+        if (root / MANIFEST).is_file():
+            table = read_manifest(root / MANIFEST)
+            rows = rows_named(table, trials.utterances)
+            shared |= set(pc.unique(table["speaker"].take(pa.array(rows[rows >= 0]))).to_pylist()) & set(speakers)
+    if not shared:
+        return ()
+    problem = f"{trials.source}: {len(shared):,} of its speakers are trained on, such as {min(shared)}"
+    if not allow_overlap:
+        raise InputError(
+            f"{problem}; use a list over other speakers (Vox1-E and Vox1-H are over VoxCeleb1's dev, for models "
+            f"trained on VoxCeleb2), or force it with {key}=true"
+        )
+    return (f"{problem}: the EER flatters the model",)
+
+
+def voxceleb1_speakers(names: list[str]) -> set[str]:
+    """VoxCeleb1's speakers whose folder is in the name of an utterance.
+
+    >>> sorted(voxceleb1_speakers(["wav/id10270/x/1.wav", "id10271/y/2.wav", "id00012/z/3.wav"]))
+    ['id10270', 'id10271']
     """
     found = pc.extract_regex(pa.array(names, pa.string()), "(?:^|/)(?P<speaker>id1[0-9]{4})/").field("speaker")
-    return sorted(set(pc.unique(found.drop_null()).to_pylist()) & set(speakers))
+    return set(pc.unique(found.drop_null()).to_pylist())

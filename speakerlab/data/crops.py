@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from speakerlab import InputError
 from speakerlab.data.audio import AudioError, played_rate
 from speakerlab.data.batches import Key
 from speakerlab.data.recordings import Recordings
@@ -36,8 +37,8 @@ class CropDataset(Dataset):
     "spectrum_draws": ..., "faults": [...]}`; the draws are what each augmentation drew, by name.
 
     An utterance that can't be read is replaced by another, of the same speaker if possible; augmentations that meet a
-    clip that can't be read draw again. Both are likewise drawn from the key. "faults" names what could not be read and
-    why, for the training process to count.
+    clip that can't be read draw again. Both are likewise drawn from the key. "faults" has (path, reason) of what could
+    not be read, for the training process to count.
 
     Args:
         recordings: the utterances.
@@ -87,10 +88,10 @@ class CropDataset(Dataset):
                 heard = heard or self._hear(item, seed)
                 return heard | self.augment.draw(seed, heard["length"]) | {"faults": faults}
             except AudioError as error:
-                faults.append(str(error))
+                faults.append((error.path, error.reason))
                 if heard is None:
                     item = self._another(item, seed, same_speaker=attempt < ATTEMPTS_AT_SPEAKER)
-        raise AudioError(f"{ATTEMPTS} files in a row can't be read, the last one: {faults[-1]}")
+        raise InputError(f"{ATTEMPTS} files in a row can't be read, the last one: {': '.join(faults[-1])}")
 
     def _hear(self, item: int, seed: tuple[int, ...]) -> dict:
         """An item before its augmentations on the device are drawn."""

@@ -9,7 +9,15 @@ import pyarrow.compute as pc
 from speakerlab import InputError
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.manifest import files_of, speakers_of
-from speakerlab.data.splits import check_shares, draw_split, first_speakers, is_closed_set, listed_split, part_of
+from speakerlab.data.splits import (
+    check_shares,
+    draw_split,
+    first_speakers,
+    is_closed_set,
+    listed_split,
+    missed_shares,
+    part_of,
+)
 from speakerlab.data.trial_drawing import draw_trials
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterance_names import rows_named
@@ -70,6 +78,8 @@ class Division:
             notes = (f"{missing:,} lines of {path} name no utterance here",) if missing else ()
         elif self.split is not None:
             table = draw_split(self.limited(table), self.split, self.by, self.seed)
+            missed = missed_shares(table, self.split, self.by)
+            notes = (missed,) if missed else ()
         elif not {"train", "val"} <= set(pc.unique(table["split"]).to_pylist()):
             if self.task == "identification":
                 raise InputError(NEEDS_CLOSED_SET)

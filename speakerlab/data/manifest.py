@@ -6,7 +6,7 @@ share one copy and a million utterances open at once.
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from speakerlab import InputError
 
 MANIFEST = "manifest.parquet"  # its name in a prepared corpus's folder
+STATE = ".prepare"  # in such a folder: what is done
 MANIFEST_SCHEMA = pa.schema(
     [
         ("utterance", pa.string()),  # unique
@@ -72,6 +73,28 @@ def read_manifest(path: Path) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file; write the manifest anew") from error
     return as_manifest(table, str(path))
+
+
+def manifest_at(path: str | Path, key: str = "") -> Path:
+    """The manifest that somebody means by a path: a file, or the manifest.parquet of a folder. `~` is expanded.
+
+    Args:
+        path: as given.
+        key: of the setting that gave it, for messages.
+
+    Raises:
+        InputError: if there is none.
+    """
+    given, path = f"{key}={path}" if key else str(path), Path(path).expanduser()
+    if not path.exists():
+        raise InputError(f"{given}: no such manifest or folder; check the path")
+    if not path.is_dir():
+        return path
+    if (path / MANIFEST).is_file():
+        return path / MANIFEST
+    if (path / STATE).is_dir():
+        raise InputError(f"{given}: is not prepared to its end; run the same `speakerlab prepare` again")
+    raise InputError(f"{given}: holds no {MANIFEST}; make it with `speakerlab prepare`")
 
 
 def as_manifest(table: pa.Table, source: str) -> pa.Table:
@@ -149,11 +172,26 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_rows(path: Path, rows: Iterable[Iterable]) -> None:
+    """Write a CSV table, header first, beside its place and then rename it."""
+    with replacing(path) as draft, open(draft, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def append_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
@@ -172,15 +210,6 @@ def append_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
         if not header:
             writer.writeheader()
         writer.writerows(rows)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _missing(table: pa.Table) -> list[str]:

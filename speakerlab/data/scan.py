@@ -7,12 +7,8 @@ headers are read, and only of files that are new or changed since the last scan.
 import csv
 import hashlib
 import math
-import os
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,30 +16,21 @@ import pyarrow.parquet as pq
 
 from speakerlab import InputError
 from speakerlab.data import Progress
-from speakerlab.data.audio import AUDIO_SUFFIXES, CANNOT_OPEN, AudioError, AudioInfo, probe
-from speakerlab.data.manifest import MANIFEST_SCHEMA, concat_manifests, read_manifest, replacing, write_manifest
-from speakerlab.data.tree import LISTING_SCHEMA, checked_folder, list_audio
+from speakerlab.data.amounts import counted, duration
+from speakerlab.data.audio import AUDIO_SUFFIXES
+from speakerlab.data.headers import FILES_VERSION, default_workers, probe_changed, remembered_files
+from speakerlab.data.left_out import BadFile, check_share, commonest, count_left_out, refusal, too_many
+from speakerlab.data.manifest import (
+    MANIFEST_SCHEMA,
+    concat_manifests,
+    read_manifest,
+    replacing,
+    write_manifest,
+    write_rows,
+)
+from speakerlab.data.tree import checked_folder, list_audio
 
 LAYOUT = "expected ROOT/SPEAKER/[SESSION/...]FILE, with a folder for each speaker directly below the root"
-FILES_VERSION = 1  # part of the cache's name: raise it when the meaning of the stored columns changes
-BATCH = 64  # files a task: few enough for progress, many enough that handing them out costs nothing
-FILES_SCHEMA = pa.schema(
-    [
-        *LISTING_SCHEMA,
-        ("sample_rate", pa.int64()),
-        ("samples", pa.int64()),
-        ("channels", pa.int64()),
-        ("problem", pa.string()),  # why the header can't be read; "" if it can
-    ]
-)
-
-
-class Quarantined(NamedTuple):
-    """A file left out: path relative to the root (scan_folders: behind the corpus's name), kind and detail."""
-
-    path: str
-    reason: str  # "broken", "empty", "too short", "stereo" or "outside a speaker folder"
-    detail: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +39,19 @@ class ScanResult:
 
     name: str
     manifest: pa.Table
-    quarantined: list[Quarantined]
+    quarantined: list[BadFile]
     quarantine_files: tuple[Path, ...]
 
     def summary(self) -> str:
         """One line: utterances, speakers, hours, and how many files were left out for which reasons."""
         rows, speakers = self.manifest.num_rows, pc.count_distinct(self.manifest["speaker"]).as_py()
         seconds = pc.sum(pc.divide(self.manifest["samples"].cast(pa.float64()), self.manifest["sample_rate"])).as_py()
-        line = f"{self.name}: {_plural(rows, 'utterance')} of {_plural(speakers, 'speaker')}, {_duration(seconds or 0)}"
+        line = f"{self.name}: {counted(rows, 'utterance')} of {counted(speakers, 'speaker')}, {duration(seconds or 0)}"
         if not self.quarantined:
             return line
         out, listed = len(self.quarantined), " and ".join(map(str, self.quarantine_files))
-        counts = Counter(item.reason for item in self.quarantined).most_common()
-        kinds = ", ".join(f"{count} {reason}" for reason, count in counts)
-        return f"{line}; left out {out} of {_plural(rows + out, 'file')} ({kinds}), listed in {listed}"
+        kinds = ", ".join(f"{kind.files} {reason}" for reason, kind in count_left_out(self.quarantined).items())
+        return f"{line}; left out {out} of {counted(rows + out, 'file')} ({kinds}), listed in {listed}"
 
 
 def scan_folder(
@@ -155,8 +141,7 @@ def check_settings(min_seconds: float, stereo: str, max_bad_share: float) -> Non
         raise InputError(f"min_seconds={min_seconds} must be 0 or more")
     if stereo not in ("quarantine", "mix"):
         raise InputError(f"stereo={stereo!r} must be 'quarantine' or 'mix'")
-    if not 0 <= max_bad_share <= 1:
-        raise InputError(f"max_bad_share={max_bad_share} must lie in 0 to 1")
+    check_share("max_bad_share", max_bad_share)
 
 
 def _unique_names(paths: list[Path]) -> list[str]:
@@ -193,71 +178,29 @@ def _list_speakers(root: Path) -> pa.Table:
     return listing
 
 
-def remembered_files(folder: Path) -> pa.Table | None:
-    """The last scan's table of files; None if there is none or it is damaged."""
-    try:
-        files = pq.read_table(folder / "files.parquet", schema=FILES_SCHEMA)
-    except (OSError, pa.ArrowInvalid):
-        return None
-    # Rights and links can be mended without a trace in size and time: such files are always tried again.
-    return files.filter(pc.invert(pc.starts_with(files["problem"], CANNOT_OPEN)))
-
-
 def _stored(name: str, folder: Path) -> ScanResult | None:
     """The last scan's result; None if a file of it is gone or damaged."""
     try:
         with open(folder / "quarantine.csv", newline="", encoding="utf-8") as file:
-            items = [Quarantined(*row) for row in list(csv.reader(file))[1:]]
+            items = [BadFile(*row) for row in list(csv.reader(file))[1:]]
         return ScanResult(name, read_manifest(folder / "manifest.parquet"), items, (folder / "quarantine.csv",))
     except (OSError, TypeError, ValueError):  # InputError of read_manifest is a ValueError
         return None
 
 
-def default_workers() -> int:
-    return min(32, 4 * (os.cpu_count() or 1))  # headers wait for the disk more than for the processor
-
-
-def probe_changed(
-    root: Path, listing: pa.Table, remembered: pa.Table | None, workers: int, progress: Progress | None
-) -> pa.Table:
-    """The listing with what the headers say; rows that stand in `remembered` alike are taken from there."""
-    rows = (tuple(row.values()) for row in remembered.to_pylist()) if remembered is not None else ()
-    known = {row[:3]: row for row in rows}
-    wanted = [tuple(row.values()) for row in listing.to_pylist()]
-    changed = [row for row in wanted if row not in known]
-    batches = [changed[i : i + BATCH] for i in range(0, len(changed), BATCH)]
-    done = 0
-    with ThreadPoolExecutor(workers) as pool:
-        for facts in pool.map(lambda batch: [_facts(root, row) for row in batch], batches):
-            known.update((row[:3], row) for row in facts)
-            done += len(facts)
-            if progress is not None:
-                progress(done, len(changed))
-    return pa.table(list(zip(*(known[row] for row in wanted), strict=True)), schema=FILES_SCHEMA)
-
-
-def _facts(root: Path, row: tuple[str, int, int]) -> tuple:
-    """A row of FILES_SCHEMA for a listed file."""
-    path = root / row[0]
-    try:
-        return (*row, *(probe(path) if row[1] else AudioInfo(0, 0, 0)), "")
-    except AudioError as error:
-        return (*row, 0, 0, 0, str(error).removeprefix(f"{path}: "))
-
-
-def _fault(row: dict, min_seconds: float, stereo: str) -> Quarantined | None:
+def _fault(row: dict, min_seconds: float, stereo: str) -> BadFile | None:
     """Why a file is left out, or None."""
     path, samples, rate = row["path"], row["samples"], row["sample_rate"]
     if row["problem"]:
-        return Quarantined(path, "broken", row["problem"])
+        return BadFile(path, "broken", row["problem"])
     if samples == 0:
-        return Quarantined(path, "empty", "0 samples" if row["size"] else "0 bytes")
+        return BadFile(path, "empty", "0 samples" if row["size"] else "0 bytes")
     if "/" not in path:
-        return Quarantined(path, "outside a speaker folder", "lies directly in the root")
+        return BadFile(path, "outside a speaker folder", "lies directly in the root")
     if row["channels"] > 1 and stereo == "quarantine":
-        return Quarantined(path, "stereo", f"{row['channels']} channels")
+        return BadFile(path, "stereo", f"{row['channels']} channels")
     if samples < min_seconds * rate:
-        return Quarantined(path, "too short", f"{samples / rate:.3f} s, under {min_seconds:g} s")
+        return BadFile(path, "too short", f"{samples / rate:.3f} s, under {min_seconds:g} s")
     return None
 
 
@@ -270,8 +213,7 @@ def _sort_out(root: Path, name: str, files: pa.Table, folder: Path, min_seconds:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "files.parquet").unlink(missing_ok=True)
     write_manifest(table, folder / "manifest.parquet")
-    with replacing(folder / "quarantine.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([Quarantined._fields, *items])
+    write_rows(folder / "quarantine.csv", [BadFile._fields, *items])
     with replacing(folder / "files.parquet") as temporary:
         pq.write_table(files, temporary)
     return ScanResult(name, read_manifest(folder / "manifest.parquet"), items, (folder / "quarantine.csv",))
@@ -295,27 +237,11 @@ def _manifest(root: Path, rows: list[dict]) -> pa.Table:
 
 
 def _check_share(result: ScanResult, max_bad_share: float) -> None:
-    usable, bad = result.manifest.num_rows, len(result.quarantined)
-    share = bad / (usable + bad)
-    if usable and share <= max_bad_share:
+    bad, total = len(result.quarantined), len(result.quarantined) + result.manifest.num_rows
+    if not too_many(bad, total, max_bad_share):
         return
-    reason, count = Counter(item.reason for item in result.quarantined).most_common(1)[0]
-    example = next(item for item in result.quarantined if item.reason == reason)
-    allowed = f"more than data.max_bad_share={max_bad_share:g} allows" if usable else "which leaves none"
-    hint = "; data.stereo=mix averages the channels" if reason == "stereo" else ""
-    raise InputError(
-        f"{result.name}: {bad} of {_plural(usable + bad, 'audio file')} ({100 * share:.1f} %) can't be used, "
-        f"{allowed}; most are {reason} ({count}, such as {example.path}: "
-        f"{example.detail}); all are listed in {result.quarantine_files[0]}{hint}"
-    )
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    """Hours from 0.1 h, below that minutes or seconds."""
-    if seconds >= 360:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
+    examples = commonest(result.quarantined)
+    if next(iter(count_left_out(result.quarantined))) == "stereo":
+        examples += "; data.stereo=mix averages the channels"
+    listed = result.quarantine_files[0]
+    raise refusal(result.name, bad, total, "audio file", "data.max_bad_share", max_bad_share, examples, listed)

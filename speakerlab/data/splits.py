@@ -23,11 +23,26 @@ from speakerlab.data.utterance_names import rows_named
 PARTS = ("train", "val", "test")
 UNITS = ("utterance", "session", "speaker")
 FREE_SESSIONS = 8  # of a speaker, whose best assignment is found by trying all
+MISSED = 0.02  # by so much a part may differ from its share before that is said
 
 
 def part_of(table: pa.Table, *names: str) -> pa.Table:
     """The rows whose `split` is one of `names`."""
     return select_rows(table, pc.is_in(table["split"], value_set=pa.array(names, pa.string())).to_numpy())
+
+
+def rows_of_splits(table: pa.Table, names: Sequence[str], source: str) -> pa.Table:
+    """`part_of` with names that the user gave.
+
+    Raises:
+        InputError: if one is no split of the table; it tells `source` and the splits that there are.
+    """
+    there = sorted(pc.unique(table["split"]).to_pylist())
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        splits = ", ".join(map(repr, there)) or "none, being empty"
+        raise InputError(f"{source}: has no utterance of split {unknown[0]!r}; it has {splits}")
+    return part_of(table, *names)
 
 
 def first_speakers(table: pa.Table, count: int) -> pa.Table:
@@ -86,6 +101,30 @@ def draw_split(table: pa.Table, shares: dict[str, float], by: str, seed: int) ->
     else:
         parts = _deal_sessions(speaker, people, table["session"], wanted, seed)
     return with_split(table, pa.DictionaryArray.from_arrays(pa.array(parts), names).cast(pa.string()))
+
+
+def missed_shares(table: pa.Table, shares: dict[str, float], by: str) -> str | None:
+    """A line about the parts that came out otherwise than asked; None if all are near enough.
+
+    Args:
+        table: as `draw_split` gave it.
+        shares, by: that it was given.
+    """
+    parts = {name: part_of(table, name) for name in shares}
+    counts = {name: len(speakers_of(rows)) if by == "speaker" else len(rows) for name, rows in parts.items()}
+    reached = {name: count / sum(counts.values()) for name, count in counts.items()}
+    missed = [name for name, share in shares.items() if abs(reached[name] - share) > MISSED]
+    if not missed:
+        return None
+    told = ", ".join(f"{name} has {100 * reached[name]:.1f} % in place of {100 * shares[name]:g} %" for name in missed)
+    if by == "speaker":
+        return f"warning: {told} of the speakers: there are too few of them for such shares"
+    units = table.group_by("speaker").aggregate([(by, "count_distinct")])[f"{by}_count_distinct"]
+    nearer = "; a split by utterance comes nearer" if by == "session" else ""
+    return (
+        f"warning: {told} of the utterances: speakers have too few {by}s for such shares, half of them "
+        f"{int(np.median(units))} or fewer{nearer}"
+    )
 
 
 def with_split(table: pa.Table, column: pa.Array) -> pa.Table:

@@ -1,6 +1,6 @@
 """What a manifest holds, in numbers; computed on whole columns, so that millions of rows take seconds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from speakerlab.data.left_out import LeftOut
 from speakerlab.data.manifest import MANIFEST_SCHEMA, seconds_of
 
 UNKNOWN = "unknown"
@@ -21,13 +22,6 @@ class Group(NamedTuple):
     speakers: int
     utterances: int
     hours: float
-
-
-class LeftOut(NamedTuple):
-    """Files that were left out for one reason, and the first of them with what was wrong."""
-
-    files: int
-    example: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,22 +147,6 @@ def spread(values: np.ndarray) -> dict[str, float]:
     if not len(values):
         return {}
     return dict(zip(QUANTILES, np.quantile(values, list(QUANTILES.values())).tolist()))
-
-
-def count_left_out(items: Iterable[tuple[str, str, str]]) -> dict[str, LeftOut]:
-    """Reason -> how many files and an example, the commonest reason first.
-
-    Args:
-        items: (path, reason, detail) of each file, as `scan.Quarantined` and the rows of its list.
-
-    >>> count_left_out([("a.wav", "empty", "0 bytes"), ("b.wav", "stereo", "2 channels"), ("c.wav", "empty", "")])
-    {'empty': LeftOut(files=2, example='a.wav: 0 bytes'), 'stereo': LeftOut(files=1, example='b.wav: 2 channels')}
-    """
-    found: dict[str, LeftOut] = {}
-    for path, reason, detail in items:
-        files, example = found.get(reason, (0, f"{path}: {detail}" if detail else path))
-        found[reason] = LeftOut(files + 1, example)
-    return dict(sorted(found.items(), key=lambda item: -item[1].files))
 
 
 def _grouping_columns(table: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -32,6 +32,11 @@ def checked_folder(root: str | Path) -> Path:
     return path
 
 
+def paths_of(given: str | list[str] | None) -> list[Path]:
+    """The folders of a setting that takes one, a list or nothing; `~` is expanded."""
+    return [Path(path).expanduser() for path in ([given] if isinstance(given, str) else given or [])]
+
+
 def make_folder(path: Path, key: str) -> Path:
     """Make a folder that the setting `key` names, if need be, and those above it; `~` is expanded.
 

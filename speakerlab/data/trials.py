@@ -8,6 +8,7 @@ import csv
 import io
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,6 +64,16 @@ class Trials:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def only_between(trials: Trials, kept: Sequence[bool]) -> Trials:
+    """The trials both of whose utterances are `kept`, a choice for each of `trials.utterances`."""
+    kept = np.asarray(kept, bool)
+    rows = kept[trials.enrol] & kept[trials.test]
+    places = np.cumsum(kept) - 1
+    pairs = [places[column[rows]].astype(np.int32) for column in (trials.enrol, trials.test)]
+    names = [name for name, keep in zip(trials.utterances, kept, strict=True) if keep]
+    return Trials(trials.labels[rows], *pairs, names, trials.lines[rows], trials.source)
 
 
 def read_trials(path: str | Path) -> Trials:
@@ -231,6 +242,16 @@ def find_list(given: str, roots: list[Path]) -> Path:
     raise InputError(
         f"trials={given}: there is no such file{f', nor in {where}{looked}' if roots else ''}; give a list's path"
     )
+
+
+def find_trials_and_files(given: str, roots: list[Path]) -> tuple[Trials, list[Path]]:
+    """The list that `trials=` means (see `find_list`), and the audio file of each utterance in it.
+
+    Without roots, the audio is below the list's own folder.
+    """
+    path = find_list(given, roots)
+    trials = read_trials(path)
+    return trials, locate_utterances(trials, roots or [path.parent])
 
 
 def locate_utterances(trials: Trials, roots: list[Path]) -> list[Path]:

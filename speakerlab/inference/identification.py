@@ -10,13 +10,12 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from speakerlab import InputError
 from speakerlab.build import load_checkpoint, loss_from_checkpoint, network_from_checkpoint
 from speakerlab.data import Progress
 from speakerlab.data.development import read_utterances
-from speakerlab.data.manifest import read_manifest, replacing, seconds_of, speaker_classes
+from speakerlab.data.manifest import manifest_at, read_manifest, replacing, seconds_of, speaker_classes
 from speakerlab.data.recordings import AudioFiles
-from speakerlab.data.splits import part_of
+from speakerlab.data.splits import rows_of_splits
 from speakerlab.data.utterances import RowDataset
 from speakerlab.inference.evaluation import embed
 from speakerlab.inference.model import run_folder
@@ -56,9 +55,7 @@ def find_utterances(cfg: DictConfig, checkpoint: Path, speakers: list[str]) -> t
     if cfg.manifest is None:
         table = read_utterances(run_folder(checkpoint) or checkpoint.parent, part)
     else:
-        table = part_of(read_manifest(Path(cfg.manifest).expanduser()), part)
-    if not len(table):
-        raise InputError(f"manifest={cfg.manifest}: no row's split is {part}; see `speakerlab resplit`")
+        table = rows_of_splits(read_manifest(manifest_at(cfg.manifest, "manifest")), [part], f"manifest={cfg.manifest}")
     return table, speaker_classes(table, speakers)
 
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from speakerlab import InputError
 from speakerlab.build import build_network, check_workers, load_checkpoint, network_from_checkpoint
-from speakerlab.data.corpus import voxceleb1_overlap
+from speakerlab.data.corpus import check_strangers
 from speakerlab.data.development import read_development_trials
-from speakerlab.data.tree import make_folder
-from speakerlab.data.trials import Trials, find_list, locate_utterances, read_trials
+from speakerlab.data.tree import make_folder, paths_of
+from speakerlab.data.trials import Trials, find_trials_and_files
 from speakerlab.inference.baselines import MeanMfcc
 from speakerlab.inference.evaluation import FEWEST_DRAWS
 
@@ -62,11 +62,7 @@ def find_trials(cfg: DictConfig, checkpoint: Path) -> tuple[Trials, list[Path]]:
             raise InputError("trials_root is given without trials: add trials=LIST")
         name = "test" if cfg.split == "test" else "development"
         return read_development_trials(run_folder(checkpoint) or checkpoint.parent, name)
-    given = [cfg.trials_root] if isinstance(cfg.trials_root, str) else cfg.trials_root or []
-    roots = [Path(root).expanduser() for root in given]
-    path = find_list(cfg.trials, roots)
-    trials = read_trials(path)
-    return trials, locate_utterances(trials, roots or [path.parent])
+    return find_trials_and_files(cfg.trials, paths_of(cfg.trials_root))
 
 
 def is_identification(cfg: DictConfig, checkpoint: Path) -> bool:
@@ -90,20 +86,13 @@ def is_identification(cfg: DictConfig, checkpoint: Path) -> bool:
 
 
 def check_unseen(checkpoint: Path, trials: Trials, allow_overlap: bool) -> None:
-    """Refuse trials over VoxCeleb1's speakers that the checkpoint was trained on: Vox1-E and Vox1-H have 1,190 to 1,251
-    speakers, nearly all of them in VoxCeleb1's dev.
+    """Refuse trials over VoxCeleb1's speakers that the checkpoint was trained on.
 
     Raises:
         InputError: unless `allow_overlap`.
     """
-    if allow_overlap:
-        return
-    shared = voxceleb1_overlap(trials.utterances, load_checkpoint(checkpoint)["speakers"])
-    if shared:
-        raise InputError(
-            f"{trials.source}: {len(shared):,} of its speakers were trained on, such as {shared[0]}, so that the error "
-            "rates would flatter the model; use Vox1-O, or force it with allow_overlap=true"
-        )
+    if not allow_overlap:
+        check_strangers(trials, [], load_checkpoint(checkpoint)["speakers"], False, "allow_overlap")
 
 
 def run_folder(checkpoint: Path) -> Path | None:

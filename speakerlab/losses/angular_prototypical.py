@@ -1,13 +1,16 @@
 """Angular prototypical loss.
 
 Chung, Huh, Mun, Lee, Heo, Choe, Ham, Jung, Lee, Han: "In Defence of Metric Learning for Speaker Recognition",
-Interspeech 2020, section 2.4.
+Interspeech 2020, section 2.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speakerlab.losses.directions import directions
 from speakerlab.losses.groups import by_speaker
 
 
@@ -21,15 +24,17 @@ class AngularPrototypical(nn.Module):
         scale, offset: where these two learned numbers start; the scale is held positive.
 
     Raises:
-        ValueError: if the scale is not positive.
+        ValueError: if the scale is not positive, or the offset no number.
     """
 
     utterances_per_speaker = 2  # the least that a batch must have
 
     def __init__(self, embed_dim: int, num_speakers: int, scale: float = 10.0, offset: float = -5.0):
         super().__init__()
-        if not scale > 0:
+        if not 0 < scale < math.inf:
             raise ValueError(f"scale={scale} must be positive")
+        if not math.isfinite(offset):
+            raise ValueError(f"offset={offset} must be a number")
         self.scale = nn.Parameter(torch.tensor(float(scale)))
         self.offset = nn.Parameter(torch.tensor(float(offset)))
 
@@ -38,7 +43,7 @@ class AngularPrototypical(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             groups = by_speaker(embeddings.float(), speakers)  # (speakers, utterances, embed_dim)
             queries, prototypes = groups[:, -1], groups[:, :-1].mean(dim=1)  # (speakers, embed_dim)
-            cosine = F.normalize(queries) @ F.normalize(prototypes).T  # (speakers, speakers)
+            cosine = directions(queries) @ directions(prototypes).T  # (speakers, speakers)
             logits = self.scale.clamp(min=1e-6) * cosine + self.offset
             loss = F.cross_entropy(logits, torch.arange(len(groups), device=logits.device))
         return loss, None

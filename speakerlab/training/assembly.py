@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -27,6 +28,7 @@ from speakerlab.data import Progress
 from speakerlab.data.batches import Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import TASKS
+from speakerlab.data.left_out import check_share
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
@@ -87,8 +89,7 @@ def _check_numbers(cfg: DictConfig) -> None:
         raise InputError(f"loader.sample_rate={cfg.loader.sample_rate} must lie in 8000 to 192000")
     if cfg.loader.cache not in (None, "pcm"):
         raise InputError(f"loader.cache={cfg.loader.cache} must be pcm or null")
-    if not 0.0 <= cfg.loader.max_bad_share <= 1.0:
-        raise InputError(f"loader.max_bad_share={cfg.loader.max_bad_share} must lie in [0, 1]")
+    check_share("loader.max_bad_share", cfg.loader.max_bad_share)
 
 
 def _check_logits(loss: torch.nn.Module, network: torch.nn.Module) -> None:
@@ -170,8 +171,15 @@ def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> t
         return corpus, None
     if cfg.loader.cache is None:
         return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
-    cache = Path(cfg.cache_dir).expanduser()
-    recordings = cache_pcm(corpus.train, cfg.loader.sample_rate, cache, cfg.loader.max_bad_share, progress=progress)
+    recordings = cache_pcm(
+        corpus.train,
+        cfg.loader.sample_rate,
+        Path(cfg.cache_dir).expanduser(),
+        cfg.loader.max_bad_share,
+        # A resumed run, and the further processes of this one, need the utterances that it began with.
+        mend=cfg.ckpt is None and os.environ.get("LOCAL_RANK", "0") == "0",
+        progress=progress,
+    )
     bad = corpus.train.num_rows - len(recordings.rows)
     note = f"pcm cache: {len(recordings.rows):,} utterances in {recordings.folder}"
     if bad:

@@ -8,7 +8,16 @@ import torch
 
 
 class States(ChainMap):
-    """The states of all parts, each written where it lies: Lightning moves them to a device one by one."""
+    """The states of all parts, each read and written where it lies: Lightning moves them to a device one by one.
+
+    The parts' own are default dicts, in which merely looking for a parameter would make it one of theirs.
+    """
+
+    def __getitem__(self, parameter: Any) -> Any:
+        for part in self.maps:
+            if parameter in part:
+                return part[parameter]
+        raise KeyError(parameter)
 
     def __setitem__(self, parameter: Any, state: Any) -> None:
         next(part for part in self.maps if parameter in part)[parameter] = state

@@ -18,7 +18,7 @@ from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.dataset import ShardBatches, ShardDataset, sampler_items
 from speakerlab.data.shards.index import Shards
 from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, measure, pad_utterances
-from speakerlab.training.hardware import one_thread
+from speakerlab.training.workers import worker_options
 
 
 class SpeakerDataModule(pl.LightningDataModule):
@@ -96,12 +96,26 @@ class SpeakerDataModule(pl.LightningDataModule):
             return self.dataset.deal(self.sampler, count, rank, world_size, self.num_workers)
         return EpochBatches(self.sampler, self.items, self.seed, rank, world_size)
 
+    def check(self, world_size: int, state: dict | None) -> None:
+        """Refuse what a rank would have to refuse, before there are ranks: there, Lightning's teardown puts an error of
+        its own in the place of one from a loader that has not begun.
+
+        Args:
+            world_size: processes that are to train.
+            state: as `state_dict` gave it, of the checkpoint to resume from; None for a new run.
+
+        Raises:
+            InputError: if batches are too small for so many processes, or a resumed epoch's order would be another.
+        """
+        batches = self.batches(0, world_size)
+        if state is not None:
+            self._start(batches, state["epoch"], state["batches"], state.get("order", {}))
+        if isinstance(batches, EpochBatches):
+            batches.check()
+
     def train_dataloader(self) -> DataLoader:
         batches = self.batches(self.trainer.global_rank, self.trainer.world_size)
-        epoch, batch = self.resume_point
-        if batch % len(batches) and isinstance(self.dataset, ShardDataset):
-            self.dataset.check_order(self.resumed_order)
-        batches.start_at(epoch + batch // len(batches), batch % len(batches))
+        self._start(batches, *self.resume_point, self.resumed_order)
         return DataLoader(
             self.dataset,
             batch_sampler=batches,
@@ -110,6 +124,12 @@ class SpeakerDataModule(pl.LightningDataModule):
             generator=torch.Generator(),
             **self._loading(),
         )
+
+    def _start(self, batches: EpochBatches | ShardBatches, epoch: int, batch: int, order: dict[str, int]) -> None:
+        """Where a resumed run begins; InputError if that is within an epoch of shards which had another `order`."""
+        if batch % len(batches) and isinstance(self.dataset, ShardDataset):
+            self.dataset.check_order(order)
+        batches.start_at(epoch + batch // len(batches), batch % len(batches))
 
     def development_dataloader(self) -> DataLoader:
         """This rank's share of the development utterances, whole; see `pad_utterances`."""
@@ -120,8 +140,7 @@ class SpeakerDataModule(pl.LightningDataModule):
             ),
             collate_fn=pad_utterances,
             generator=torch.Generator(),
-            num_workers=self.num_workers,
-            worker_init_fn=one_thread,
+            **worker_options(self.num_workers, self.trainer.world_size),
         )
 
     def plain_waveforms(self, most: int = 2000) -> Iterator[Tensor]:
@@ -157,9 +176,7 @@ class SpeakerDataModule(pl.LightningDataModule):
     def _loading(self) -> dict:
         if self.num_workers == 0:
             return {}
-        return {
-            "num_workers": self.num_workers,
-            "worker_init_fn": one_thread,
+        return worker_options(self.num_workers, self.trainer.world_size) | {
             "persistent_workers": True,
             "prefetch_factor": 4,
             "pin_memory": torch.cuda.is_available(),

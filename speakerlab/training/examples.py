@@ -3,15 +3,33 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 
+import pyarrow as pa
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from speakerlab.augment.recipe import Recipe
 from speakerlab.augment.trace import Trace, Witness, trace
 from speakerlab.data.batches import Key
+from speakerlab.data.crops import CropDataset
+from speakerlab.data.shards.dataset import ShardDataset
 from speakerlab.training.datamodule import SpeakerDataModule
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where training meets an item: `crops[key]`.
+
+    Attributes:
+        crops: of the manifest; of shards, those of a batch.
+        key: (epoch, position, row of `crops`).
+        utterances: `(rows,)` ids of what `crops` holds.
+    """
+
+    crops: CropDataset
+    key: Key
+    utterances: pa.Array | pa.ChunkedArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,38 +39,45 @@ class Example:
     Attributes:
         speaker: name; behind it the voice that a change of speed made, where that counts as another speaker.
         utterance: id in the manifest.
-        key: (epoch, position in the epoch, row of the manifest).
         trace: its way through the augmentations.
         faults: what could not be read and was replaced.
     """
 
     speaker: str
     utterance: str
-    key: Key
     trace: Trace
     faults: list[str]
 
 
-def first_keys(data: SpeakerDataModule, count: int, epoch: int) -> list[Key]:
+def first_places(data: SpeakerDataModule, count: int, epoch: int) -> list[Place]:
     """Of the first items of an epoch, in the order in which one process trains on them."""
+    return list(islice(_places(data, epoch), count))
+
+
+def _places(data: SpeakerDataModule, epoch: int) -> Iterator[Place]:
     batches = data.batches()
     batches.set_epoch(epoch)
-    return list(islice(chain.from_iterable(batches), count))
+    for keys in batches:
+        if isinstance(data.dataset, ShardDataset):
+            ((_, number),) = keys
+            packed = data.dataset.read(epoch, number)
+            crops, names = data.dataset.crops(packed), pa.array([one.utterance for one in packed], pa.string())
+            yield from (Place(crops, (epoch, one.position, row), names) for row, one in enumerate(packed))
+        else:
+            yield from (Place(data.dataset, key, data.corpus.train["utterance"]) for key in keys)
 
 
-def example(data: SpeakerDataModule, features: nn.Module, key: Key) -> Example:
-    """The item that training meets at this key: the same crop and the same draws."""
-    dataset, plain, witness = copy.copy(data.dataset), copy.copy(data.dataset), Witness(data.augment)
+def example(data: SpeakerDataModule, features: nn.Module, place: Place) -> Example:
+    """The item that training with the augmentations of `data` meets at this place: the same crop and the same draws."""
+    dataset, plain, witness = copy.copy(place.crops), copy.copy(place.crops), Witness(data.augment)
     dataset.augment, plain.augment = witness, Recipe()
-    item = dataset[key]
-    row = item["utterance"]
+    item = dataset[place.key]
     voice, speaker = divmod(item["speaker"], len(data.speakers))
     return Example(
         speaker=data.speakers[speaker] + (f", voice {voice}" if voice else ""),
-        utterance=data.corpus.train["utterance"][row].as_py(),
-        key=key,
-        trace=trace(data.augment, witness, item, plain[key]["waveform"], features),
-        faults=item["faults"],
+        utterance=place.utterances[item["utterance"]].as_py(),
+        trace=trace(data.augment, witness, item, plain[place.key]["waveform"], features),
+        faults=[f"{path}: {reason}" for path, reason in item["faults"]],
     )
 
 

@@ -17,7 +17,8 @@ log = logging.getLogger("speakerlab")
 
 
 class Faults(pl.Callback):
-    """Reads what the data workers left in `batch["faults"]`, a list of "path: reason"; they have replaced those files.
+    """Reads what the data workers left in `batch["faults"]`, a list of (path, reason); they have replaced those
+    files.
 
     Each file is counted once, listed in `quarantine.csv` in the run's folder as soon as it is met (with several ranks:
     every `log_every_n_steps` batches), and said in a line at the end of the epoch. The count is in the checkpoint.
@@ -54,8 +55,7 @@ class Faults(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: dict, batch_idx: int
     ) -> None:
-        for fault in batch["faults"]:
-            path, _, reason = fault.partition(": ")
+        for path, reason in batch["faults"]:
             if path not in self.known:
                 self.found[path] = reason
         alone = trainer.world_size == 1

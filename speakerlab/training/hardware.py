@@ -2,13 +2,15 @@
 
 import ctypes
 import sys
+from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
 import torch
-from threadpoolctl import threadpool_limits
 
 from speakerlab import InputError
 from speakerlab.data import usable_cpus
+
+if TYPE_CHECKING:  # Lightning takes seconds, which data workers would wait for
+    import pytorch_lightning as pl
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's mallopt(3)
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -43,7 +45,7 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     return precision
 
 
-def hardware_of(trainer: pl.Trainer) -> dict[str, object]:
+def hardware_of(trainer: "pl.Trainer") -> dict[str, object]:
     """What a run is about to compute on, and in which precision."""
     device = trainer.strategy.root_device
     return {
@@ -87,11 +89,3 @@ def prepare_cpu(threads: int | None) -> None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_TOP_PAD, 2**29)
-
-
-def one_thread(worker: int) -> None:
-    """A data worker's `worker_init_fn`: as many workers as cores must not start as many threads each.
-
-    Torch sees to its own; the BLAS libraries of NumPy and SciPy would take every core.
-    """
-    threadpool_limits(1)

@@ -25,11 +25,13 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing
 from speakerlab.training.checkpoints import LAST, Stopped
+from speakerlab.training.datamodule import SpeakerDataModule
 
 # Tell the other ranks, which run the same script, where rank 0 writes and what it resumes from.
 FOLDER_VARIABLE, CHECKPOINT_VARIABLE = "SPEAKERLAB_RUN_FOLDER", "SPEAKERLAB_RUN_CHECKPOINT"
 LIBRARIES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "omegaconf", "optuna", "numpy", "soundfile")
-SAVED = ("config", "speakers", "utterances", "epoch", "global_step")  # what a resumed run is checked by
+DATA = SpeakerDataModule.__qualname__  # where Lightning keeps the state of the data module
+SAVED = ("config", "speakers", "utterances", "epoch", "global_step", DATA)  # what a resumed run is checked by
 # What must stay as it was when a run goes on.
 FIXED = ("task", "features", "frames", "norm", "pooling", "model", "loss", "regulariser", "optimizer", "sampler")
 FILE_ONLY = logging.DEBUG  # the console's level is higher: an error's line is printed there by the script
@@ -44,6 +46,7 @@ class Run:
         checkpoint: to resume from, or None.
         saved: what that checkpoint says of its run.
         step: optimizer steps in that checkpoint; 0 for a new run.
+        data_state: of the data module in that checkpoint; None for a new run.
     """
 
     def __init__(self, folder: Path, checkpoint: Path | None = None, saved: dict | None = None):
@@ -51,6 +54,7 @@ class Run:
         self.checkpoint = checkpoint
         self.saved = saved or {}
         self.step: int = self.saved.get("global_step", 0)
+        self.data_state: dict | None = self.saved.get(DATA)
         self.lock: TextIO | None = None
 
     def check(self, cfg: DictConfig, corpus: Corpus, augment: Recipe) -> None:

@@ -1,6 +1,7 @@
 """The commands as typed, on real folders."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 
 from speakerlab.cli.main import main
+from speakerlab.data.manifest import write_manifest
 from speakerlab.data.scan import scan_folder
 
 
@@ -86,6 +88,40 @@ def test_a_manifest_and_the_list_beside_it(capsys, folders, tmp_path, name):
     assert "s0/a/bad.wav" in found["left_out"]["broken"]["example"]
 
 
+def test_a_prepared_folder_is_its_manifest(capsys, folders, tmp_path):
+    """And not the speakers `flac` and `trials`."""
+    (tmp_path / "vox" / "flac").mkdir(parents=True)
+    shutil.copytree(folders.train, tmp_path / "vox" / "flac" / "wav")
+    scan = scan_folder(folders.train, tmp_path, min_seconds=0.5, stereo="mix", max_bad_share=1.0)
+    (tmp_path / "vox" / ".prepare").mkdir()
+    assert "vox: is not prepared to its end" in refusal("summary", str(tmp_path / "vox"))
+    write_manifest(scan.manifest, tmp_path / "vox" / "manifest.parquet")
+    found = facts(capsys, tmp_path / "vox")
+    assert (found["name"], found["speakers"], found["utterances"]) == ("vox", 6, 24)
+
+
+@pytest.fixture
+def shards(folders, tmp_path, capsys):
+    """A folder of shards with the training utterances of `folders`."""
+    main(["shard", str(folders.train), "--to", str(tmp_path / "packed"), "--shard-items", "9", "--workers", "1"])
+    assert "train: 24 utterances of 6 speakers" in capsys.readouterr().out, "of a plain tree, what was found is said"
+    return tmp_path / "packed"
+
+
+def test_shards(capsys, folders, shards, tmp_path):
+    """Given as a path, or as training takes them; without their index too."""
+    trials = [f"data.trials={folders.trials}", f"data.trials_root={folders.development}"]
+    configured = facts(capsys, "data=shards", f"data.root={shards}", *trials)
+    by_path = facts(capsys, shards)
+    (shards / "shards.json").unlink()
+    for found in (configured, by_path, facts(capsys, shards)):
+        assert (found["name"], found["speakers"], found["utterances"]) == ("packed", 6, 24)
+        assert found["hours"] == pytest.approx(sum(durations(folders.train)) / 3600)
+        assert found["groups"]["format"]["flac"]["utterances"] == 24
+    assert configured["development"]["utterances"] == 9 and by_path["development"] is None
+    assert "shards: 24 utterances of 6 speakers in 3 shards" in configured["notes"]
+
+
 def test_a_foreign_list_beside_a_manifest_is_none(capsys, folders, tmp_path):
     scan = scan_folder(folders.train, tmp_path, min_seconds=0.5, stereo="mix", max_bad_share=1.0)
     manifest = scan.quarantine_files[0].with_name("manifest.parquet")
@@ -127,7 +163,7 @@ def test_the_page_goes_where_it_is_sent(folders, tmp_path):
         (["data=folder", "data.root=/r", "data.min_second=1"], ["data.min_second", "did you mean data.min_seconds?"]),
         (["data=folder"], ["data.root must be given"]),
         (["data=mini", "/voices"], ["/voices", "data=mini", "data=folder data.root=/voices"]),
-        (["/nowhere/at/all"], ["/nowhere/at/all: no such folder"]),
+        (["/nowhere/at/all"], ["/nowhere/at/all: no such manifest or folder"]),
         (["nowhere.parquet"], ["nowhere.parquet: no such manifest"]),
     ],
 )
@@ -147,6 +183,19 @@ def test_listening(capsys, folders, tiny, tmp_path):
     assert soundfile.info(folder / "01_after.wav").frames == 8000  # crops of half a second
     text = (folder / "report.html").read_text()
     assert "specaugment" in text and "of the values changed" in text
+
+
+def test_listening_to_shards(capsys, folders, shards, tiny, tmp_path):
+    trials = [f"data.trials={folders.trials}", f"data.trials_root={folders.development}"]
+    given = ["data=shards", f"data.root={shards}", *trials, *tiny, "augment=specaugment", "--count", "5"]
+    main(["data", "listen", *given])
+    folder = tmp_path / "outputs" / "data" / "packed_specaugment"
+    text = (folder / "report.html").read_text()
+    heard = {match for match in re.findall(r"s\d/\w/\d\.flac", text)}
+    assert len(heard) == 5 and all((folders.train / name).is_file() for name in heard)
+    assert soundfile.info(folder / "05_after.wav").frames == 8000
+    main(["data", "listen", *given, "--count", "1", "--each", "--to", str(tmp_path / "each")])
+    assert (tmp_path / "each" / "01_before.wav").read_bytes() == (folder / "01_before.wav").read_bytes()
 
 
 def test_another_seed_or_epoch_gives_other_items(folders, tiny, tmp_path):

@@ -1,7 +1,18 @@
+import logging
+
 import pytest
 
 from speakerlab.cli.main import main
 from tests.training.test_finding import TINY
+
+
+@pytest.fixture(autouse=True)
+def logger_as_before():
+    """The command sets up the program's log as scripts do, each in a process of its own."""
+    logger = logging.getLogger("speakerlab")
+    kept = list(logger.handlers), logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = kept
 
 
 def test_the_rate_is_printed_and_drawn(tmp_path, capsys):

@@ -102,7 +102,7 @@ def test_augmentation_folders(tmp_path, capsys):
     main(command)
     text = capsys.readouterr().out
     assert "musan: 5 recordings, 2.5 s" in text
-    for key, kind in (("augment.noise_dir", "noise"), ("augment.music_dir", "music"), ("babble", "speech")):
+    for key, kind in (("augment.noise_dir", "noise"), ("augment.music_dir", "music"), ("augment.babble_dir", "speech")):
         assert f"{key:18} {tmp_path}/data/musan/{kind}\n" in text
     main([*command, "--format", "flac"])
     assert f"augment.noise_dir  {tmp_path}/to/flac/musan/noise\n" in capsys.readouterr().out
@@ -123,8 +123,20 @@ def test_augmentation_folders(tmp_path, capsys):
         (["musan", "--to", "to", "--remove-extracted"], "--remove-extracted needs --format"),
         (
             ["musan", "--to", "to", "--from", ".", "--format", "wav", "--remove-extracted"],
-            "a tree given by --from is never",
+            "--remove-extracted: for downloads, but --from only reads a tree",
         ),
+        (
+            ["musan", "--to", "to", "--from", ".", "--url-base", "https://host/x", "--user", "me", "--only", "musan"],
+            "--only, --url-base, --user: for downloads, but --from only reads a tree; leave out one or the other",
+        ),
+        (["musan", "--to", "to", "--from", ".", "--connections", "8"], "--connections: for downloads"),
+        (["musan", "--to", "to", "--from", ".", "--remove-parts", "--fetch-lists"], "--remove-parts: for downloads"),
+        (
+            ["musan", "--to", "to", "--url-base", "foo"],
+            "--url-base foo: must begin with http:// or https://",
+        ),
+        (["musan", "--to", "to", "--url-base", "https://"], "--url-base https://: must begin with"),
+        (["musan", "--to", "to", "--url-base", ""], "--url-base : must begin with"),
         (["musan", "--to", "to", "--user", "me"], "--user needs a password: set SPEAKERLAB_PASSWORD"),
     ],
 )

@@ -45,3 +45,24 @@ def test_shares_must_add_up(prepared):
         main(["resplit", str(prepared), "--train", ".6", "--val", ".2"])
     with pytest.raises(SystemExit, match="error: .*nowhere: no such manifest"):
         main(["resplit", str(prepared / "nowhere"), "--train", ".6", "--val", ".4"])
+
+
+def test_missed_shares_are_said(prepared, capsys):
+    main(["resplit", str(prepared), "--train", ".9", "--val", ".1"])
+    said = capsys.readouterr().out
+    assert "75.00 %" in said
+    assert (
+        "warning: train has 75.0 % in place of 90 %, val has 25.0 % in place of 10 % of the utterances: speakers have "
+        "too few sessions for such shares, half of them 4 or fewer; a split by utterance comes nearer\n" in said
+    )
+    main(["resplit", str(prepared), "--train", ".75", "--val", ".25"])
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_plain_tree_gets_a_manifest(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEAKERLAB_CACHE", str(tmp_path / "cache"))
+    given = ["resplit", str(folders.train), "--train", ".75", "--val", ".25", "--by", "utterance"]
+    with pytest.raises(SystemExit, match="error: .*train: holds no manifest.parquet to rewrite; say by --to where"):
+        main(given)
+    main([*given, "--to", str(tmp_path / "split")])
+    assert len(part_of(read_manifest(tmp_path / "split" / "manifest.parquet"), "val")) == 6

@@ -34,8 +34,13 @@ def test_packs_and_says_so(manifest, tmp_path, capsys):
 def test_one_split(manifest, tmp_path):
     main(["shard", manifest, "--to", str(tmp_path / "to"), "--split", "dev", "--format", "copy"])
     assert read_index(str(tmp_path / "to")).speakers == {"s0": 4}
-    with pytest.raises(SystemExit, match="error: .*manifest.parquet: has no rows of split 'tset'; it has '', 'dev'"):
+    with pytest.raises(SystemExit, match="error: .*parquet: has no utterance of split 'tset'; it has '', 'dev'"):
         main(["shard", manifest, "--to", str(tmp_path / "to"), "--split", "tset"])
+
+
+def test_a_folder_with_a_manifest(manifest, tmp_path):
+    main(["shard", str(tmp_path), "--to", str(tmp_path / "to"), "--format", "copy"])
+    assert len(read_index(str(tmp_path / "to"))) == 32
 
 
 @pytest.mark.parametrize(

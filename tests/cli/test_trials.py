@@ -86,3 +86,17 @@ def test_what_is_left_out_is_said(manifest, capsys):
 def test_an_unknown_column_is_named(manifest):
     with pytest.raises(SystemExit, match="error: trials can't be constrained by 'age'; the manifest has .*nationality"):
         main(["trials", "make", str(manifest), "--count", "10", "--same", "age", "-o", str(manifest / "l.txt")])
+
+
+def test_an_unknown_split_is_named_with_those_that_there_are(manifest):
+    given = ["trials", "make", str(manifest), "--count", "10", "-o", str(manifest / "l.txt")]
+    with pytest.raises(SystemExit, match="error: .*: has no utterance of split 'tst'; it has 'dev', 'test'"):
+        main([*given, "--split", "tst"])
+    assert not (manifest / "l.txt").exists()
+
+
+def test_of_a_plain_tree(folders, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SPEAKERLAB_CACHE", str(tmp_path / "cache"))
+    main(["trials", "make", str(folders.train), "--count", "20", "-o", str(tmp_path / "l.txt")])
+    assert "train: 24 utterances of 6 speakers" in capsys.readouterr().out
+    assert all((folders.train / name).is_file() for name in read_trials(tmp_path / "l.txt").utterances)

@@ -3,12 +3,14 @@
 import math
 import pickle
 import warnings
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import soundfile
 from scipy.signal import resample_poly
+from torch.utils.data import DataLoader, Dataset
 
 from speakerlab.data.audio import AudioBytes, AudioError, AudioInfo, played_rate, probe, read_audio
 
@@ -219,8 +221,19 @@ def test_positions_out_of_range(tmp_path, sweep):
 
 
 def test_the_error_survives_a_worker_process():
-    error = pickle.loads(pickle.dumps(AudioError("a.wav: broken")))
-    assert isinstance(error, AudioError) and str(error) == "a.wav: broken"
+    error = pickle.loads(pickle.dumps(AudioError(Path("a: b/c.wav"), "broken: cut off")))
+    assert isinstance(error, AudioError) and str(error) == "a: b/c.wav: broken: cut off"
+    assert (error.path, error.reason) == ("a: b/c.wav", "broken: cut off")
+
+
+class Broken(Dataset):
+    def __getitem__(self, index: int):
+        return read_audio("/nowhere/a.wav")
+
+
+def test_a_loaders_worker_raises_it_as_what_it_is():
+    with pytest.raises(AudioError, match=r"\n.*AudioError: /nowhere/a.wav: can't be opened \(No such file"):
+        next(iter(DataLoader(Broken(), sampler=[0], num_workers=1)))
 
 
 def message(path, first, count) -> str:

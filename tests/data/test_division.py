@@ -42,6 +42,12 @@ def test_a_closed_set(by):
     assert corpus.notes == ("identification of 9 speakers; utterances: train 36, val 18, test 18",)
 
 
+def test_missed_shares_are_noted():
+    shares = {"train": 0.9, "val": 0.1}
+    notes = division(task="identification", split=shares).corpus(manifest(sessions=2), []).notes
+    assert notes[1].startswith("warning: train has 50.0 % in place of 90 %, val has 50.0 % in place of 10 %")
+
+
 def test_without_a_test_part():
     corpus = division(task="identification", split={"train": 0.5, "val": 0.5}).corpus(manifest(), [])
     assert corpus.test is None and len(corpus.validation) == 48

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-import speakerlab.data.scan as scan
 from speakerlab import InputError
+from speakerlab.data import headers
 from speakerlab.data.headers import read_headers
 
 
@@ -23,8 +23,8 @@ def folder(tmp_path):
 @pytest.fixture
 def probed(monkeypatch):
     """The files whose headers are really read."""
-    names, probe = [], scan.probe
-    monkeypatch.setattr(scan, "probe", lambda path: (names.append(path.name), probe(path))[1])
+    names, probe = [], headers.probe
+    monkeypatch.setattr(headers, "probe", lambda path: (names.append(path.name), probe(path))[1])
     return names
 
 

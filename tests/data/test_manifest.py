@@ -14,6 +14,7 @@ from speakerlab.data.manifest import (
     as_manifest,
     concat_manifests,
     file_of,
+    manifest_at,
     read_manifest,
     seconds_of,
     speaker_classes,
@@ -136,3 +137,18 @@ def test_no_parquet(tmp_path):
     (tmp_path / "m.parquet").write_text("hello")
     with pytest.raises(InputError, match=r"m\.parquet: not a readable Parquet file"):
         read_manifest(tmp_path / "m.parquet")
+
+
+def test_what_a_path_means(tmp_path, monkeypatch):
+    path = tmp_path / "manifest.parquet"
+    with pytest.raises(InputError, match=f"^{tmp_path}: holds no manifest.parquet; make it with `speakerlab prepare`"):
+        manifest_at(tmp_path)
+    (tmp_path / ".prepare").mkdir()
+    with pytest.raises(InputError, match="^data.root=.*: is not prepared to its end; run the same"):
+        manifest_at(tmp_path, "data.root")
+    path.touch()
+    assert manifest_at(tmp_path) == manifest_at(str(path)) == path
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert manifest_at("~") == path
+    with pytest.raises(InputError, match="^~/nowhere: no such manifest or folder"):
+        manifest_at("~/nowhere")

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from speakerlab import InputError
-from speakerlab.data import pcm
+from speakerlab.data import pcm_making
 from speakerlab.data.audio import read_audio
 from speakerlab.data.manifest import as_manifest, file_of
 from speakerlab.data.pcm import PcmRecordings, cache_pcm
@@ -106,7 +106,7 @@ def test_it_is_made_once_and_known_by_the_content(table, tmp_path, caplog):
     first = make(table, tmp_path, progress=lambda *counts: done.append(counts))
     assert done[-1] == (20, 20)
     (line,) = caplog.messages
-    assert "decoding 20 utterances to 0.2 MB in" in line and str(first.folder) in line and "GB free" in line
+    assert "decoding 20 utterances to 198.0 kB in" in line and str(first.folder) in line and "GB free" in line
     stamp = (first.folder / "audio.pcm").stat().st_mtime_ns
     # The same rows in other pieces of memory, under other speakers, are the same audio.
     pieces = pa.concat_tables([table.slice(0, 7), table.slice(7, 5), table.slice(12)])
@@ -137,8 +137,11 @@ def spoil(table, rows) -> None:
 
 
 def listed(folder) -> list[list[str]]:
+    """Path and reason of each."""
     with open(folder / "left_out.csv", newline="") as file:
-        return list(csv.reader(file))
+        header, *rows = csv.reader(file)
+    assert header == ["path", "reason", "row", "stamp"]
+    return [row[:2] for row in rows]
 
 
 def test_what_cant_be_read_is_left_out_and_listed(table, tmp_path):
@@ -149,18 +152,89 @@ def test_what_cant_be_read_is_left_out_and_listed(table, tmp_path):
     for place, row in enumerate(cached.rows):
         np.testing.assert_array_equal(cached.read(place, 50, 900), files.read(row, 50, 900))
     assert listed(cached.folder) == [
-        ["path", "reason"],
-        *([str(file_of(table, row)), "not readable as audio (Format not recognised)"] for row in (3, 8)),
+        [str(file_of(table, row)), "not readable as audio (Format not recognised)"] for row in (3, 8)
     ]
 
 
-def test_what_was_left_out_stays_so(table, tmp_path):
-    """A run that goes on must have the utterances that it began with, even if a file has been mended since."""
+@pytest.fixture
+def tried(monkeypatch) -> list[int]:
+    """Rows that were decoded since the list was last cleared."""
+    rows, whole = [], AudioFiles.read
+
+    def read(self, row, *arguments):
+        rows.append(row)
+        return whole(self, row, *arguments)
+
+    monkeypatch.setattr(AudioFiles, "read", read)
+    return rows
+
+
+def test_what_has_been_mended_is_tried_again(table, tmp_path, tried):
+    """Of what is left out, that alone whose file is another, and that once."""
+    files = [file_of(table, row) for row in (3, 8, 15)]
+    contents = [file.read_bytes() for file in files]
+    spoil(table, [3, 8])
+    files[2].rename(tmp_path / "away")  # a disk that is not there
+    cached = make(table, tmp_path, share=0.2)
+    assert len(cached.rows) == 17
+    tried.clear()
+    assert len(make(table, tmp_path, share=0.2).rows) == 17 and tried == []  # nothing has changed
+    files[0].write_bytes(contents[0])
+    (tmp_path / "away").rename(files[2])
+    files[1].write_bytes(b"still no audio")
+    mended = make(table, tmp_path, share=0.05)
+    assert sorted(tried) == [3, 8, 15] and mended.folder == cached.folder
+    assert [path for path, _ in listed(cached.folder)] == [str(files[1])]
+    assert mended.rows.tolist() == [row for row in range(20) if row != 8]
+    for place, row in enumerate(mended.rows):
+        np.testing.assert_array_equal(mended.read(place, 50, 900), read_audio(file_of(table, row), 50, 900))
+    assert cached.read(3, 0, 100).shape == (100,)  # who opened it before is not disturbed
+    tried.clear()
+    assert len(make(table, tmp_path, share=0.05).rows) == 19 and tried == []
+    files[1].write_bytes(contents[1])
+    assert len(make(table, tmp_path).rows) == 20 and listed(cached.folder) == []
+
+
+def test_a_run_that_goes_on_keeps_the_utterances_that_it_began_with(table, tmp_path):
     content = file_of(table, 3).read_bytes()
     spoil(table, [3])
     make(table, tmp_path, share=0.1)
     file_of(table, 3).write_bytes(content)
-    assert len(make(table, tmp_path, share=0.0).rows) == 19
+    assert len(make(table, tmp_path, share=0.1, mend=False).rows) == 19
+
+
+def test_the_share_is_checked_at_every_opening(table, tmp_path):
+    spoil(table, [3, 8])
+    listed = make(table, tmp_path, share=0.1).folder / "left_out.csv"
+    for mend in (True, False):
+        with pytest.raises(InputError) as caught:
+            make(table, tmp_path, share=0.05, mend=mend)
+        assert str(caught.value) == (
+            "pcm cache: 2 of 20 utterances (10.0 %) can't be used, more than loader.max_bad_share=0.05 allows; such as "
+            f"{file_of(table, 3)}: not readable as audio (Format not recognised); all are listed in {listed}"
+        )
+    assert len(make(table, tmp_path, share=0.1).rows) == 18
+
+
+def test_a_list_of_another_version_is_made_anew(table, tmp_path, tried):
+    spoil(table, [3])
+    folder = make(table, tmp_path, share=0.1).folder
+    (folder / "left_out.csv").write_text(f"path,reason\n{file_of(table, 3)},not readable\n")
+    tried.clear()
+    assert len(make(table, tmp_path, share=0.1).rows) == 19 and tried == [3]
+    assert listed(folder) == [[str(file_of(table, 3)), "not readable as audio (Format not recognised)"]]
+
+
+def test_a_cache_that_cant_be_written_to_is_used_as_it_is(table, tmp_path, monkeypatch, caplog):
+    content = file_of(table, 3).read_bytes()
+    spoil(table, [3])
+    folder = make(table, tmp_path, share=0.1).folder
+    file_of(table, 3).write_bytes(content)
+    (folder / "lock").unlink()
+    (folder / "lock").mkdir()  # rights would not keep root out
+    logging.getLogger("speakerlab").propagate = True
+    assert len(make(table, tmp_path, share=0.1).rows) == 19
+    assert "stay left out" in caplog.text and str(folder) in caplog.text
 
 
 @pytest.mark.parametrize("share, rows", [(0.1, [3, 8, 15]), (1.0, range(20))])
@@ -171,26 +245,27 @@ def test_too_much_of_it_stops_and_is_tried_again(table, tmp_path, share, rows):
         make(table, tmp_path, share=share)
     (folder,) = (tmp_path / "pcm").iterdir()
     line = str(caught.value)
-    assert line.startswith(f"pcm cache: {len(rows)} of 20 utterances can't be read, more than loader.max_bad_share=")
+    limit = "more than loader.max_bad_share=0.1 allows" if share < 1 else "which leaves none"
+    assert line.startswith(f"pcm cache: {len(rows)} of 20 utterances ({5 * len(rows)}.0 %) can't be used, {limit}; ")
     assert f"{file_of(table, 3)}: not readable" in line or len(rows) == 20
     assert str(folder / "left_out.csv") in line and "\n" not in line
-    assert len(listed(folder)) == 1 + len(rows) and not (folder / "index.npy").exists()
+    assert len(listed(folder)) == len(rows) and not (folder / "index.npy").exists()
     for row, content in whole.items():
         file_of(table, row).write_bytes(content)
     np.testing.assert_array_equal(make(table, tmp_path).rows, np.arange(20))
-    assert len(listed(folder)) == 1
+    assert listed(folder) == []
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything(table, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 9 * 10**5, 10**5))
-    size = 2 * int(table["samples"].to_numpy().sum()) / 1e6
-    with pytest.raises(InputError, match=rf"needs {size:.1f} MB in .*voices-.*, where 0.1 MB are free; .*cache_dir"):
+    size = 2 * int(table["samples"].to_numpy().sum()) / 1e3
+    with pytest.raises(InputError, match=rf"needs {size:.1f} kB in .*voices-.*, where 100.0 kB are free; .*cache_dir"):
         make(table, tmp_path)
 
 
 def in_parts(monkeypatch) -> None:
     """Some four utterances a part."""
-    monkeypatch.setattr(pcm, "PART_SAMPLES", 20000)
+    monkeypatch.setattr(pcm_making, "PART_SAMPLES", 20000)
 
 
 def killed(table, folder, renames: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from speakerlab import InputError
-from speakerlab.data import scan
+from speakerlab.data import headers
 from speakerlab.data.manifest import MANIFEST_SCHEMA, read_manifest
 from speakerlab.data.scan import scan_folder, scan_folders
 
@@ -36,13 +36,13 @@ def root(tmp_path):
 def probed(monkeypatch) -> list[str]:
     """Names of the files whose headers were read since the list was last cleared."""
     names = []
-    real = scan.probe
+    real = headers.probe
 
     def counting(path):
         names.append("/".join(path.parts[-2:]))
         return real(path)
 
-    monkeypatch.setattr(scan, "probe", counting)
+    monkeypatch.setattr(headers, "probe", counting)
     return names
 
 

@@ -16,8 +16,10 @@ from speakerlab.data.splits import (
     first_speakers,
     is_closed_set,
     listed_split,
+    missed_shares,
     part_of,
     quota,
+    rows_of_splits,
     with_split,
 )
 
@@ -239,3 +241,31 @@ def test_the_kind_of_a_split(speakers, parts, expected):
             is_closed_set(table)
     else:
         assert is_closed_set(table) == expected
+
+
+def test_splits_by_name():
+    table = manifest([("a", "x"), ("b", "x"), ("c", "x")])
+    table = with_split(table, pa.array(["dev", "test", "dev"]))
+    assert rows_of_splits(table, ["dev"], "here")["speaker"].to_pylist() == ["a", "c"]
+    assert len(rows_of_splits(table, ["test", "dev"], "here")) == 3
+    with pytest.raises(InputError, match="^here: has no utterance of split 'tst'; it has 'dev', 'test'$"):
+        rows_of_splits(table, ["dev", "tst"], "here")
+
+
+def test_shares_that_are_missed_are_told(table):
+    assert missed_shares(draw_split(table, SHARES, "utterance", 1), SHARES, "utterance") is None
+    few = manifest([(f"s{i}", f"day{j}") for i in range(10) for j in range(3) for _ in range(10)])
+    shares = {"train": 0.8, "val": 0.1, "test": 0.1}
+    line = missed_shares(draw_split(few, shares, "session", 1), shares, "session")
+    thirds = ", ".join(f"{name} has 33.3 % in place of {100 * share:g} %" for name, share in shares.items())
+    assert line == (
+        f"warning: {thirds} of the utterances: speakers have too few sessions for such shares, half of them 3 or "
+        "fewer; a split by utterance comes nearer"
+    )
+    assert missed_shares(draw_split(few, shares, "utterance", 1), shares, "utterance") is None
+    shares = {"train": 0.65, "val": 0.35}
+    seven = manifest([(f"s{i}", "day") for i in range(7) for _ in range(1 + 9 * (i == 0))])  # one who speaks much
+    assert missed_shares(draw_split(seven, shares, "speaker", 1), shares, "speaker") == (
+        "warning: train has 71.4 % in place of 65 %, val has 28.6 % in place of 35 % of the speakers: there are too "
+        "few of them for such shares"
+    )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from speakerlab.data.manifest import MANIFEST_SCHEMA, as_manifest
-from speakerlab.data.summary import Group, count_left_out, spread, summarize
+from speakerlab.data.summary import Group, spread, summarize
 
 COLUMNS = ("speaker", "session", "root", "path", "first_sample", "samples", "sample_rate", "split", "gender")
 
@@ -149,16 +149,3 @@ def test_no_rows():
 def test_facts_are_json(rows):
     facts = summarize(manifest(rows)).facts()
     assert json.loads(json.dumps(facts)) == facts
-
-
-def test_left_out_keeps_the_first_example_and_sorts_by_count():
-    items = [
-        ("a", "stereo", "2"),
-        ("b", "broken", "x"),
-        ("c", "broken", "y"),
-        ("d", "stereo", "2"),
-        ("e", "broken", ""),
-    ]
-    counted = count_left_out(items)
-    assert list(counted) == ["broken", "stereo"]
-    assert counted["broken"] == (3, "b: x")

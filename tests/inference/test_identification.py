@@ -80,7 +80,7 @@ def test_what_is_identified(table, tmp_path):
     write_manifest(table, tmp_path / "mine.parquet")
     given = evaluation(manifest=str(tmp_path / "mine.parquet"))
     assert len(find_utterances(given, tmp_path / "elsewhere.ckpt", SPEAKERS)[0]) == 7
-    with pytest.raises(InputError, match="no row's split is val"):
+    with pytest.raises(InputError, match="has no utterance of split 'val'; it has 'test'"):
         find_utterances(evaluation(manifest=str(tmp_path / "mine.parquet"), split="val"), checkpoint, SPEAKERS)
     with pytest.raises(InputError, match="speaker 's3' is not among the 2 known speakers"):
         find_utterances(given, checkpoint, ["s0", "s1"])

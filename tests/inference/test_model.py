@@ -217,7 +217,7 @@ def test_voxceleb1_speakers_that_were_trained_on_are_refused(tmp_path):
         trials = read_trials(tmp_path / "list.txt")
         check_unseen(path, trials, allow_overlap=True)
         if shared:
-            with pytest.raises(InputError, match=r"list\.txt: 2 of its speakers were trained on, such as id10001"):
+            with pytest.raises(InputError, match=r"list\.txt: 2 of its speakers are trained on, such as id10001"):
                 check_unseen(path, trials, allow_overlap=False)
         else:
             check_unseen(path, trials, allow_overlap=False)

@@ -1,5 +1,7 @@
 """What a value out of range says, before any data is read."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -48,7 +50,7 @@ from speakerlab.training.assembly import build_datamodule, build_system, build_t
         ("features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most 1\d\d fit"),
         ("features=mel_spectrogram features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most"),
         ("features=mfcc features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most 1\d\d fit"),
-        ("loader.max_bad_share=2", r"loader\.max_bad_share=2.0 must lie in \[0, 1\]"),
+        ("loader.max_bad_share=2", r"loader\.max_bad_share=2.0 must lie in 0 to 1"),
     ],
 )
 def test_out_of_range_values_stop_before_any_data(compose, override, message):
@@ -109,6 +111,28 @@ class Metric(torch.nn.Module):
 
     def forward(self, embeddings, speakers):
         return (embeddings * self.weight).sum(), None
+
+
+def test_only_a_new_run_takes_up_what_the_cache_could_not_read(compose, folders, tiny, tmp_path, monkeypatch):
+    """A resumed run, and the second process of one, have the utterances that the first began with."""
+    root = shutil.copytree(folders.train, tmp_path / "train")
+    choices = [f"data.root={root}", "loader.cache=pcm", f"cache_dir={tmp_path / 'cache'}"]
+
+    def utterances(*overrides: str) -> int:
+        cfg, chosen = compose(*folders.overrides(), *tiny, *choices, *overrides)
+        cfg = check(cfg, "train", chosen)
+        return build_datamodule(cfg, build_corpus(cfg)).corpus.utterances
+
+    spoiled = next(root.rglob("*.flac"))
+    content = spoiled.read_bytes()
+    spoiled.write_bytes(content[: len(content) // 8])  # the header is whole
+    assert utterances() == 23
+    spoiled.write_bytes(content)
+    assert utterances("ckpt=last") == 23
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert utterances() == 23
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert utterances() == 24
 
 
 def test_identification_needs_a_loss_that_names_speakers(compose):

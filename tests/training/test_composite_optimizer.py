@@ -69,6 +69,18 @@ def test_states_go_through_a_checkpoint_and_a_move():
         assert torch.equal(one, other)
 
 
+def test_looking_at_states_changes_nothing():
+    """Adagrad has its states from the start, and Lightning moves them before the other part has any."""
+    weights, own = parts()
+    composite = CompositeOptimizer(own)
+    for parameter, state in composite.state.items():
+        composite.state[parameter] = state
+    assert not own[0].state and list(own[1].state) == [weights[1]]
+    assert composite.state_dict()["parts"][1]["state"][0]["sum"].shape == weights[1].shape
+    with pytest.raises(KeyError):
+        composite.state[weights[0]]
+
+
 def test_gradients_of_all_parts_are_clipped_together():
     weights, own = parts()
     composite = CompositeOptimizer(own)

@@ -12,8 +12,13 @@ from speakerlab.augment.chain import RecordingChain
 from speakerlab.augment.recipe import Recipe
 from speakerlab.build import build_corpus, build_network
 from speakerlab.config import check
+from speakerlab.data.corpus import Corpus
+from speakerlab.data.scan import scan_folder
+from speakerlab.data.shards.contents import shard_table
+from speakerlab.data.shards.index import Shards
+from speakerlab.data.shards.packing import Packing, pack
 from speakerlab.training.assembly import build_datamodule
-from speakerlab.training.examples import each_alone, example, first_keys
+from speakerlab.training.examples import each_alone, example, first_places
 
 
 @pytest.fixture
@@ -40,10 +45,23 @@ def data(cfg):
     return build_datamodule(cfg, build_corpus(cfg))
 
 
+@pytest.fixture
+def packed(folders, tmp_path):
+    """What trains from shards of the same files, and the ids of the packed utterances by their numbers."""
+    scan = scan_folder(folders.train, tmp_path / "scan", min_seconds=0.1, stereo="mix", max_bad_share=0.0)
+    packing = Packing("flac", shard_items=7, shard_bytes=10**9, seed=1, max_bad_share=0.0, workers=1)
+    index = pack(scan.manifest, tmp_path / "shards", packing).index
+    return Corpus(Shards(index, 5), None, []), shard_table(index, 1)[0]["utterance"].to_pylist()
+
+
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_examples_are_what_training_meets(cfg, data, epoch):
+@pytest.mark.parametrize("source", ["files", "shards"])
+def test_examples_are_what_training_meets(request, cfg, source, epoch):
+    corpus, names = request.getfixturevalue("packed") if source == "shards" else (build_corpus(cfg), None)
+    data = build_datamodule(cfg, corpus)
+    names = names or corpus.train["utterance"].to_pylist()
     features = build_network(cfg).features
-    keys = first_keys(data, 6, epoch)
+    places = first_places(data, 6, epoch)
     data.trainer = SimpleNamespace(global_rank=0, world_size=1)
     loader = data.train_dataloader()
     loader.batch_sampler.set_epoch(epoch)
@@ -51,12 +69,12 @@ def test_examples_are_what_training_meets(cfg, data, epoch):
     for batch in list(loader)[:2]:  # of 4 items each
         waveform = data.augment.waveform.apply(batch["waveform"], batch["waveform_draws"])
         seen = data.augment.spectrum.apply(features(waveform, None)[0], batch["spectrum_draws"])
-        for row in range(min(len(waveform), len(keys) - met)):
-            item = example(data, features, keys[met])
+        for row in range(min(len(waveform), len(places) - met)):
+            item = example(data, features, places[met])
             torch.testing.assert_close(torch.from_numpy(item.trace.after), waveform[row], rtol=0, atol=1e-6)
             last = list(item.trace.pictures.values())[-1]
             torch.testing.assert_close(torch.from_numpy(last), seen[row], rtol=0, atol=1e-3)
-            assert item.utterance == data.corpus.train["utterance"][int(batch["utterance"][row])].as_py()
+            assert item.utterance == names[int(batch["utterance"][row])]
             assert item.speaker == data.speakers[int(batch["speaker"][row])]
             met += 1
     assert met == 6
@@ -64,7 +82,7 @@ def test_examples_are_what_training_meets(cfg, data, epoch):
 
 def test_before_is_the_crop_that_was_read(data, cfg, folders):
     """Found again, sample by sample, in the utterance's own file."""
-    item = example(data, build_network(cfg).features, first_keys(data, 1, 0)[0])
+    item = example(data, build_network(cfg).features, first_places(data, 1, 0)[0])
     whole, _ = soundfile.read(folders.train / item.utterance, dtype="float32")
     windows = np.lib.stride_tricks.sliding_window_view(whole, len(item.trace.before))
     assert (windows == item.trace.before).all(axis=1).any()
@@ -76,11 +94,11 @@ class Halved:
 
 
 def test_before_knows_nothing_of_the_recording_chain(data, cfg):
-    features, key = build_network(cfg).features, first_keys(data, 1, 0)[0]
+    features, place = build_network(cfg).features, first_places(data, 1, 0)[0]
     data.augment = Recipe()
-    plain = example(data, features, key).trace
+    plain = example(data, features, place).trace
     data.augment = Recipe(recording=RecordingChain({"halved": Halved()}))
-    halved = example(data, features, key).trace
+    halved = example(data, features, place).trace
     np.testing.assert_array_equal(halved.before, plain.before)
     np.testing.assert_array_equal(halved.after, 0.5 * plain.before)
 
@@ -88,12 +106,12 @@ def test_before_knows_nothing_of_the_recording_chain(data, cfg):
 def test_each_augmentation_alone_is_certain(data, cfg):
     features, alone = build_network(cfg).features, dict(each_alone(cfg))
     assert list(alone) == ["reverb", "noise", "music", "specaugment"]
-    keys = first_keys(data, 3, 0)
-    crops = [example(data, features, key).trace.before for key in keys]
+    places = first_places(data, 3, 0)
+    crops = [example(data, features, place).trace.before for place in places]
     for name, config in alone.items():
         single = build_datamodule(config, data.corpus)
-        for key, crop in zip(keys, crops):
-            trace = example(single, features, key).trace
+        for place, crop in zip(places, crops):
+            trace = example(single, features, place).trace
             (step,) = trace.steps
             assert step.name == name and (step.applied or name == "specaugment")  # masks may have width 0
             np.testing.assert_array_equal(trace.before, crop)

@@ -1,19 +1,11 @@
 """What `precision: auto` becomes on machines that are not here."""
 
-from types import SimpleNamespace
-
-import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info, threadpool_limits
-from torch.utils.data import DataLoader, Dataset
 
 from speakerlab import InputError
-from speakerlab.build import build_corpus
-from speakerlab.config import check
 from speakerlab.training import hardware
-from speakerlab.training.assembly import build_datamodule
-from speakerlab.training.hardware import check_devices, has_gpu, one_thread, prepare_cpu, resolve_precision
+from speakerlab.training.hardware import check_devices, has_gpu, prepare_cpu, resolve_precision
 
 
 @pytest.fixture
@@ -119,30 +111,3 @@ def test_threads():
         torch.set_flush_denormal(False)
     with pytest.raises(InputError, match="threads=0 must be at least 1"):
         prepare_cpu(0)
-
-
-class Threads(Dataset):
-    """How many threads each library of the process that reads it would use."""
-
-    def __len__(self):
-        return 1
-
-    def __getitem__(self, index):
-        np.ones((2, 2)) @ np.ones((2, 2))
-        pools = [pool["num_threads"] for pool in threadpool_info()]
-        return {"torch": torch.get_num_threads(), "pools": pools}
-
-
-def test_a_data_worker_has_one_thread():
-    with threadpool_limits(2):
-        (found,) = DataLoader(Threads(), batch_size=None, num_workers=1, worker_init_fn=one_thread)
-    assert found["torch"] == 1 and found["pools"] and set(found["pools"]) == {1}
-
-
-def test_the_training_loaders_use_it(compose, folders):
-    """On the loaders themselves, since a worker without it is merely slow."""
-    cfg, choices = compose(*folders.overrides(), "loader.num_workers=2")
-    cfg = check(cfg, "train", choices)
-    data = build_datamodule(cfg, build_corpus(cfg))
-    data.trainer = SimpleNamespace(global_rank=0, world_size=1)
-    assert data.train_dataloader().worker_init_fn is data.development_dataloader().worker_init_fn is one_thread

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from speakerlab import InputError
 from speakerlab.data import Progress
-from speakerlab.data.corpus import Corpus, check_disjoint, with_held_out_trials
+from speakerlab.data.corpus import Corpus, check_apart, check_strangers, speaker_folders, with_held_out_trials
 from speakerlab.data.division import NEEDS_CLOSED_SET, Division
+from speakerlab.data.manifest import speakers_of
 from speakerlab.data.scan import check_settings, scan_folders
-from speakerlab.data.trials import check_both_kinds, locate_utterances, read_trials
+from speakerlab.data.tree import paths_of
+from speakerlab.data.trials import check_both_kinds, find_trials_and_files
 
 
 @dataclass
@@ -17,7 +19,8 @@ class FolderCorpus:
 
     Args:
         root: folder, or list of folders.
-        trials: development trial list; None draws `heldout_trials` over `heldout_speakers`, which are not trained on.
+        trials: development trial list, or the name of an official one such as "vox1_o_cleaned" in `trials_root`; None
+            draws `heldout_trials` over `heldout_speakers`, which are not trained on.
         trials_root: folder, or list of folders, that the list's paths start from; None is the list's own folder.
         n_speakers: only the first so many in name order; None takes all.
         split: shares of train, val and test, or a list of them like VoxCeleb's iden_split.txt, in place of held-out
@@ -25,6 +28,7 @@ class FolderCorpus:
         split_by: what the shares are drawn by: utterance, session or speaker.
         heldout_speakers: how many, where neither a list nor a split is given.
         heldout_trials: how many are drawn, where no list is given.
+        allow_overlap: train although training speakers are in the list, whose EER then flatters the model.
         min_seconds: shorter files are left out.
         stereo: "quarantine" leaves files with several channels out, "mix" averages the channels.
         max_bad_share: more unusable files than this share are an error.
@@ -44,6 +48,7 @@ class FolderCorpus:
     split_by: str
     heldout_speakers: int
     heldout_trials: int
+    allow_overlap: bool
     min_seconds: float
     stereo: str
     max_bad_share: float
@@ -68,7 +73,7 @@ class FolderCorpus:
 
     def load(self, progress: Progress | None = None) -> Corpus:
         """Scan, divide, find or draw the trials, and check that no training speaker is among them."""
-        roots = _paths(self.root)
+        roots = paths_of(self.root)
         scan = scan_folders(
             roots,
             Path(self.cache_dir).expanduser(),
@@ -84,20 +89,17 @@ class FolderCorpus:
                 corpus = self._with_listed_trials(table)
             else:
                 corpus = with_held_out_trials(table, self.heldout_speakers, self.heldout_trials, self.seed)
-            corpus = replace(corpus, notes=(f"{len(corpus.trials):,} development trials",))
+            corpus = replace(corpus, notes=(f"{len(corpus.trials):,} development trials", *corpus.notes))
         if corpus.trials is not None:
-            check_disjoint(corpus.train, corpus.development)
+            forced = check_apart(speaker_folders(corpus.train), corpus.development, self.allow_overlap)
+            corpus = replace(corpus, notes=(*corpus.notes, *forced))
             check_both_kinds(corpus.trials)
         return replace(corpus, notes=(scan.summary(), *corpus.notes))
 
     def _with_listed_trials(self, table) -> Corpus:
-        path = Path(self.trials).expanduser()
-        trials = read_trials(path)
-        roots = _paths(self.trials_root) if self.trials_root else [path.parent]
         if table.num_rows == 0:
             raise InputError(f"data.root={self.root} holds no usable utterance")
-        return Corpus(table, trials, locate_utterances(trials, roots))
-
-
-def _paths(given: str | list[str]) -> list[Path]:
-    return [Path(path).expanduser() for path in ([given] if isinstance(given, str) else given)]
+        roots = paths_of(self.trials_root)
+        trials, files = find_trials_and_files(self.trials, roots)
+        notes = check_strangers(trials, roots, speakers_of(table), self.allow_overlap)
+        return Corpus(table, trials, files, notes)

@@ -20,14 +20,17 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from speakerlab import InputError
 from speakerlab.data import Progress, usable_cpus
-from speakerlab.data.corpus import Corpus, check_disjoint
+from speakerlab.data.corpus import Corpus, check_disjoint, select_rows
 from speakerlab.data.division import Division
 from speakerlab.data.scan import scan_folder
 from speakerlab.data.synthesis.layout import DEFAULT_LAYOUT, MiniLayout, draw_trials, speaker_gender, speaker_name
 from speakerlab.data.synthesis.speech import write_speakers
-from speakerlab.data.trials import locate_utterances, read_trials
+from speakerlab.data.trials import locate_utterances, only_between, read_trials
 
 GENERATOR_VERSION = 1
 STALE_SECONDS = 24 * 3600
@@ -123,11 +126,20 @@ class MiniCorpus:
         task: "verification" or "identification".
         seed: which session is for what.
         cache_dir: where it is made on first use.
+        test_speakers: the first so many judge, in name order, every second one a woman; None takes all.
+
+    Raises:
+        ValueError: if `test_speakers` is less than 4, which leaves no pair of a gender.
     """
 
     task: str
     seed: int
     cache_dir: str
+    test_speakers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.test_speakers is not None and self.test_speakers < 4:
+            raise ValueError(f"test_speakers={self.test_speakers} must be at least 4")
 
     def load(self, progress: Progress | None = None) -> Corpus:
         """Make the corpus if need be; train on `dev`, be judged on `test`, or on other sessions of `dev`."""
@@ -139,8 +151,18 @@ class MiniCorpus:
             thirds = dict.fromkeys(("train", "val", "test"), 1 / 3)
             division = Division(self.task, None, thirds, by="session", trials=0, seed=self.seed)
             corpus = division.corpus(scan.manifest, [])
-            return replace(corpus, notes=(note, *corpus.notes))
+            judges = sorted(corpus.speakers)[: self.test_speakers]
+            rows = pc.is_in(corpus.validation["speaker"], value_set=pa.array(judges)).to_numpy()
+            validation = select_rows(corpus.validation, rows)
+            return replace(corpus, validation=validation, notes=(note, *corpus.notes))
         trials = read_trials(root / "trials.txt")
+        judges = sorted({_speaker(name) for name in trials.utterances})[: self.test_speakers]
+        trials = only_between(trials, [_speaker(name) in judges for name in trials.utterances])
         corpus = Corpus(scan.manifest, trials, locate_utterances(trials, [root]), notes=(note,))
         check_disjoint(corpus.train, corpus.development)
         return corpus
+
+
+def _speaker(utterance: str) -> str:
+    """`id00081` of `test/id00081/session1/00001.flac`."""
+    return utterance.split("/")[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 from speakerlab.data.prepare.described import Recording, Speaker, stem_of
 
 LAYOUT = "musan/[music|noise|speech]/COLLECTION/FILE.wav"
-AUGMENT = {"augment.noise_dir": "noise", "augment.music_dir": "music", "babble": "speech"}
+AUGMENT = {"augment.noise_dir": "noise", "augment.music_dir": "music", "augment.babble_dir": "speech"}
 
 
 def describe(path: str) -> Recording | None:

@@ -4,16 +4,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from speakerlab import InputError
 from speakerlab.data import Progress
-from speakerlab.data.corpus import Corpus, voxceleb1_overlap, with_held_out_trials
+from speakerlab.data.corpus import Corpus, check_strangers, with_held_out_trials
 from speakerlab.data.division import Division
-from speakerlab.data.manifest import MANIFEST, concat_manifests, read_manifest, seconds_of, speakers_of
-from speakerlab.data.splits import part_of
-from speakerlab.data.trials import Trials, check_both_kinds, find_list, locate_utterances, read_trials
-from speakerlab.data.utterance_names import rows_named
+from speakerlab.data.manifest import concat_manifests, manifest_at, read_manifest, seconds_of, speakers_of
+from speakerlab.data.splits import rows_of_splits
+from speakerlab.data.tree import paths_of
+from speakerlab.data.trials import check_both_kinds, find_trials_and_files
 
 
 @dataclass
@@ -55,7 +54,7 @@ class PreparedCorpus:
 
     def load(self, progress: Progress | None = None) -> Corpus:
         """Read the manifests, divide, find or draw the trials."""
-        files = [_manifest_path(path) for path in _paths(self.root)]
+        files = [manifest_at(path, "data.root") for path in paths_of(self.root)]
         tables = [read_manifest(file) for file in files]
         _check_apart(tables, files)
         table = tables[0] if len(tables) == 1 else concat_manifests(tables)
@@ -74,37 +73,13 @@ class PreparedCorpus:
     def _training_rows(self, table: pa.Table) -> pa.Table:
         if self.train_on is None:
             return table
-        rows = part_of(table, *self.train_on)
-        if not len(rows):
-            there = ", ".join(sorted(map(repr, pc.unique(table["split"]).to_pylist())))
-            raise InputError(f"data.train_on={self.train_on} chooses no utterance of data.root; its splits are {there}")
-        return rows
+        return rows_of_splits(table, self.train_on, f"data.train_on={self.train_on}: data.root={self.root}")
 
     def _with_listed_trials(self, train: pa.Table, folders: list[Path]) -> Corpus:
-        roots = folders if self.trials_root is None else _paths(self.trials_root)
-        trials = read_trials(find_list(self.trials, roots))
-        files = locate_utterances(trials, roots)
-        shared = _shared_speakers(train, trials, roots)
-        if not shared:
-            return Corpus(train, trials, files)
-        problem = f"{trials.source}: {len(shared):,} of its speakers are trained on, such as {shared[0]}"
-        if not self.allow_overlap:
-            raise InputError(
-                f"{problem}; use a list over other speakers (Vox1-E and Vox1-H are over VoxCeleb1's dev, for models "
-                "trained on VoxCeleb2), or force it with data.allow_overlap=true"
-            )
-        return Corpus(train, trials, files, (f"{problem}: the EER flatters the model",))
-
-
-def _paths(given: str | list[str]) -> list[Path]:
-    return [Path(path).expanduser() for path in ([given] if isinstance(given, str) else given)]
-
-
-def _manifest_path(root: Path) -> Path:
-    file = root / MANIFEST if root.is_dir() else root
-    if not file.is_file():
-        raise InputError(f"data.root={root}: holds no {MANIFEST}; make it with `speakerlab prepare`")
-    return file
+        roots = paths_of(self.trials_root) or folders
+        trials, files = find_trials_and_files(self.trials, roots)
+        notes = check_strangers(trials, roots, speakers_of(train), self.allow_overlap)
+        return Corpus(train, trials, files, notes)
 
 
 def _check_apart(tables: list[pa.Table], files: list[Path]) -> None:
@@ -115,18 +90,6 @@ def _check_apart(tables: list[pa.Table], files: list[Path]) -> None:
             if speaker in seen:
                 raise InputError(f"speaker {speaker} is in {seen[speaker]} and in {file}: rename one, or join them")
         seen |= dict.fromkeys(speakers_of(table), file)
-
-
-def _shared_speakers(train: pa.Table, trials: Trials, roots: list[Path]) -> list[str]:
-    """Training speakers in the list, by the manifests of its audio and by VoxCeleb1's names."""
-    trained = speakers_of(train)
-    shared = set(voxceleb1_overlap(trials.utterances, trained))
-    for root in roots:
-        if (root / MANIFEST).is_file():
-            table = read_manifest(root / MANIFEST)
-            rows = rows_named(table, trials.utterances)
-            shared |= set(pc.unique(table["speaker"].take(pa.array(rows[rows >= 0]))).to_pylist()) & set(trained)
-    return sorted(shared)
 
 
 def _summary(table: pa.Table) -> str:

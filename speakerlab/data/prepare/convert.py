@@ -9,6 +9,7 @@ import soundfile
 from speakerlab import InputError
 from speakerlab.data.audio import AudioError, probe, read_audio
 from speakerlab.data.prepare.examine import Facts, fault, find_problem
+from speakerlab.data.wav import to_pcm16
 
 SAMPLE_RATE = 16000
 FORMATS = {"flac": ("FLAC", "PCM_16"), "wav": ("WAV", "PCM_16"), "opus": ("OGG", "OPUS")}
@@ -67,7 +68,7 @@ def _write(samples: np.ndarray, target: Path, audio_format: str) -> None:
     """`samples` `(samples,)` in [-1, 1] at 16 kHz."""
     container, subtype = FORMATS[audio_format]
     if subtype == "PCM_16":
-        samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+        samples = to_pcm16(samples)
     temporary = temporary_of(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

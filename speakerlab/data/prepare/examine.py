@@ -59,7 +59,7 @@ def find_problem(path: str | Path) -> Facts | None:
 
 def fault(path: str | Path, error: AudioError) -> Facts:
     """The kind of a decoder's complaint."""
-    detail = str(error).removeprefix(f"{path}: ")
+    detail = error.reason
     if not os.path.exists(path):
         return Facts(problem=UNREADABLE, detail="vanished")
     if "NaN" in detail:

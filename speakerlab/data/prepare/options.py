@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speakerlab import InputError
+from speakerlab.data.manifest import STATE
 from speakerlab.data.prepare.download import Login
 from speakerlab.data.tree import checked_folder
 
@@ -42,7 +43,7 @@ class Options:
 
     @property
     def state(self) -> Path:
-        return self.to / ".prepare"
+        return self.to / STATE
 
 
 def checked(options: Options) -> Options:

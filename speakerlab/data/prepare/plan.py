@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from speakerlab.data.amounts import size
 from speakerlab.data.prepare.decoding import Listed, conversions, known_facts, list_files, to_convert, use_converted
 from speakerlab.data.prepare.download import partial_of
 from speakerlab.data.prepare.journal import Journal
@@ -26,21 +27,6 @@ def plan(sources: Sources, options: Options, layout: str) -> str:
     return "\n".join(lines)
 
 
-def size(count: float | None) -> str:
-    """Bytes for people, in powers of 1000.
-
-    >>> size(10737418240), size(999), size(None)
-    ('10.7 GB', '999 B', 'size unknown')
-    """
-    if count is None:
-        return "size unknown"
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def _lists(sources: Sources, options: Options) -> list[str]:
     missing = missing_lists(sources.lists, options.root, options.to)
     fetched = [entry for entry in missing if entry.file.urls] if options.tree is None or options.fetch_lists else []
@@ -58,7 +44,7 @@ def _downloads(sources: Sources, options: Options) -> list[str]:
         for part in archive.parts:
             if not (folder / part.name).is_file():
                 sizes.append(part.bytes)
-                lines.append(f"download  {part.name}, {size(part.bytes)}{_there(folder, part)}")
+                lines.append(f"download  {part.name}, {_size(part.bytes)}{_there(folder, part)}")
         lines.append(f"unpack    {archive.name} into {options.root / archive.into}")
     if sizes:
         known = sum(count for count in sizes if count is not None)
@@ -69,6 +55,10 @@ def _downloads(sources: Sources, options: Options) -> list[str]:
     elif options.remove_parts:
         lines.append("remove    the archives once they are unpacked")
     return lines
+
+
+def _size(count: int | None) -> str:
+    return "size unknown" if count is None else size(count)
 
 
 def _there(folder: Path, part: RemoteFile) -> str:

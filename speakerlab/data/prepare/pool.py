@@ -27,11 +27,6 @@ class Crash(NamedTuple):
     how: str
 
 
-def usable_cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def work(tasks: Iterable[list[Any]], workers: int) -> Iterator[tuple[list[Any], list[Any] | Crash]]:
     """Each task with its answer by `speakerlab.data.prepare.worker`, in the order in which they are done.
 

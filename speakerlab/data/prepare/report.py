@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from speakerlab.data.amounts import duration
 from speakerlab.data.audio import PYAV_SUFFIXES
+from speakerlab.data.left_out import count_left_out
 from speakerlab.data.manifest import seconds_of
 from speakerlab.data.prepare.rows import Prepared
 
@@ -59,7 +61,7 @@ def _counts(table) -> str:
     speakers = pc.count_distinct(table["speaker"].filter(pc.not_equal(table["speaker"], ""))).as_py()
     of = f" of {speakers:,} speakers" if speakers else ""
     noun = "utterances" if speakers else "recordings"
-    return f"{table.num_rows:,} {noun}{of}, {_duration(float(seconds_of(table).sum()))}"
+    return f"{table.num_rows:,} {noun}{of}, {duration(float(seconds_of(table).sum()))}"
 
 
 def _splits(prepared: Prepared) -> list[str]:
@@ -84,9 +86,8 @@ def _rejected(prepared: Prepared) -> list[str]:
     if not bad:
         return [f"rejected: none of {total:,} files"]
     lines = [f"rejected: {bad:,} of {total:,} files ({100 * bad / total:.2f} %), all in {prepared.to / 'rejected.csv'}"]
-    for reason, count in Counter(item.reason for item in prepared.rejected).most_common():
-        example = next(item for item in prepared.rejected if item.reason == reason)
-        lines.append(f"  {count:6,} {reason:18} such as {example.path}: {example.detail}")
+    for reason, (files, example) in count_left_out(prepared.rejected).items():
+        lines.append(f"  {files:6,} {reason:18} such as {example}")
     return lines
 
 
@@ -95,9 +96,3 @@ def _lists(prepared: Prepared) -> list[str]:
         return []
     names = ", ".join(prepared.missing_lists)
     return [f"not there: {names}; --fetch-lists downloads them, or put them beside the tree and run again"]
-
-
-def _duration(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{seconds / 3600:,.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"

@@ -1,8 +1,6 @@
 """From what was found in each file to the manifest, the list of rejected files and the table of speakers."""
 
-import csv
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -10,8 +8,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from speakerlab import InputError
-from speakerlab.data.manifest import MANIFEST_SCHEMA, read_manifest, replacing, write_manifest
+from speakerlab.data.left_out import BadFile, commonest, refusal, too_many
+from speakerlab.data.manifest import MANIFEST_SCHEMA, read_manifest, write_manifest, write_rows
 from speakerlab.data.prepare.described import Recording, Speaker
 from speakerlab.data.prepare.examine import Facts, judge
 from speakerlab.data.prepare.sources import Checks, Sources
@@ -32,14 +30,6 @@ class File(NamedTuple):
         return self.root / self.name
 
 
-class Rejected(NamedTuple):
-    """A file that is left out, by its path in the tree."""
-
-    path: str
-    reason: str
-    detail: str
-
-
 @dataclass(frozen=True, eq=False)
 class Judged:
     """The files that can be used, each with its recording and facts, and the others."""
@@ -47,7 +37,7 @@ class Judged:
     used: list[File]
     recordings: list[Recording]
     facts: list[Facts]
-    rejected: list[Rejected]
+    rejected: list[BadFile]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +47,7 @@ class Prepared:
     corpus: str
     to: Path
     manifest: pa.Table
-    rejected: list[Rejected]
+    rejected: list[BadFile]
     expected: dict[str, tuple[int, int]]
     augment: dict[str, str]
     missing_lists: list[str]
@@ -83,7 +73,7 @@ def judge_all(files: list[File], facts: list[Facts], corpus: ModuleType, checks:
         elif reason is None and recording.utterance in first:
             reason = (DUPLICATE, f"the same recording as {first[recording.utterance]}")
         if reason is not None:
-            judged.rejected.append(Rejected(file.path, *reason))
+            judged.rejected.append(BadFile(file.path, *reason))
             continue
         first[recording.utterance] = file.path
         known = speakers.get(recording.speaker, Speaker())
@@ -99,12 +89,12 @@ def write_results(judged: Judged, sources: Sources, corpus: ModuleType, to: Path
     Raises:
         InputError: if more files than allowed are bad, or none is good.
     """
-    _write_csv(to / "rejected.csv", [Rejected._fields, *judged.rejected])
+    write_rows(to / "rejected.csv", [BadFile._fields, *judged.rejected])
     _check_share(judged, sources, to)
     speakers = corpus.read_speakers(to)
     table = manifest_of(judged, speakers)
     write_manifest(table, to / "manifest.parquet")
-    _write_csv(to / "speakers.csv", speaker_rows(table))
+    write_rows(to / "speakers.csv", speaker_rows(table))
     manifest = read_manifest(to / "manifest.parquet")
     return Prepared(sources.corpus, to, manifest, judged.rejected, sources.expected, corpus.AUGMENT, [])
 
@@ -146,21 +136,9 @@ def speaker_rows(table: pa.Table) -> list[tuple]:
     return [(*names, "utterances", "hours"), *rows]
 
 
-def _write_csv(path: Path, rows: Iterable[tuple]) -> None:
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
-
-
 def _check_share(judged: Judged, sources: Sources, to: Path) -> None:
     bad, total = len(judged.rejected), len(judged.rejected) + len(judged.used)
     allowed = sources.checks.max_bad_share
-    if judged.used and bad <= allowed * total:
-        return
-    reason, count = Counter(item.reason for item in judged.rejected).most_common(1)[0]
-    example = next(item for item in judged.rejected if item.reason == reason)
-    limit = f"more than --max-bad-share={allowed:g} allows" if judged.used else "which leaves none"
-    raise InputError(
-        f"{sources.corpus}: {bad:,} of {total:,} audio files ({100 * bad / total:.1f} %) can't be used, {limit}; "
-        f"most are: {reason} ({count:,}, such as {example.path}: {example.detail}); "
-        f"all are listed in {to / 'rejected.csv'}"
-    )
+    if too_many(bad, total, allowed):
+        examples, listed = commonest(judged.rejected), to / "rejected.csv"
+        raise refusal(sources.corpus, bad, total, "audio file", "--max-bad-share", allowed, examples, listed)

@@ -4,10 +4,12 @@ import importlib.util
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from speakerlab import InputError
+from speakerlab.data.left_out import check_share
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,7 @@ class Checks:
     def __post_init__(self):
         if self.stereo not in ("reject", "mix"):
             raise InputError(f"checks.stereo={self.stereo!r} must be reject or mix")
-        if not 0 <= self.max_bad_share <= 1:
-            raise InputError(f"max_bad_share={self.max_bad_share} must lie in 0 to 1")
+        check_share("max_bad_share", self.max_bad_share)
         for name, low in (("min_seconds", 0), ("min_rate", 1)):
             if getattr(self, name) < low:
                 raise InputError(f"checks.{name}={getattr(self, name)} must be at least {low}")
@@ -104,6 +105,8 @@ def read_sources(path: Path, url_base: str | None = None) -> Sources:
         ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    if url_base is not None and not _is_address(url_base):
+        raise InputError(f"--url-base {url_base}: must begin with http:// or https:// and a host's name")
     try:
         return _sources(tree, [url_base] if url_base else tree["archives_from"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -143,8 +146,20 @@ def _remote(entry: dict[str, Any], bases: list[str]) -> RemoteFile:
     if unknown:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r} of {entry.get('name')}")
     name = _plain(entry["name"])
+    for base in bases:
+        if not _is_address(base):
+            raise ValueError(f"{base!r} is no address: it must begin with http:// or https:// and a host's name")
     urls = tuple(base.replace("{file}", name) if "{file}" in base else f"{base.rstrip('/')}/{name}" for base in bases)
     return RemoteFile(name, urls, entry.get("md5"), entry.get("bytes"))
+
+
+def _is_address(base: str) -> bool:
+    """Whether a file can be asked for there."""
+    try:
+        parts = urlsplit(base)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # such as an unclosed bracket
+        return False
 
 
 def _plain(name: str) -> str:

@@ -142,16 +142,24 @@ class ShardDataset(Dataset):
 
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[dict]:
         ((epoch, number),) = keys
+        batch = self.read(epoch, number)
+        crops = self.crops(batch)
+        items = [crops[epoch, packed.position, place] for place, packed in enumerate(batch)]
+        return [item | {"utterance": batch[item["utterance"]].number} for item in items]
+
+    def read(self, epoch: int, number: int) -> list[Packed]:
+        """The utterances of a batch."""
         lane, turn = number % self.layout.lanes, number // self.layout.lanes
         if self.next != (epoch, number):
             self.stream = stream(self.shards, self.layout, self.seed, epoch, lane, turn)
         batch = list(islice(self.stream, self.layout.size(number, self.utterances)))
         self.next = (epoch, number + self.layout.lanes)
-        return self._crops(epoch, batch)
+        return batch
 
-    def _crops(self, epoch: int, batch: list[Packed]) -> list[dict]:
+    def crops(self, batch: list[Packed]) -> CropDataset:
+        """What gives the items of a batch, at (epoch, `Packed.position`, place in the batch)."""
         classes = np.array([self._class(packed) for packed in batch])
-        crops = CropDataset(
+        return CropDataset(
             PackedRecordings(batch, self.sample_rate),
             classes,
             len(self.classes),
@@ -160,8 +168,6 @@ class ShardDataset(Dataset):
             self.seed,
             self.augment,
         )
-        items = [crops[epoch, packed.position, place] for place, packed in enumerate(batch)]
-        return [item | {"utterance": batch[item["utterance"]].number} for item in items]
 
     def _class(self, packed: Packed) -> int:
         try:

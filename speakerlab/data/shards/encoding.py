@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 
 from speakerlab.data.audio import CANNOT_OPEN, AudioBytes, AudioError, probe, read_audio
+from speakerlab.data.wav import to_pcm16
 
 FORMATS = ("flac", "opus", "copy")
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # hertz; other rates are raised to the next of them
@@ -55,21 +56,16 @@ def _copy(path: Path, first: int, samples: int) -> Encoded:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise AudioError(f"{path}: {CANNOT_OPEN} ({error.strerror})") from error
+        raise AudioError(path, f"{CANNOT_OPEN} ({error.strerror})") from error
     info = probe(AudioBytes(str(path), data))
     if info.samples < first + samples:
-        raise AudioError(f"{path}: cut off, it has {info.samples} samples in place of {first + samples}")
+        raise AudioError(path, f"cut off, it has {info.samples} samples in place of {first + samples}")
     return Encoded(data, path.suffix.lstrip(".").lower(), first, samples, info.sample_rate)
-
-
-def _pcm16(waveform: np.ndarray) -> np.ndarray:
-    """`(samples,)` float32 -> int16, exact for what was read from 16 bits."""
-    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def _flac(waveform: np.ndarray, sample_rate: int) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, _pcm16(waveform), sample_rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(file, to_pcm16(waveform), sample_rate, format="FLAC", subtype="PCM_16")
     return file.getvalue()
 
 
@@ -82,7 +78,7 @@ def _opus(waveform: np.ndarray, sample_rate: int) -> bytes:
         stream = container.add_stream("libopus", rate=sample_rate, layout="mono")
         stream.bit_rate = OPUS_BITS
         stream.codec_context.flags |= BIT_EXACT
-        frame = av.AudioFrame.from_ndarray(_pcm16(waveform)[None], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(to_pcm16(waveform)[None], format="s16", layout="mono")
         frame.sample_rate = sample_rate
         for packet in (*stream.encode(frame), *stream.encode(None)):
             container.mux(packet)

@@ -5,22 +5,15 @@ Of local files only the headers and the few bytes of the labels are read; a web 
 
 import hashlib
 import json
-import os
-import tarfile
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
-from typing import BinaryIO
 
 from speakerlab import InputError
 from speakerlab.data import Progress
-from speakerlab.data.audio import AUDIO_SUFFIXES
+from speakerlab.data.shards.contents import entries, for_each
 from speakerlab.data.shards.index import INDEX, Shard, ShardIndex, read_index, write_index
-from speakerlab.data.shards.members import LABELS, SKIPPED, read_label, split_name
-from speakerlab.data.shards.transport import is_url, open_address, read_address, size_of
+from speakerlab.data.shards.transport import is_url, read_address, size_of
 
-END = bytes(2 * 512)  # of every tar file
 SCAN_VERSION = 1  # part of the cache's name: raise it when what counts as an utterance changes
 
 
@@ -83,7 +76,7 @@ def scan_shards(root: str, cache_dir: Path, workers: int, progress: Progress | N
             remembered = None
         if remembered is not None and remembered.made == made:
             return ShardIndex(root, remembered.shards, remembered.speakers, made=made)
-    counts = _count_all(addresses, workers, progress)
+    counts = dict(zip(addresses, for_each(count_speakers, addresses, workers, progress), strict=True))
     shards = tuple(Shard(address, counts[address].total(), stamp[1]) for address, stamp in zip(addresses, stamps))
     speakers = sum(counts.values(), Counter())
     index = ShardIndex(root, shards, dict(sorted(speakers.items())), made=made)
@@ -99,69 +92,10 @@ def _stamp(address: str) -> list:
     return [address, size, 0 if is_url(address) else Path(address).stat().st_mtime_ns]
 
 
-def _count_all(addresses: list[str], workers: int, progress: Progress | None) -> dict[str, Counter]:
-    if workers == 1:
-        return {address: count_speakers(address) for address in addresses}
-    counts: dict[str, Counter] = {}
-    with ProcessPoolExecutor(min(workers, len(addresses)), mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(count_speakers, address): address for address in addresses}
-        try:
-            for future in as_completed(futures):
-                counts[futures[future]] = future.result()
-                if progress is not None:
-                    progress(len(counts), len(addresses))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return counts
-
-
 def count_speakers(address: str) -> Counter[str]:
     """Utterances of each speaker in one shard.
 
     Raises:
         InputError: if it is damaged, or an utterance lacks audio or speaker.
     """
-    counts: Counter[str] = Counter()
-    key, parts, speaker = None, set(), ""
-
-    def finish() -> None:
-        if key is None:
-            return
-        if not speaker or not any(f".{suffix}" in AUDIO_SUFFIXES for suffix in parts):
-            lacking = "speaker (.spk or .json)" if not speaker else f"audio ({', '.join(AUDIO_SUFFIXES)})"
-            raise InputError(f"{address}: utterance {key} has no {lacking}")
-        counts[speaker] += 1
-
-    try:
-        mode = "r|*" if is_url(address) else "r:*"  # a local file's contents are passed over
-        with open_address(address) as file, tarfile.open(fileobj=file, mode=mode) as tar:
-            for member in tar:
-                tar.members = []  # a list of all members would be kept
-                found, suffix = split_name(member.name)
-                if not member.isreg() or SKIPPED.match(member.name) or found is None:
-                    continue
-                if found != key:
-                    finish()
-                    key, parts, speaker = found, set(), ""
-                parts.add(suffix.lower())
-                if suffix.lower() in LABELS:
-                    speaker = read_label(suffix.lower(), tar.extractfile(member).read())["speaker"]
-            finish()
-            if mode == "r:*" and address.endswith(".tar"):
-                _check_end(file)
-    except (tarfile.TarError, EOFError) as error:
-        reason = str(error).splitlines()[0].rstrip(":- ")
-        raise InputError(f"{address}: is no tar file, or damaged ({reason})") from error
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{address}: the label of utterance {key} can't be read ({error})") from error
-    return counts
-
-
-def _check_end(file: BinaryIO) -> None:
-    """A file that was cut off between two members lacks the zeros that end an archive; tarfile does not mind."""
-    file.seek(-len(END), os.SEEK_END)
-    if file.read() != END:
-        raise tarfile.ReadError("cut off")
+    return Counter(entry.about["speaker"] for entry in entries(address))

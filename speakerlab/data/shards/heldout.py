@@ -88,7 +88,7 @@ def write_heldout(
         try:
             encoded = encode(source, *part, audio_format)
         except AudioError as error:
-            return [cells["utterance"], str(source), str(error).removeprefix(f"{source}: ")]
+            return [cells["utterance"], str(source), error.reason]
         path = root / f"{place}.{encoded.suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:

@@ -4,7 +4,6 @@ A shard is written beside its place and renamed, then what is in it is noted in 
 the same command goes on with a run that was killed at any moment, and makes only what is missing.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -21,7 +20,8 @@ from speakerlab import InputError
 from speakerlab.data import Progress
 from speakerlab.data.audio import AudioError
 from speakerlab.data.corpus import BATCH_ROWS, speaker_folders
-from speakerlab.data.manifest import file_of, replacing
+from speakerlab.data.left_out import check_share, refusal, too_many
+from speakerlab.data.manifest import file_of, replacing, write_rows
 from speakerlab.data.shards.encoding import FORMATS, encode
 from speakerlab.data.shards.index import INDEX, Shard, ShardIndex, check_present, read_index, write_index
 from speakerlab.data.shards.writing import MEMBER_BYTES, PackedShard, ShardTask, write_shards
@@ -62,8 +62,7 @@ class Packing:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name.replace('_', '-')}={value} must be at least {least}")
-        if not 0 <= self.max_bad_share <= 1:
-            raise InputError(f"max-bad-share={self.max_bad_share} must lie in 0 to 1")
+        check_share("max-bad-share", self.max_bad_share)
 
 
 @dataclass(frozen=True)
@@ -211,20 +210,19 @@ def _check_share(
         InputError: if they are too many. Their shards are forgotten, so that the next run tries the files again.
     """
     unreadable = sorted(row for packed in done.values() for row in packed.unreadable)
-    too_many = len(unreadable) > max_bad_share * rows or len(unreadable) == rows
-    (folder / UNREADABLE).unlink(missing_ok=True)
-    if unreadable and (finished or too_many):
-        with replacing(folder / UNREADABLE) as draft, open(draft, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([["utterance", "file", "reason"], *unreadable])
-    if too_many:
+    is_too_much = too_many(len(unreadable), rows, max_bad_share)
+    listed = folder / UNREADABLE
+    listed.unlink(missing_ok=True)
+    if unreadable and (finished or is_too_much):
+        write_rows(listed, [["utterance", "file", "reason"], *unreadable])
+    if is_too_much:
         for packed in done.values():
             if packed.unreadable:
                 _note_path(folder, packed.shard.name).unlink(missing_ok=True)
-        share = 100 * len(unreadable) / rows
-        raise InputError(
-            f"{len(unreadable)} of {rows} utterances ({share:.1f} %) can't be read, more than --max-bad-share "
-            f"{max_bad_share:g} allows, such as {unreadable[0][1]} ({unreadable[0][2]}); "
-            f"all are listed in {folder / UNREADABLE}"
+        _, path, reason = unreadable[0]
+        examples = f"such as {path}: {reason}"
+        raise refusal(
+            str(folder), len(unreadable), rows, "utterance", "--max-bad-share", max_bad_share, examples, listed
         )
     return unreadable
 

@@ -27,6 +27,7 @@ class Packed:
     Attributes:
         position: in the epoch.
         number: among all utterances of the shards.
+        utterance: its name.
         speaker: its name.
         audio: the file.
         first_sample, samples, sample_rate: the utterance's part of it.
@@ -34,6 +35,7 @@ class Packed:
 
     position: int
     number: int
+    utterance: str
     speaker: str
     audio: AudioBytes
     first_sample: int
@@ -132,7 +134,7 @@ def _packed(sample: dict[str, Any], position: int, number: int) -> Packed:
     if not {"samples", "sample_rate"} <= about.keys():
         about |= _measured(audio)
     part = (about.get("first_sample", 0), about["samples"], about["sample_rate"])
-    return Packed(position, number, about["speaker"], audio, *part)
+    return Packed(position, number, about.get("utterance", sample["__key__"]), about["speaker"], audio, *part)
 
 
 def _measured(audio: AudioBytes) -> dict[str, int]:

@@ -134,8 +134,7 @@ def write_shard(task: ShardTask, rows: pa.Table) -> PackedShard:
                 try:
                     encoded = encode(path, row["first_sample"], row["samples"], row["sample_rate"], task.audio_format)
                 except AudioError as error:
-                    reason = str(error).removeprefix(f"{path}: ")
-                    unreadable.append([row["utterance"], str(path), reason])
+                    unreadable.append([row["utterance"], str(path), error.reason])
                 else:
                     _add_item(tar, f"{number:09d}", encoded, row)
                     speakers[row["speaker"]] += 1

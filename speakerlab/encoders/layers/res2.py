@@ -7,14 +7,21 @@ from speakerlab.encoders.layers.masking import apply_mask
 
 
 class ConvReluNorm(nn.Module):
-    """Convolution of unchanged length, ReLU, batch norm: `(batch, in, frames) -> (batch, out, frames)`."""
+    """Convolution of unchanged length, ReLU, batch norm: `(batch, in, frames) -> (batch, out, frames)`.
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, dilation: int = 1):
+    Args:
+        in_channels, out_channels: of the convolution.
+        kernel: odd number of frames.
+        dilation: frames from one to the next.
+        affine: whether the norm has a gain and an offset.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, dilation: int = 1, affine: bool = True):
         super().__init__()
         self.conv = nn.Conv1d(
             in_channels, out_channels, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2
         )
-        self.norm = nn.BatchNorm1d(out_channels)
+        self.norm = nn.BatchNorm1d(out_channels, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x).relu())

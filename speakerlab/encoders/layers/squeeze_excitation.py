@@ -9,10 +9,10 @@ from speakerlab.encoders.layers.masking import masked_mean
 class SqueezeExcitation1d(nn.Module):
     """`(batch, channels, frames) -> (batch, channels, frames)`, scaled by a gate in (0, 1) for each channel."""
 
-    def __init__(self, channels: int, bottleneck: int):
+    def __init__(self, channels: int, bottleneck: int, bias: bool = True):
         super().__init__()
-        self.squeeze = nn.Linear(channels, bottleneck)
-        self.excite = nn.Linear(bottleneck, channels)
+        self.squeeze = nn.Linear(channels, bottleneck, bias=bias)
+        self.excite = nn.Linear(bottleneck, channels, bias=bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         context = masked_mean(x, mask).squeeze(-1)  # (batch, channels)

@@ -33,6 +33,7 @@ def corpus(tmp_path, root):
             "split_by": "session",
             "heldout_speakers": 2,
             "heldout_trials": 8,
+            "allow_overlap": False,
             "min_seconds": 0.1,
             "stereo": "quarantine",
             "max_bad_share": 0.0,
@@ -97,6 +98,29 @@ def test_trials_over_training_speakers_are_refused(corpus, tmp_path, root):
     (tmp_path / "list.txt").write_text("1 s0/x/1.wav s0/extra/9.wav\n")
     with pytest.raises(InputError, match="2 of 2 development utterances belong to training speakers"):
         corpus(trials=str(tmp_path / "list.txt"), trials_root=str(root)).load()
+
+
+def test_overlap_may_be_forced(corpus, tmp_path, root):
+    (tmp_path / "list.txt").write_text("1 s0/x/1.wav s0/y/1.wav\n0 s0/x/1.wav s1/x/1.wav\n")
+    given = {"trials": str(tmp_path / "list.txt"), "trials_root": str(root)}
+    loaded = corpus(**given, allow_overlap=True).load()
+    assert len(loaded.trials) == 2
+    assert loaded.notes[-1].startswith("3 of 3 development utterances belong to training speakers, for example ")
+
+
+def test_an_official_list_over_other_copies_of_the_training_speakers(corpus, tmp_path):
+    """Found by its name, and refused by VoxCeleb1's names, whatever folder the audio is in."""
+    for folder in ("train", "vox1/wav"):
+        add(tmp_path / folder, "id10001/v/1.wav", "id10002/v/1.wav")
+    add(tmp_path / "vox1/wav", "id10270/v/1.wav")
+    (tmp_path / "vox1/trials").mkdir()
+    lines = ["1 id10270/v/1.wav id10270/v/1.wav\n", "0 id10001/v/1.wav id10270/v/1.wav\n"]
+    (tmp_path / "vox1/trials/veri_test2.txt").write_text("".join(lines[i % 2] for i in range(37611)))
+    given = {"trials": "vox1_o_cleaned", "trials_root": [str(tmp_path / "vox1"), str(tmp_path / "vox1/wav")]}
+    with pytest.raises(InputError, match="veri_test2.txt: 1 of its speakers are trained on, such as id10001"):
+        corpus(**given).load()
+    loaded = corpus(**given, allow_overlap=True).load()
+    assert len(loaded.trials) == 37611 and loaded.notes[-1].endswith("the EER flatters the model")
 
 
 def test_missing_audio_is_named_with_its_line(corpus, tmp_path):

@@ -314,3 +314,21 @@ def test_as_a_corpus_for_either_task(full):
             sessions = set(zip(part["speaker"].to_pylist(), part["session"].to_pylist(), strict=True))
             assert len(sessions) == 80 == len(set(part["speaker"].to_pylist()))
     assert not parts[1][0].equals(parts[2][0])
+
+
+def test_few_may_judge(full):
+    whole = MiniCorpus("verification", 1, str(full.parent)).load().trials
+    trials = MiniCorpus("verification", 1, str(full.parent), test_speakers=5).load().trials
+    names = sorted({name.split("/")[1] for name in whole.utterances})[:5]
+    pairs = [(trials.utterances[a], trials.utterances[b]) for a, b in zip(trials.enrol, trials.test, strict=True)]
+    expected = [
+        (label, whole.utterances[a], whole.utterances[b], line)
+        for label, a, b, line in zip(whole.labels, whole.enrol, whole.test, whole.lines, strict=True)
+        if {whole.utterances[a].split("/")[1], whole.utterances[b].split("/")[1]} <= set(names)
+    ]
+    found = [(label, *pair, line) for label, pair, line in zip(trials.labels, pairs, trials.lines, strict=True)]
+    assert found == expected and set(trials.labels.tolist()) == {0, 1}
+    validation = MiniCorpus("identification", 1, str(full.parent), test_speakers=4).load().validation
+    assert len(validation) == 16 and len(set(validation["speaker"].to_pylist())) == 4
+    with pytest.raises(ValueError, match="test_speakers=3 must be at least 4"):
+        MiniCorpus("verification", 1, "", test_speakers=3)

@@ -141,10 +141,15 @@ def test_any_manifest(corpus, voxceleb):
 def test_what_is_not_there(corpus, voxceleb, tmp_path):
     with pytest.raises(InputError, match=f"data.root={tmp_path}: holds no manifest.parquet; make it with"):
         corpus("data=voxceleb1", f"data.root={tmp_path}")
+    (tmp_path / ".prepare").mkdir()
+    with pytest.raises(InputError, match=f"data.root={tmp_path}: is not prepared to its end; run the same"):
+        corpus("data=voxceleb1", f"data.root={tmp_path}")
+    with pytest.raises(InputError, match="data.root=/nowhere: no such manifest or folder"):
+        corpus("data=voxceleb1", "data.root=/nowhere")
     with pytest.raises(InputError, match=r"trials=vox1_e_cleaned: .* as vox1_e_cleaned, .*list_test_all2\.txt"):
         corpus("data=voxceleb1", f"data.root={voxceleb / '1'}", "data.trials=vox1_e_cleaned")
-    with pytest.raises(InputError, match=r"data.train_on=\['train'\] chooses no utterance .* splits are 'dev', 'test'"):
-        corpus("data=voxceleb1", f"data.root={voxceleb / '1'}", "data.train_on=[train]")
+    with pytest.raises(InputError, match=r"train_on=\['dev', 'tst'\]: .* of split 'tst'; it has 'dev', 'test'"):
+        corpus("data=voxceleb1", f"data.root={voxceleb / '1'}", "data.train_on=[dev,tst]")
     with pytest.raises(InputError, match="speaker id00012 is in .* and in"):
         corpus("data=voxceleb12", f"data.root=[{voxceleb / '2'},{voxceleb / '2'}]")
 

@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from shard_files import make_manifest, packing, write_wespeaker
+from shard_files import make_manifest, packing, write_noise, write_wespeaker
 
 from speakerlab import InputError
 from speakerlab.data.corpora import shards as shards_module
@@ -24,7 +25,8 @@ def made(tmp_path_factory) -> Path:
 
 
 def corpus(root, tmp_path, **changes) -> ShardCorpus:
-    given = {"trials": None, "trials_root": None, "shuffle_buffer": 10, "cache_dir": str(tmp_path / "cache")}
+    given = {"trials": None, "trials_root": None, "allow_overlap": False, "shuffle_buffer": 10}
+    given["cache_dir"] = str(tmp_path / "cache")
     return ShardCorpus(str(root), **given | changes)
 
 
@@ -60,8 +62,47 @@ def test_training_speakers_are_no_development_speakers(made, tmp_path):
     with pytest.raises(InputError, match="4 of 4 development utterances belong to training speakers"):
         corpus(made / "to", tmp_path, trials=trials, trials_root=str(made / "voices")).load()
     shutil.copytree(made / "voices", tmp_path / "elsewhere")
+    forced = {"trials_root": str(made / "voices"), "allow_overlap": True}
+    assert corpus(made / "to", tmp_path, trials=trials, **forced).load().notes[-1].endswith("flatters the model")
     notes = corpus(made / "to", tmp_path, trials=trials, trials_root=str(tmp_path / "elsewhere")).load().notes
     assert notes[-1].startswith("warning: 4 of 4 development utterances lie in folders named like training speakers")
+
+
+@pytest.fixture(scope="module")
+def voxceleb(tmp_path_factory) -> Path:
+    """`vox1` with audio of three of VoxCeleb1's speakers and two official lists, `to` with shards of the first two."""
+    root = tmp_path_factory.mktemp("voxceleb")
+    names = [f"{speaker}/video/{i:05d}.wav" for speaker in ("id10001", "id10002", "id10270") for i in range(2)]
+    for number, name in enumerate(names):
+        write_noise(root / "vox1" / "wav" / name, number)
+    table = make_manifest(root / "voices", speakers=2, utterances=4)
+    people = pa.array([{"s0": "id10001", "s1": "id10002"}[name] for name in table["speaker"].to_pylist()])
+    pack(table.set_column(table.column_names.index("speaker"), "speaker", people), root / "to", packing())
+    (root / "vox1" / "trials").mkdir()
+    for list_name, people, count in (("veri_test2", names[4:], 37611), ("list_test_hard2", names, 550894)):
+        pairs = [(int(a[:7] == b[:7]), a, b) for a in people for b in people]
+        pairs[0] = (0, *pairs[0][1:])  # both kinds, even over one speaker
+        lines = [f"{label} {a} {b}\n" for label, a, b in pairs]
+        text = "".join(lines[i % len(lines)] for i in range(count))
+        (root / "vox1" / "trials" / f"{list_name}.txt").write_text(text)
+    return root
+
+
+def test_official_lists_have_names(voxceleb, tmp_path):
+    given = {"trials": "vox1_o_cleaned", "trials_root": [str(voxceleb / "vox1"), str(voxceleb / "vox1" / "wav")]}
+    loaded = corpus(voxceleb / "to", tmp_path, **given).load()
+    assert len(loaded.trials) == 37611 and loaded.trials.source.endswith("vox1/trials/veri_test2.txt")
+    assert loaded.development == [voxceleb / "vox1/wav/id10270/video" / f"0000{i}.wav" for i in range(2)]
+
+
+def test_a_list_over_the_training_speakers_is_refused_unless_forced(voxceleb, tmp_path):
+    """Though the shards were packed of files that lie elsewhere."""
+    given = {"trials": "vox1_h_cleaned", "trials_root": [str(voxceleb / "vox1"), str(voxceleb / "vox1" / "wav")]}
+    with pytest.raises(InputError, match=r"list_test_hard2\.txt: 2 of its speakers are trained on, such as id10001;"):
+        corpus(voxceleb / "to", tmp_path, **given).load()
+    loaded = corpus(voxceleb / "to", tmp_path, **given, allow_overlap=True).load()
+    assert len(loaded.trials) == 550894 and loaded.notes[-1].endswith("the EER flatters the model")
+    assert sum("trained on" in note or "warning" in note for note in loaded.notes) == 1
 
 
 def test_on_a_server(made, tmp_path, server):

@@ -85,6 +85,8 @@ def change(tree: dict, *keys, value=None) -> None:
     "keys, value, message",
     [
         (("archives",), None, "lacks 'archives'"),
+        (("archives_from",), ["ftp://host/x"], "'ftp://host/x' is no address"),
+        (("lists_from",), ["host/x"], "'host/x' is no address"),
         (("corpus",), "nothing", "corpus 'nothing' has no"),
         (("archives", 0, "parts", 0, "name"), "../x", "'../x' is no plain file name"),
         (("archives", 0, "parts", 0, "sha1"), "x", "unknown key 'sha1' of vox1_dev_wav_partaa"),

@@ -129,7 +129,7 @@ def test_unreadable_files_are_counted_listed_and_limited(tmp_path):
     (tmp_path / "voices/s1/2.wav").write_bytes(b"rubbish")
     (tmp_path / "voices/s2/0.wav").unlink()
     with pytest.raises(
-        InputError, match=r"2 of 20 utterances \(10.0 %\) can't be read, more than --max-bad-share 0.05"
+        InputError, match=r"2 of 20 utterances \(10.0 %\) can't be used, more than --max-bad-share=0.05"
     ):
         pack(table, tmp_path / "to", packing(max_bad_share=0.05))
     with open(tmp_path / "to/unreadable.csv", newline="") as file:

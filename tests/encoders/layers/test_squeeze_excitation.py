@@ -27,6 +27,13 @@ def test_it_matches_the_formula_for_each_utterance_alone(masked):
         torch.testing.assert_close(out[:, :length], naive(layer, item[:, :length]))
 
 
+def test_without_biases_silence_halves():
+    layer = SqueezeExcitation1d(channels=4, bottleneck=3, bias=False)
+    assert [parameter.shape for parameter in layer.parameters()] == [(3, 4), (4, 3)]
+    x = torch.tensor([1.0, -1.0]).expand(1, 4, 2)  # whose mean is 0
+    torch.testing.assert_close(layer(x), x / 2)
+
+
 def test_gates_differ_between_utterances_and_lie_between_0_and_1():
     torch.manual_seed(0)
     x = 3.0 * torch.randn(5, 4, 6)
