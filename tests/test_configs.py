@@ -17,7 +17,7 @@ from torch.utils.data import default_collate
 
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
-from speakerlab.build import build_augment, build_loss, build_network, clips_below
+from speakerlab.build import build, build_augment, build_loss, build_network, clips_below
 from speakerlab.cli.launch import compose as compose_config
 from speakerlab.config import CONF, SCHEMAS, check, known_targets, locate
 from speakerlab.training.assembly import try_components
@@ -145,6 +145,26 @@ def test_model_with_every_loss(compose, model, losses):
         )
         assert value.shape == (), change
         assert logits is None or logits.shape == (BATCH, SPEAKERS), change
+
+
+@pytest.mark.parametrize("pooling", members("pooling"))
+def test_a_pooling_shows_the_weights_that_it_uses(compose, monkeypatch, pooling):
+    """Those that weigh frames: see `speakerlab.encoders.pooling`."""
+    cfg, _ = compose(f"pooling={pooling}")
+    made = build(cfg.pooling, "pooling", 16).eval() if cfg.pooling else None
+    if not hasattr(made, "attention"):
+        return
+    lengths = torch.tensor([9, 4])
+    mask = torch.arange(9)[None, None] < lengths[:, None, None]  # (batch, 1, frames)
+    x = torch.randn(2, 16, 9, generator=torch.Generator().manual_seed(0))
+    weights = made.attention(x, mask)
+    assert weights.ndim == 3 and weights.shape[::2] == (2, 9) and weights.dtype == torch.float32
+    torch.testing.assert_close(weights.sum(dim=2), torch.ones(weights.shape[:2]))
+    assert (weights[1, :, 4:] == 0).all() and (weights[1, :, :4] > 0).all()
+    alone = torch.zeros_like(weights)
+    alone[..., 2] = 1.0
+    monkeypatch.setattr(made, "attention", lambda x, mask=None: alone)
+    assert torch.equal(made(x, mask), made(x.index_fill(2, torch.tensor([0, 1, 3]), 7.0), mask))  # none but frame 2
 
 
 @pytest.fixture(scope="module")

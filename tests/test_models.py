@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from speakerlab.build import build_network
 from speakerlab.config import CONF
 from speakerlab.network import SpeakerNetwork
+from speakerlab.reports.models import agrees, parameters_in, published
 
 RATE = 16000
 LARGEST_QUICK = 60_000_000  # parameters of a model that the quick suite runs
@@ -70,6 +71,19 @@ def network(model: str) -> SpeakerNetwork:
     for norm in norms:
         norm.momentum = 0.1
     return made.eval()
+
+
+def test_the_page_of_models_is_of_this_code():
+    """Every model is in the table of docs/models.md, with the parameters that it has now."""
+    page = Path(__file__).resolve().parent.parent / "docs" / "models.md"
+    written = "write it anew: speakerlab models --cost --markdown docs/models.md"
+    assert parameters_in(page.read_text()) == {model: parameters(model) for model in MODELS}, written
+
+
+@pytest.mark.parametrize("model", published())
+def test_a_count_beyond_the_published_digits_is_explained(model):
+    figure = published()[model].get("parameters")
+    assert figure is None or agrees(parameters(model), figure.value) is not bool(figure.difference)
 
 
 def voices(*seconds: float, seed: int = 0) -> torch.Tensor:

@@ -14,13 +14,14 @@ import sys
 
 from speakerlab import InputError, __version__
 
-FAMILIES: tuple[str, ...] = ("prepare", "data", "resplit", "trials", "shard", "find", "average")
+FAMILIES: tuple[str, ...] = ("prepare", "data", "resplit", "trials", "shard", "find", "average", "models", "inspect")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; the user's mistakes end as `error: ...` on standard error with exit status 1."""
     parser = argparse.ArgumentParser(
-        prog="speakerlab", description="Data for speaker recognition; train.py trains and evaluate.py evaluates."
+        prog="speakerlab",
+        description="Data and models of speaker recognition; train.py trains, evaluate.py evaluates.",
     )
     parser.add_argument("--version", action="version", version=f"speakerlab {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -45,14 +45,14 @@ class MultiQueryMultiHead(nn.Module):
         self.score = nn.Conv1d(heads * queries * bottleneck, heads * queries, 1, groups=heads * queries)
 
     def attention(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The weights `(batch, heads, queries, frames)`: float32, summing to one over each item's own frames."""
+        """The weights `(batch, heads * queries, frames)`: float32, summing to one over each item's own frames."""
         scores = self.score(self.hidden(apply_mask(x, mask)).tanh()).float()  # (batch, heads * queries, frames)
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
-        return scores.softmax(dim=-1).unflatten(1, (self.heads, self.queries))
+        return scores.softmax(dim=-1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        weights = self.attention(x, mask).unsqueeze(3)  # (batch, heads, queries, 1, frames)
+        weights = self.attention(x, mask).unflatten(1, (self.heads, self.queries, 1))  # one axis more: for the width
         with torch.autocast(x.device.type, enabled=False):
             parts = apply_mask(x, mask).float().unflatten(1, (self.heads, 1, -1))  # (batch, heads, 1, width, frames)
             mean, deviation = weighted_statistics(parts, weights)  # (batch, heads, queries, width)

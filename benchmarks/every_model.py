@@ -1,0 +1,305 @@
+"""Does every model train? Each member of conf/model for at most a minute, on the embedded corpus.
+
+    python benchmarks/every_model.py                          # a killed one goes on with the same command
+    python benchmarks/every_model.py --models ecapa lstm --seconds 30
+    python benchmarks/every_model.py --fresh                  # forget what was measured before
+
+Trains with the ordinary command: two epochs where they fit into the time; larger models get one epoch of fewer and
+smaller batches, by how long a step of theirs takes. The EER before training is that of the run's own initial weights.
+Appends a line a model to every_model.jsonl beside this file as soon as the model is done, and writes
+every_model_<date>.md from all of them.
+"""
+
+import argparse
+import ctypes
+import json
+import multiprocessing
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from datetime import date
+from pathlib import Path
+
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from speakerlab.build import build_network, load_checkpoint
+from speakerlab.cli.launch import compose
+from speakerlab.cli.models import chosen_models, processor
+from speakerlab.data.corpora.mini import make_mini
+from speakerlab.data.development import read_development_trials
+from speakerlab.data.utterances import measure
+from speakerlab.inference.cost import sizes
+from speakerlab.inference.evaluation import score_trials
+from speakerlab.inference.model import pick_device
+from speakerlab.reports.curves import read_metrics
+from speakerlab.scoring.metrics import eer, error_rates
+from speakerlab.training.hardware import prepare_cpu, resolve_precision
+from speakerlab.training.run import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).with_suffix(".jsonl")
+RUNS = ROOT / "outputs" / "every_model"
+UTTERANCES = 960  # of the embedded corpus, to train on
+A_SESSION = 2  # development utterances of each session: embedding all would take the large models longer than training
+BATCH, SMALLEST_BATCH, FEWEST_STEPS = 32, 4, 30
+TRIED_BATCH = 8  # in the measurement that the plan is made from
+SHARE = 0.8  # of the time that is planned; the rest is for what a step in a loop takes longer
+LEARNED = 0.9  # of the EER before training; below, and with a lower loss, a model has learned
+# A warm-up of a whole epoch would be half of the training or all of it; and a margin that grows would raise the loss.
+COMMON = ["loader.crop_seconds=1.5", "loss.margin=0.0", "margin=fixed", "scheduler.warmup_epochs=0.2"]
+
+
+def trial_list() -> tuple[Path, Path]:
+    """The embedded corpus's root, and a list of its trials among the first utterances of each session."""
+    root = make_mini(Path(os.environ.get("SPEAKERLAB_CACHE", "~/.cache/speakerlab")).expanduser())
+    path = RUNS / "trials.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (root / "trials.txt").read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if all(int(Path(w).stem) <= A_SESSION for w in line.split()[1:])))
+    return root, path
+
+
+def seconds_an_utterance(model: str) -> float:
+    """Of a training step, once warm, with a small batch; to be called in a process of its own."""
+    prepare_cpu(None)
+    cfg, _ = compose("train", [f"model={model}", *COMMON])
+    device = pick_device("auto")
+    kind = resolve_precision("auto", "auto").partition("-")[0]
+    network = build_network(cfg).train().to(device)
+    waveform = 0.1 * torch.randn(TRIED_BATCH, round(cfg.loader.crop_seconds * cfg.loader.sample_rate), device=device)
+    for _ in range(3):
+        began = time.perf_counter()
+        dtype = {"bf16": torch.bfloat16, "16": torch.float16}.get(kind, torch.float32)
+        with torch.autocast(device.type, dtype, enabled=kind != "32"):
+            embeddings = network(waveform)
+        embeddings.float().square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    return (time.perf_counter() - began) / TRIED_BATCH
+
+
+def plan(seconds: float, an_utterance: float) -> dict[str, int | None]:
+    """Epochs, batch size and batches an epoch (None is all) that fit into the time."""
+    fit = int(SHARE * seconds / an_utterance)
+    if fit >= 2 * UTTERANCES:
+        return {"epochs": 2, "batch": BATCH, "batches": None}
+    batch = min(BATCH, max(SMALLEST_BATCH, fit // FEWEST_STEPS))
+    return {"epochs": 1, "batch": batch, "batches": max(1, min(fit, UTTERANCES) // batch)}
+
+
+def command(model: str, seconds: float, planned: dict, data: tuple[Path, Path]) -> list[str]:
+    """The user's own."""
+    steps = planned["epochs"] * (planned["batches"] or UTTERANCES // planned["batch"])
+    root, trials = data
+    limit = [f"+trainer.limit_train_batches={planned['batches']}"] if planned["batches"] else []
+    return [
+        "train.py",
+        f"model={model}",
+        "data=folder",
+        f"data.root={root / 'dev'}",
+        f"data.trials={trials}",
+        f"data.trials_root={root}",
+        *COMMON,
+        f"sampler.batch_size={planned['batch']}",
+        f"trainer.max_epochs={planned['epochs']}",
+        *limit,
+        f"+trainer.max_time={{seconds: {seconds:g}}}",
+        f"trainer.log_every_n_steps={max(1, steps // 10)}",
+        "callbacks.verification.every_n_epochs=0",
+        f"name={model}",
+        f"output_dir={RUNS}",
+    ]
+
+
+def train(arguments: list[str]) -> tuple[str, float]:
+    """Run the command; what went wrong, or nothing, and the peak of its memory in MB."""
+    with open(RUNS / "log.txt", "w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / arguments[0]), *arguments[1:]],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        last = (log.read().strip().splitlines() or [""])[-1]
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    fault = f"exit status {process.returncode}: {last}" if process.returncode else ""
+    return fault, usage.ru_maxrss * unit / 2**20
+
+
+def die_with_parent() -> None:
+    """In the child: a training whose benchmark was killed would slow down the one that goes on."""
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def untrained_eer(run: Path) -> float:
+    """Of the weights that the run began with, on its own trials; to be called in a process of its own."""
+    prepare_cpu(None)
+    config = load_checkpoint(run / "checkpoints" / "best.ckpt")["config"]
+    torch.manual_seed(config["seed"])
+    network = build_network(config)
+    trials, files = read_development_trials(run)
+    rate, device = config["loader"]["sample_rate"], pick_device("auto")
+    scores = score_trials(network, trials, files, measure(files), rate, device, 0, lambda done, total: None)
+    return eer(error_rates(scores, trials.labels))[0]
+
+
+def alone(function, *arguments):
+    """The function's result from a new process."""
+    with multiprocessing.get_context("spawn").Pool(1, initializer=die_with_parent) as pool:
+        return pool.apply(function, arguments)
+
+
+def measured(model: str, seconds: float, data: tuple[Path, Path]) -> dict:
+    """Train one model; what is known afterwards."""
+    planned = plan(seconds, alone(seconds_an_utterance, model))
+    shutil.rmtree(RUNS / model, ignore_errors=True)  # what a killed benchmark left
+    arguments = command(model, seconds, planned, data)
+    fault, peak = train(arguments)
+    words = shlex.join(["python", *arguments]).replace(str(data[0]), "MINI").replace(f"{ROOT}/", "")
+    row = {"model": model, "seconds": seconds, **planned, "command": words}
+    row["parameters"] = sizes(compose("train", [f"model={model}"])[0])[0]
+    if fault:
+        return row | {"failed": fault}
+    (run,) = (RUNS / model).glob("*/")
+    epochs = read_metrics(run / "metrics" / "train_metrics.csv")
+    events = EventAccumulator(str(next(run.rglob("events.out.tfevents.*")).parent)).Reload()
+    losses = [event.value for event in events.Scalars("train/loss")]
+    facts = json.loads((run / "environment.json").read_text())
+    row |= {
+        "utterances": int(epochs["step"][-1]) * planned["batch"],
+        "utterances_per_second": float(epochs["utterances_per_second"][-1]),
+        "loss": [losses[0], losses[-1]],
+        "eer_before": alone(untrained_eer, run),
+        "eer_after": float(read_metrics(run / "metrics" / "val_metrics.csv")["eer"][-1]),
+        "peak_mb": peak,
+        "device": f"{facts['device']}, {facts['precision']}",
+        "commit": (facts["git"] or {"commit": "unknown"})["commit"][:10],
+    }
+    shutil.rmtree(run / "checkpoints")  # up to a gigabyte
+    return row
+
+
+def learned(row: dict) -> bool:
+    return row["loss"][1] < row["loss"][0] and row["eer_after"] < LEARNED * row["eer_before"]
+
+
+def read_results() -> dict[str, dict]:
+    """The last line about each model; a line that a kill left half written is none."""
+    rows = {}
+    for line in RESULTS.read_text().splitlines() if RESULTS.is_file() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        rows[row["model"]] = row
+    return rows
+
+
+def append(row: dict) -> None:
+    """The line is on the disk when this returns."""
+    before = RESULTS.read_text() if RESULTS.is_file() else ""
+    torn = before and not before.endswith("\n")
+    with open(RESULTS, "a") as file:
+        file.write(("\n" if torn else "") + json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def table_row(row: dict) -> str:
+    if "failed" in row:
+        return f"| {row['model']} | {row['parameters'] / 1e6:.1f} | {row['failed']} |  |  |  |  |  |  |  |"
+    part = f"{row['epochs']} x {row['batches'] or UTTERANCES // row['batch']} x {row['batch']}"
+    seconds = row["utterances"] / row["utterances_per_second"]
+    first, last = row["loss"]
+    cells = (
+        row["model"],
+        f"{row['parameters'] / 1e6:.1f}",
+        part,
+        f"{seconds:.0f}",
+        f"{row['utterances_per_second']:.1f}",
+        f"{first:.2f} to {last:.2f}",
+        f"{100 * row['eer_before']:.1f}",
+        f"{100 * row['eer_after']:.1f}",
+        "yes" if learned(row) else "**no**",
+        f"{row['peak_mb']:,.0f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def markdown(rows: list[dict]) -> str:
+    facts = environment()
+    libraries = ", ".join(f"{name} {facts['libraries'][name]}" for name in ("torch", "pytorch-lightning", "numpy"))
+    done = [row for row in rows if "failed" not in row]
+    names = [row["model"] for row in done if not learned(row)] + [row["model"] for row in rows if "failed" in row]
+    commits = ", ".join(sorted({row["commit"] for row in done}))
+    devices = "; ".join(sorted({row["device"] for row in done}))
+    text = (
+        f"The embedded corpus, 80 speakers and {UTTERANCES} utterances, crops of 1.5 s, AAM-softmax without margin. "
+        f"EER on the corpus's trials among the first {A_SESSION} utterances of each session of 24 other speakers; "
+        "before training: of the same initial weights. Learned: the loss fell, and the EER to below "
+        f"{LEARNED:g} of what it was. A minute shows that a model trains, not how good it is: the large ones saw a "
+        "fraction of the corpus. The loss is the mean of the first and of the last tenth of the steps; memory is the "
+        "training process's peak of resident memory, of which a good half GB are the libraries'."
+    )
+    count = sum(map(learned, done))
+    lines = [
+        f"# Every model, trained for at most {max(row['seconds'] for row in rows):g} s, {date.today()}",
+        "",
+        "`python benchmarks/every_model.py`",
+        "",
+        f"{len(done)} of {len(rows)} models trained, {count} learned. Not: {', '.join(names) or 'none'}.",
+        "",
+        textwrap.fill(text, 118),
+        "",
+        "| model | M parameters | epochs x batches x size | s of training | utterances/s | loss | EER % before | after "
+        "| learned | peak MB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *map(table_row, rows),
+        "",
+        "Each by such a command, with MINI for the embedded corpus:",
+        "",
+        f"`{rows[0]['command']}`",
+        "",
+        f"{devices}. Machine: {processor()}, {facts['platform']}, {facts['cpus']} CPUs. Commit {commits}. {libraries}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="*", default=[], metavar="MODEL", help="default: every member of conf/model")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of training, for each (default: 60)")
+    parser.add_argument("--fresh", action="store_true", help="measure again what has been measured")
+    arguments = parser.parse_args()
+    models = chosen_models(arguments.models)
+    if arguments.fresh:
+        RESULTS.unlink(missing_ok=True)
+    rows = read_results()
+    data = trial_list()
+    for number, model in enumerate(models, start=1):
+        if model in rows and "failed" not in rows[model]:
+            print(f"{number}/{len(models)} {model}: is in {RESULTS.name}", flush=True)
+            continue
+        print(f"{number}/{len(models)} {model} ...", flush=True)
+        rows[model] = measured(model, arguments.seconds, data)
+        append(rows[model])
+        print(table_row(rows[model]), flush=True)
+    path = RESULTS.with_name(f"every_model_{date.today()}.md")
+    path.write_text(markdown([rows[model] for model in sorted(rows)]))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

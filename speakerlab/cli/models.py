@@ -1,0 +1,116 @@
+"""`speakerlab models`: what each model of conf/model costs, beside what papers publish.
+
+speakerlab models                                   # parameters, embedding, features, published figures
+speakerlab models ecapa resnet34 --cost             # and multiply-accumulates, and milliseconds on one core
+speakerlab models --cost --markdown docs/models.md  # as a page, with sources
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from speakerlab import InputError
+
+
+def add_commands(commands) -> None:
+    """Add `models`."""
+    models = commands.add_parser(
+        "models",
+        help="parameters, cost and published figures of each model",
+        description="Count the parameters of each member of conf/model, and show what papers publish about it.",
+    )
+    models.add_argument("models", nargs="*", metavar="MODEL", help="such as ecapa (default: all)")
+    models.add_argument(
+        "--cost", action="store_true", help="count multiply-accumulates and time 2 s on one core, too: minutes for all"
+    )
+    models.add_argument("--markdown", metavar="FILE", type=Path, help="write the table as a page, with its sources")
+    models.set_defaults(run=run_models)
+
+
+def run_models(chosen: argparse.Namespace) -> None:
+    """Print the table, or write the page."""
+    names = chosen_models(chosen.models)
+
+    from speakerlab.cli.tables import show, text_table
+    from speakerlab.reports.models import cells, models_page
+
+    rows = measured(names, chosen.cost)
+    if chosen.markdown is None:
+        table = text_table("", cells(rows), ("features",))
+        table.columns[0].no_wrap = True  # a narrow terminal leaves the names whole
+        show(table, "published, and EER % on VoxCeleb1-O: of papers and official code; --markdown says of which")
+        return
+    from speakerlab.data.manifest import replacing
+
+    words = ["speakerlab", "models", *chosen.models, *(["--cost"] if chosen.cost else []), "--markdown"]
+    chosen.markdown.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(chosen.markdown) as draft:
+        page = models_page(rows, " ".join([*words, str(chosen.markdown)]), machine(chosen.cost))
+        draft.write_text(page, encoding="utf-8")
+    show(f"page     {chosen.markdown}")
+
+
+def chosen_models(given: list[str]) -> list[str]:
+    """The named members of conf/model, or all, each once.
+
+    Raises:
+        InputError: for a name that is none, with the nearest that is one.
+    """
+    from speakerlab.config import CONF, nearest
+
+    members = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+    for name in given:
+        if name not in members:
+            raise InputError(
+                f"{name}: there is no conf/model/{name}.yaml{nearest(name, members)} (there are: {', '.join(members)})"
+            )
+    return list(dict.fromkeys(given)) or members
+
+
+def measured(names: list[str], with_cost: bool) -> dict:
+    """A `reports.models.Row` for each model."""
+    from speakerlab.cli.launch import compose
+    from speakerlab.cli.progress import progress_bar
+    from speakerlab.inference.cost import macs, milliseconds, sizes
+    from speakerlab.reports.models import Row
+    from speakerlab.training.hardware import prepare_cpu
+
+    if with_cost:
+        prepare_cpu(threads=1)
+    rows = {}
+    with progress_bar("models", unit="models") as progress:
+        for done, name in enumerate(names):
+            progress(done, len(names))
+            cfg, choices = compose("train", [f"model={name}"])
+            frames = "" if choices["frames"] == "default" else f", {choices['frames']}"
+            cost = (macs(cfg), milliseconds(cfg)) if with_cost else (None, None)
+            rows[name] = Row(*sizes(cfg), choices["features"] + frames, *cost)
+    return rows
+
+
+def machine(with_cost: bool) -> list[str]:
+    """When and with what a page was made."""
+    from speakerlab.inference.cost import REPEATS
+    from speakerlab.training.run import environment
+
+    facts = environment()
+    versions = ", ".join(f"{name} {facts['libraries'][name]}" for name in ("torch", "torchaudio"))
+    lines = [f"{facts['started'][:10]}, speakerlab {facts['speakerlab']}, Python {facts['python']}, {versions}."]
+    if with_cost:
+        lines.append(
+            f"Milliseconds: from waveform to embedding, one utterance of 2 s in float32 on one core of {processor()} "
+            f"({facts['platform']}), median of {REPEATS}."
+        )
+    return lines
+
+
+def processor() -> str:
+    """The CPU's name where the system tells it."""
+    import platform
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,94 @@
+"""The commands as typed, on checkpoints of networks that were never trained."""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from speakerlab.build import build_network
+from speakerlab.cli.launch import compose
+from speakerlab.cli.main import main
+from speakerlab.data.development import write_development_trials
+from speakerlab.data.trials import locate_utterances, read_trials
+
+ECAPA = [
+    "model=ecapa",
+    "model.encoder.channels=16",
+    "model.encoder.pooled_channels=24",
+    "model.encoder.embed_dim=8",
+    "model.encoder.se_bottleneck=8",
+]
+SINCNET = ["model=sincnet", "model.encoder.hidden=8", "model.encoder.filters=6"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def run(tmp_path, folders):
+    """A run's folder with a checkpoint and development trials."""
+
+    def make(*overrides: str):
+        torch.manual_seed(0)
+        cfg, _ = compose("train", list(overrides))
+        weights = {f"network.{name}": value for name, value in build_network(cfg).state_dict().items()}
+        folder = tmp_path / "run"
+        (folder / "checkpoints").mkdir(parents=True)
+        config = OmegaConf.to_container(cfg, resolve=True)
+        contents = {"config": config, "speakers": ["a"], "state_dict": weights, "epoch": 2}
+        torch.save(contents, folder / "checkpoints" / "best.ckpt")
+        trials = read_trials(folders.trials)
+        write_development_trials(folder, trials, locate_utterances(trials, [folders.development]))
+        return folder
+
+    return make
+
+
+def refusal(*arguments) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(["inspect", *map(str, arguments)])
+    message = str(caught.value)
+    assert message.startswith("error: ") and "\n" not in message
+    return message
+
+
+def test_attention_on_the_runs_own_utterances(run, capsys):
+    folder = run(*ECAPA)
+    main(["inspect", "attention", str(folder)])
+    names = {path.name for path in (folder / "attention").iterdir()}
+    assert {"report.html", "01.png", "03.wav"} <= names and "04.png" not in names
+    out = capsys.readouterr().out
+    assert "24 weightings" in out and "s0/a/0.flac" in out and "attention/report.html" in out
+
+
+def test_attention_on_files_and_elsewhere(run, folders, tmp_path):
+    checkpoint = run(*ECAPA).rename(tmp_path / "moved") / "checkpoints" / "best.ckpt"
+    checkpoint = checkpoint.rename(tmp_path / "alone.ckpt")
+    file = folders.development / "s1/a/2.flac"
+    main(["inspect", "attention", str(checkpoint), "--to", "pictures", str(file), str(file)])
+    assert {path.name for path in (tmp_path / "pictures").glob("*.png")} == {"01.png", "02.png"}
+    main(["inspect", "attention", str(checkpoint), str(file)])
+    assert (tmp_path / "outputs/attention/alone/report.html").is_file()
+    assert "alone.ckpt lies in no run with development trials: give audio FILEs" in refusal("attention", checkpoint)
+    assert "nowhere.wav" in refusal("attention", checkpoint, "nowhere.wav")
+
+
+def test_filters(run, capsys):
+    folder = run(*SINCNET)
+    main(["inspect", "filters", str(folder)])
+    assert (folder / "filters" / "filters.png").is_file() and "filters/report.html" in capsys.readouterr().out
+    assert "6 of 251 taps" in (folder / "filters" / "report.html").read_text()
+
+
+def test_what_a_network_has_not_is_said(run, tmp_path):
+    folder = run(*SINCNET)
+    assert "no attention to draw: SincNet has no pooling over time" in refusal("attention", folder)
+    folder.rename(tmp_path / "other")
+    assert "no filters to draw: Ecapa learns no band edges" in refusal("filters", run(*ECAPA))
+
+
+def test_no_checkpoint(tmp_path):
+    assert "nowhere.ckpt" in refusal("filters", "nowhere.ckpt")
+    assert "holds no checkpoints/best.ckpt" in refusal("attention", tmp_path)
