@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speakerlab.losses.directions import directions
 from speakerlab.losses.groups import by_speaker
 
 
@@ -38,7 +39,7 @@ class AngularPrototypical(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             groups = by_speaker(embeddings.float(), speakers)  # (speakers, utterances, embed_dim)
             queries, prototypes = groups[:, -1], groups[:, :-1].mean(dim=1)  # (speakers, embed_dim)
-            cosine = F.normalize(queries) @ F.normalize(prototypes).T  # (speakers, speakers)
+            cosine = directions(queries) @ directions(prototypes).T  # (speakers, speakers)
             logits = self.scale.clamp(min=1e-6) * cosine + self.offset
             loss = F.cross_entropy(logits, torch.arange(len(groups), device=logits.device))
         return loss, None
