@@ -149,3 +149,23 @@ def test_bfloat16_autocast():
     with torch.inference_mode():
         exact = encoder(batch)
     assert torch.cosine_similarity(rounded, exact).min() > 0.98
+
+
+@pytest.mark.slow
+def test_reflected_ends_compile_and_export(tmp_path):
+    """The contract's tests compile and export the smallest size alone, which pads with zeros."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    encoder, path = tiny(padding="reflect"), tmp_path / "encoder.onnx"
+    batch, longer = torch.stack(features(40)), torch.stack(features(95))
+    with torch.no_grad():
+        for lengths in (None, torch.tensor([33])):
+            explained = torch._dynamo.explain(encoder)(batch, lengths)
+            torch._dynamo.reset()
+            assert explained.graph_count == 1, explained.break_reasons
+    frames = torch.export.Dim("frames", min=16, max=100_000)
+    torch.onnx.export(encoder, (batch,), path, dynamo=True, dynamic_shapes=({1: frames},), verbose=False)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for x in (batch, longer):
+        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(found), encoder(x), atol=1e-4, rtol=0)
