@@ -6,7 +6,7 @@ import pytest
 import torch
 from loss_reference import DIM, SPEAKERS, cosines, items
 
-from speakerlab.losses.sphereface2 import SphereFace2
+from speakerlab.losses.sphereface2 import SphereFace2, spread
 
 
 def make(**arguments) -> SphereFace2:
@@ -59,6 +59,14 @@ def test_logits_are_those_of_the_binary_classifiers():
     loss, (embeddings, speakers) = make(), items()
     expected = 30.0 * (2.0 * ((cosines(loss, embeddings) + 1.0) / 2.0) ** 3 - 1.0) + loss.bias.item()
     torch.testing.assert_close(loss(embeddings, speakers)[1].numpy(), expected.astype("float32"), atol=1e-4, rtol=0)
+
+
+def test_cosines_that_rounding_has_carried_beyond_one():
+    cosine = torch.tensor([-1.0 - 1e-6, -1.0, 1.0, 1.0 + 1e-6], requires_grad=True)
+    for exponent in (1.0, 2.5, 3.0):
+        spread(cosine, exponent).sum().backward()
+        torch.testing.assert_close(spread(cosine, exponent).detach(), torch.tensor([-1.0, -1.0, 1.0, 1.0]))
+        assert cosine.grad.isfinite().all()
 
 
 def test_the_bias_learns():
