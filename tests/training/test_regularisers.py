@@ -1,4 +1,4 @@
-"""Center losses as they train: by an optimizer of their own, under Lightning's clipping, accumulation and checkpoints."""
+"""Center losses as they train: by their own optimizer, under Lightning's clipping, accumulation and checkpoints."""
 
 import copy
 from functools import partial
