@@ -102,11 +102,13 @@ def _build_losses(node: DictConfig | dict, key: str, **sizes: Any) -> torch.nn.M
     """One loss; if the node names several under `losses`, each of these first."""
     if "losses" not in node:
         return build(node, key, **sizes)
-    children = {
-        name: _build_losses(child, f"{key}.losses.{name}", **sizes)
-        for name, child in node["losses"].items()
-        if child is not None
-    }
+    children = {}
+    for name, child in node["losses"].items():
+        where = f"{key}.losses.{name}"
+        if isinstance(child, str):
+            raise InputError(f"{where}={child}: a member of the group is given by loss@{where}={child}")
+        if child is not None:
+            children[name] = _build_losses(child, where, **sizes)
     own = {name: value for name, value in node.items() if name != "losses"}
     return build(own, key, trust=sizes["trust"], losses=children)
 

@@ -30,9 +30,14 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
     if unknown is None:
         keys = [override.lstrip("~").partition("=")[0] for override in overrides if not override.startswith("+")]
         unknown = next((found for key in keys if (found := re.search(f"'({re.escape(key)})'", text))), None)
+    if unknown is not None and "@" in unknown[1]:
+        return f"{unknown[1]}= adds to the config: write +{unknown[1]}=..."
     if unknown is not None:
         hint = _holders(unknown[1], groups) or _nearest_key(unknown[1], config_name, overrides)
         return f"unknown key {unknown[1]!r} on the command line{hint}"
+    merging = re.match(r"Error merging override (.+)", text)
+    if merging is not None and error.__cause__ is not None:
+        return f"{merging[1]} does not fit what the config has there: {str(error.__cause__).splitlines()[0]}"
     if type(error).__name__ == "OverrideParseException":
         hint = "arguments are key=value; a value with brackets, commas, = or spaces needs quotes: \"key='a (b)'\""
         return f"{text.strip().splitlines()[0]}; {hint}"

@@ -24,9 +24,12 @@ class WeightedSum(nn.Module):
         super().__init__()
         if not losses:
             raise ValueError("losses: name at least one")
-        if losses.keys() != weights.keys():
-            raise ValueError(f"weights are for {', '.join(weights) or 'none'}, but the losses are {', '.join(losses)}")
+        for name in losses:
+            if name not in weights:
+                raise ValueError(f"losses.{name} has no weight: give weights.{name}, such as 1.0")
         for name, weight in weights.items():
+            if name not in losses:
+                raise ValueError(f"weights.{name} is for no loss: there are {', '.join(losses)}")
             if not 0 < weight < math.inf:
                 raise ValueError(f"weights.{name}={weight} must be positive")
         self.losses = nn.ModuleDict(losses)

@@ -124,6 +124,8 @@ def optimizer_nodes(cfg: DictConfig) -> dict[str, DictConfig]:
     """Each optimizer's node under its key in the config: the network's and the loss's, and a regulariser's own."""
     nodes = {"optimizer": cfg.optimizer}
     if cfg.regulariser.loss is not None:
+        if cfg.regulariser.optimizer is None:
+            raise InputError("regulariser.optimizer can't be null: what the regulariser learns has one of its own")
         nodes["regulariser.optimizer"] = cfg.regulariser.optimizer
     return nodes
 

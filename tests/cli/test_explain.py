@@ -36,6 +36,14 @@ from speakerlab.config import check
             ["+augment/waveform=gain", "augment.waveform.gain.gain_dbs=[0,1]"],
             ["augment.waveform.gain.gain_dbs", "did you mean augment.waveform.gain.gain_db?"],
         ),
+        # Losses that add up
+        (["loss=weighted_sum", "+loss@loss.losses.a=supcn"], ["losses.a=supcn", "did you mean supcon?"]),
+        (["loss=weighted_sum", "loss@loss.losses.a=supcon"], ["write +loss@loss.losses.a=..."]),
+        (["loss=weighted_sum", "loss.losses.aam.margni=1"], ["did you mean loss.losses.aam.margin?"]),
+        (
+            ["loss=weighted_sum", "loss.losses=[aam]"],
+            ["loss.losses=[aam] does not fit", "container types"],
+        ),
     ],
 )
 def test_composition_errors_in_a_line(compose, overrides, expected):

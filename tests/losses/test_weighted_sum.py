@@ -76,9 +76,9 @@ def test_parameters_of_all_are_there():
     "names, weights, message",
     [
         ("", {}, "losses: name at least one"),
-        ("ab", {"a": 1.0}, "weights are for a, but the losses are a, b"),
-        ("a", {"a": 1.0, "b": 1.0}, "weights are for a, b, but the losses are a"),
-        ("a", {}, "weights are for none, but the losses are a"),
+        ("ab", {"a": 1.0}, r"losses\.b has no weight: give weights\.b"),
+        ("a", {"a": 1.0, "b": 1.0}, r"weights\.b is for no loss: there are a"),
+        ("a", {}, r"losses\.a has no weight"),
         ("a", {"a": 0.0}, r"weights\.a=0\.0 must be positive"),
         ("a", {"a": -1.0}, r"weights\.a=-1\.0 must be positive"),
         ("a", {"a": math.nan}, r"weights\.a=nan must be positive"),

@@ -50,7 +50,20 @@ from speakerlab.training.assembly import build_datamodule, build_system, build_t
         ("features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most 1\d\d fit"),
         ("features=mel_spectrogram features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most"),
         ("features=mfcc features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most 1\d\d fit"),
+<<<<<<< HEAD
         ("loader.max_bad_share=2", r"loader\.max_bad_share=2.0 must lie in 0 to 1"),
+=======
+        ("loader.max_bad_share=2", r"loader\.max_bad_share=2.0 must lie in \[0, 1\]"),
+        ("loss=triplet loss.mining=semihard", r"loss: mining=semihard must be one of semi_hard, hardest, all"),
+        ("loss=weighted_sum loss.losses.aam.margin=4", r"loss\.losses\.aam: margin=4 must be between"),
+        ("loss=weighted_sum loss.losses.aam=softmax", r"given by loss@loss\.losses\.aam=softmax$"),
+        ("loss=weighted_sum +loss@loss.losses.a=supcon", r"loss: losses\.a has no weight: give weights\.a"),
+        ("loss=weighted_sum ~loss.losses.aam", r"loss: weights\.aam is for no loss: there are angular_prototypical"),
+        ("regulariser=center regulariser.weight=0", r"regulariser\.weight=0\.0 must be positive; regulariser=none"),
+        ("regulariser=center regulariser.optimizer=null", r"regulariser\.optimizer can't be null"),
+        ("regulariser=center regulariser.optimizer.lr=-1", r"regulariser\.optimizer: .*-1"),
+        ("regulariser=contrastive_center regulariser.loss.delta=0", r"regulariser\.loss: delta=0 must be positive"),
+>>>>>>> db8100290f60a8e954a1d0d5930635ca4a0b5f89
     ],
 )
 def test_out_of_range_values_stop_before_any_data(compose, override, message):
@@ -99,6 +112,35 @@ def test_new_voices_would_break_up_groups_of_speakers(compose, sampler, voices, 
         return
     with pytest.raises(InputError, match=rf"sampler={sampler} .* one of 3 voices .* set augment\.speed=null") as error:
         try_components(cfg, (target,))
+    assert "\n" not in str(error.value)
+
+
+METRIC = ("triplet", "contrastive", "prototypical", "angular_prototypical", "ge2e", "supcon", "weighted_sum")
+TO_COMPARE = r"compares a speaker's utterances, 2 or more in a batch: give sampler=speakers_x_utterances"
+MIXED = r"^augment\.mixup needs a loss that classifies; \w+ compares embeddings"
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        *((f"loss={loss}", None) for loss in METRIC),
+        *((f"loss={loss} sampler=random", TO_COMPARE) for loss in METRIC),
+        *((f"loss={loss} +augment/mixup=mixup", MIXED) for loss in METRIC),
+        ("loss=triplet sampler=length_bucketed", TO_COMPARE),
+        ("loss=triplet sampler.utterances_per_speaker=1", TO_COMPARE),
+        ("loss=triplet regulariser=center", None),
+        ("loss=triplet regulariser=center sampler=random", TO_COMPARE),
+        ("regulariser=center +augment/mixup=mixup", None),
+    ],
+)
+def test_losses_that_compare_need_their_batches(compose, overrides, message):
+    cfg, choices = compose(*overrides.split())
+    cfg = check(cfg, "train", choices)
+    if message is None:
+        try_components(cfg)
+        return
+    with pytest.raises(InputError, match=message) as error:
+        try_components(cfg)
     assert "\n" not in str(error.value)
 
 

@@ -1,11 +1,20 @@
-"""One optimizer of several parts against the parts by themselves."""
+"""One optimizer of several parts against the parts by themselves, and with the regularisers that need it."""
 
 import copy
+from functools import partial
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 
+from speakerlab.augment.recipe import Recipe
+from speakerlab.build import build, build_loss, build_network
+from speakerlab.config import check
+from speakerlab.training.assembly import optimizer_nodes
 from speakerlab.training.composite_optimizer import CompositeOptimizer
+from speakerlab.training.schedules import Constant, WarmupCosine
+from speakerlab.training.system import SpeakerSystem
 
 
 def parts(seed: int = 0) -> tuple[list[torch.nn.Parameter], list[torch.optim.Optimizer]]:
@@ -88,3 +97,147 @@ def test_gradients_of_all_parts_are_clipped_together():
     parameters = [parameter for group in composite.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     assert norm > 1 and torch.cat([w.grad.flatten() for w in weights]).norm() == pytest.approx(1.0, rel=1e-4)
+
+
+# --- Center losses as they train, under Lightning's clipping, accumulation and checkpoints
+
+
+SPEAKERS = 4
+RATES = {"center": 0.1, "contrastive_center": 0.001}
+each_regulariser = pytest.mark.parametrize("regulariser", sorted(RATES))
+
+
+@pytest.fixture
+def make(compose, tiny):
+    """`make("center")`: the system of `loss=softmax regulariser=center`, the same weights each time."""
+
+    def build_system(regulariser: str, *overrides: str, schedule=None) -> SpeakerSystem:
+        cfg, choices = compose("loss=softmax", f"regulariser={regulariser}", *tiny, *overrides)
+        cfg = check(cfg, "train", choices)
+        torch.manual_seed(0)
+        network = build_network(cfg)
+        return SpeakerSystem(
+            network=network,
+            loss=build_loss(cfg, network.embed_dim, SPEAKERS),
+            augment=Recipe(),
+            optimizers={key: partial(build, node, key) for key, node in optimizer_nodes(cfg).items()},
+            schedule=schedule or Constant(),
+            margin_schedule=Constant(),
+            speakers=list("abcd"),
+            config={},
+        )
+
+    return build_system
+
+
+class Batches(pl.LightningDataModule):
+    """The same random waveforms every epoch, of the first three speakers of four."""
+
+    def __init__(self, count: int):
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.dataset = [
+            {
+                "waveform": 0.1 * torch.randn(4, 4000, generator=generator),
+                "speaker": torch.randint(SPEAKERS - 1, (4,), generator=generator),
+                "waveform_draws": {},
+                "spectrum_draws": {},
+            }
+            for _ in range(count)
+        ]
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(self.dataset, batch_size=None)
+
+
+def trainer(**settings) -> pl.Trainer:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    return pl.Trainer(enable_model_summary=False, **quiet, **settings)
+
+
+def centers(system: SpeakerSystem) -> torch.Tensor:
+    return system.loss.losses["regulariser"].centers.detach().clone()
+
+
+@each_regulariser
+def test_the_centres_have_an_optimizer_of_their_own(make, regulariser):
+    system = make(regulariser)
+    main, spared, own = system.configure_optimizers().param_groups
+    assert own["params"][0] is system.loss.losses["regulariser"].centers and len(own["params"]) == 1
+    assert own["lr"] == RATES[regulariser] and "base_lr" not in own
+    everything = [id(parameter) for group in (main, spared, own) for parameter in group["params"]]
+    assert sorted(everything) == sorted(id(parameter) for parameter in system.parameters())
+
+
+@each_regulariser
+def test_the_centres_move_though_the_schedule_holds_the_rest(make, regulariser):
+    """At a rate of 0 for the network. The first step of Adagrad is its rate, in the direction of the gradient."""
+    system = make(regulariser, schedule=lambda epoch, total: 0.0)
+    before, network = centers(system), copy.deepcopy(system.network)
+    trainer(max_epochs=1).fit(system, datamodule=Batches(1))
+    for first, second in zip(network.parameters(), system.network.parameters()):
+        assert torch.equal(first, second)
+    moved = (centers(system) - before).abs()
+    rate = RATES[regulariser]
+    present = Batches(1).dataset[0]["speaker"].unique()
+    torch.testing.assert_close(moved[present], torch.full_like(moved[present], rate), rtol=1e-3, atol=1e-6)
+    if regulariser == "center":
+        assert moved[SPEAKERS - 1].max() == 0  # who is not in the batch stays
+
+
+@each_regulariser
+def test_the_schedule_leaves_the_rate_of_the_centres(make, regulariser):
+    system, rates = make(regulariser, schedule=WarmupCosine(1.0, 0.0)), []
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
+
+    trainer(max_epochs=2, callbacks=[Watch()]).fit(system, datamodule=Batches(2))
+    main, spared, own = zip(*rates)
+    assert set(own) == {RATES[regulariser]} and len(set(main)) > 2 and main == spared
+
+
+@each_regulariser
+def test_clipping_and_accumulation_reach_all_of_it(make, regulariser):
+    """Against two optimizers stepped by hand: the mean gradient of two batches, clipped as one vector. Plain gradient
+    descent for the network, since Adam does not mind the length of a gradient."""
+    batches, clip = Batches(6), 0.05
+    system, reference = (make(regulariser, "optimizer=sgd").train() for _ in range(2))
+    settings = {"accumulate_grad_batches": 2, "gradient_clip_val": clip, "max_epochs": 1}
+    trainer(**settings).fit(system, datamodule=batches)
+
+    own = reference.loss.losses["regulariser"].centers
+    others = [parameter for parameter in reference.parameters() if parameter is not own]
+    decayed, spared = [p for p in others if p.ndim > 1], [p for p in others if p.ndim <= 1]
+    parts = [
+        torch.optim.SGD(
+            [{"params": decayed, "weight_decay": 1e-4}, {"params": spared}], lr=0.1, momentum=0.9, nesterov=True
+        ),
+        torch.optim.Adagrad([own], RATES[regulariser]),
+    ]
+    for place in range(0, 6, 2):
+        reference.zero_grad()
+        for batch in batches.dataset[place : place + 2]:
+            (reference.training_step(batch, 0)["loss"] / 2).backward()
+        assert torch.nn.utils.clip_grad_norm_(reference.parameters(), clip) > clip
+        for part in parts:
+            part.step()
+    for (name, first), second in zip(system.named_parameters(), reference.parameters()):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@each_regulariser
+def test_a_resumed_run_keeps_the_state_of_the_centres(make, regulariser, tmp_path):
+    """Four epochs without a break, and two and two: the same weights, bit for bit."""
+    undisturbed, first, resumed = (make(regulariser) for _ in range(3))
+    trainer(max_epochs=4).fit(undisturbed, datamodule=Batches(3))
+    stopped = trainer(max_epochs=2)
+    stopped.fit(first, datamodule=Batches(3))
+    stopped.save_checkpoint(tmp_path / "last.ckpt")
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)["optimizer_states"][0]["parts"][1]
+    assert state["state"][0]["step"] == 6 and state["state"][0]["sum"].max() > 0
+    trainer(max_epochs=4).fit(resumed, datamodule=Batches(3), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+    for one, other in zip(undisturbed.parameters(), resumed.parameters()):
+        assert torch.equal(one, other)
+    assert not torch.equal(centers(first), centers(resumed))
