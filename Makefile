@@ -3,8 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 DEMO := outputs/demo
-# Two processes, each with whole files of tests, of which each makes what its tests share.
-PARALLEL := -n 2 --dist loadfile
+# Two processes of one thread each, to which whole files of tests go, since those share what they have made.
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 
@@ -31,11 +31,11 @@ demo: install ## Train ECAPA-TDNN with AAM-softmax on the embedded corpus and ev
 
 .PHONY: test
 test: install ## Run the tests (some minutes)
-	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+	$(PARALLEL) -m 'not slow'
 
 .PHONY: test-all
 test-all: install ## Run every test, the slow ones too
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(PARALLEL)
 
 .PHONY: lint
 lint: install ## Check style

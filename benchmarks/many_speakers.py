@@ -83,9 +83,9 @@ def report(arguments: argparse.Namespace, device: str, rows: list[str]) -> list[
         "",
         f"`loss=aam` with AdamW over {arguments.speakers:,} speakers, {DIM} dimensions, random embeddings, "
         f"{arguments.steps} steps on",
-        f"{device}. MB are the most so far, beyond what the program takes with a loss over 100 speakers: to the end of the",
-        "first forward pass, of the first backward pass, and of all. Seconds are of a step, median (least to most); the",
-        "first is left out. Other work may have kept the machine busy: the least is nearer to the truth.",
+        f"{device}. MB are the most so far, beyond what the program takes with a loss over 100 speakers: to the end of",
+        "the first forward pass, of the first backward pass, and of all. Seconds are of a step, median (least to most);",
+        "the first is left out. Other work may have kept the machine busy: the least is nearer to the truth.",
         "",
         "| batch | sampled_share | MB forward | MB backward | MB at most | s a step |",
         "|---|---|---|---|---|---|",
@@ -93,9 +93,9 @@ def report(arguments: argparse.Namespace, device: str, rows: list[str]) -> list[
         "",
         f"Every share has the weights, {weights:,.0f} MB, their gradient and AdamW's two moments of it, as large each: "
         f"{4 * weights:,.0f} MB",
-        "together. What a sample saves are the cosines, their gradients and what is made of them: each takes 4 bytes for",
-        "an item of the batch and a speaker looked at. The logits returned for the accuracy have a value for each speaker",
-        "all the same.",
+        "together. What a sample saves are the cosines, their gradients and what is made of them: each takes 4 bytes",
+        "for an item of the batch and a speaker looked at. The logits returned for the accuracy have a value for each",
+        "speaker all the same.",
         "",
         f"Machine: {facts['platform']}, {facts['cpus']} CPUs, {arguments.threads} threads. Commit {git['commit']}"
         f"{', changed' if git['changed'] else ''}. Python {facts['python']}, torch {facts['libraries']['torch']}.",

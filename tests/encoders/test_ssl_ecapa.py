@@ -100,7 +100,7 @@ def test_the_back_end_sees_the_weighted_mean_without_its_own_mean_and_deviation(
     mixed = sum(share * state.numpy() for share, state in zip(shares, states, strict=True))
     centred = mixed - mixed.mean(axis=1, keepdims=True)
     standard = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)
-    torch.testing.assert_close(encoder(batch), encoder.back_end(torch.from_numpy(standard)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(encoder(batch), encoder.back_end(torch.from_numpy(standard)), atol=1e-4, rtol=1e-3)
 
 
 def test_all_layers_weigh_the_same_at_first():

@@ -50,10 +50,7 @@ from speakerlab.training.assembly import build_datamodule, build_system, build_t
         ("features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most 1\d\d fit"),
         ("features=mel_spectrogram features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most"),
         ("features=mfcc features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most 1\d\d fit"),
-<<<<<<< HEAD
         ("loader.max_bad_share=2", r"loader\.max_bad_share=2.0 must lie in 0 to 1"),
-=======
-        ("loader.max_bad_share=2", r"loader\.max_bad_share=2.0 must lie in \[0, 1\]"),
         ("loss=triplet loss.mining=semihard", r"loss: mining=semihard must be one of semi_hard, hardest, all"),
         ("loss=weighted_sum loss.losses.aam.margin=4", r"loss\.losses\.aam: margin=4 must be between"),
         ("loss=weighted_sum loss.losses.aam=softmax", r"given by loss@loss\.losses\.aam=softmax$"),
@@ -63,7 +60,6 @@ from speakerlab.training.assembly import build_datamodule, build_system, build_t
         ("regulariser=center regulariser.optimizer=null", r"regulariser\.optimizer can't be null"),
         ("regulariser=center regulariser.optimizer.lr=-1", r"regulariser\.optimizer: .*-1"),
         ("regulariser=contrastive_center regulariser.loss.delta=0", r"regulariser\.loss: delta=0 must be positive"),
->>>>>>> db8100290f60a8e954a1d0d5930635ca4a0b5f89
     ],
 )
 def test_out_of_range_values_stop_before_any_data(compose, override, message):
