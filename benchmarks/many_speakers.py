@@ -84,7 +84,7 @@ def report(arguments: argparse.Namespace, device: str, rows: list[str]) -> list[
         f"`loss=aam` with AdamW over {arguments.speakers:,} speakers, {DIM} dimensions, random embeddings, "
         f"{arguments.steps} steps on",
         f"{device}. MB are the most so far, beyond what the program takes with a loss over 100 speakers: to the end of",
-        "the first forward pass, of the first backward pass, and of all. Seconds are of a step, median (least to most);",
+        "the first forward pass, of the first backward pass, of all. Seconds are of a step, median (least to most);",
         "the first is left out. Other work may have kept the machine busy: the least is nearer to the truth.",
         "",
         "| batch | sampled_share | MB forward | MB backward | MB at most | s a step |",
