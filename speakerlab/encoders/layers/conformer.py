@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from speakerlab.encoders.layers.masking import apply_mask
 
-LONGEST_WAVE = 10000.0  # of the sinusoids, in radians' frames
+SLOWEST = 10000.0  # frames a radian, of the slowest sinusoid
 
 
 def relative_positions(frames: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -22,7 +22,7 @@ def relative_positions(frames: int, width: int, device: torch.device | None = No
     """
     distances = torch.arange(frames - 1, -frames, -1, device=device, dtype=torch.float32)
     powers = torch.arange(0, width, 2, device=device, dtype=torch.float32) / width
-    angles = distances[:, None] * LONGEST_WAVE**-powers
+    angles = distances[:, None] * SLOWEST**-powers
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
@@ -102,6 +102,7 @@ class ConvolutionModule(nn.Module):
 
 
 def feed_forward(width: int, hidden: int, dropout: float) -> nn.Sequential:
+    """Two linear layers over `(..., width)`, Swish between them."""
     return nn.Sequential(nn.Linear(width, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, width))
 
 
