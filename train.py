@@ -25,14 +25,13 @@ def main(cfg: DictConfig) -> float | None:
     from speakerlab.cli.tables import show_training
     from speakerlab.reports.training import training_report
     from speakerlab.training.assembly import build_datamodule, build_system, build_trainer, try_components
-    from speakerlab.training.fine_tuning import read_start, start_from
+    from speakerlab.training.fine_tuning import read_start
     from speakerlab.training.hardware import hardware_of, prepare_cpu
     from speakerlab.training.run import find_run
 
     trust = trusted_on_command_line()
     prepare_cpu(cfg.threads)
     try_components(cfg, trust)
-    start = read_start(cfg)
     with progress_bar("corpus") as progress:
         corpus = build_corpus(cfg, trust, progress)
     with progress_bar("audio files") as progress:
@@ -44,11 +43,10 @@ def main(cfg: DictConfig) -> float | None:
         trainer = build_trainer(cfg, run.folder, run.step, trust)
         data.check(trainer.world_size, run.data_state)
         torch.manual_seed(cfg.seed)
-        system = build_system(cfg, data, trust)
-        if start is not None and run.checkpoint is None:
-            start_from(system, start, list(cfg.fine_tuning.load), system.speakers)
+        start = read_start(cfg) if run.checkpoint is None else None
+        system = build_system(cfg, data, trust, resumed=run.checkpoint is not None, start=start)
         if trainer.is_global_zero:
-            run.start(cfg, data.corpus, hardware_of(trainer), data.augment.notes)
+            run.start(cfg, data.corpus, hardware_of(trainer), (*data.augment.notes, *system.notes))
         trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None

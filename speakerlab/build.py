@@ -60,6 +60,8 @@ def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> Speake
 
     def norm(dim: int, channels: int) -> torch.nn.Module:
         sizes = {"dim": dim, "channels": channels}
+        if hasattr(extract, "shift_ms"):  # whose frames need not be 10 ms apart
+            sizes["shift_ms"] = extract.shift_ms
         return build(cfg["norm"], "norm", trust=trust, **_asked_for(cfg["norm"], "norm", sizes))
 
     try:

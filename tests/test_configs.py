@@ -26,6 +26,8 @@ from speakerlab.training.assembly import try_components
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).parts[0] not in ("hydra", "prepare"))
 MEMBERS = [path for path in FILES if path.parent != CONF]
 BATCH, SAMPLES, SPEAKERS = 4, 16000, 5
+# What a member needs besides itself.
+WITH = {("debug", "mini_pairs"): ["loss=triplet"]}
 # What the default encoder refuses, and how.
 FOR_OTHER_ENCODERS = {("pooling", "none"): "needs a pooling", ("frames", "image"): "takes one channel, not 3"}
 
@@ -109,7 +111,7 @@ def test_root_composes_and_passes(compose, root):
 def test_member_works_with_the_defaults(compose, path):
     group = path.parent.relative_to(CONF).as_posix()
     is_default = re.search(rf"^  - {group}: ", (CONF / "train.yaml").read_text(), re.MULTILINE)
-    cfg, choices = compose(f"{'' if is_default else '+'}{group}={path.stem}")
+    cfg, choices = compose(f"{'' if is_default else '+'}{group}={path.stem}", *WITH.get((group, path.stem), []))
     assert choices[group] == path.stem
     fill(cfg)
     cfg = check(cfg, "train", choices)
@@ -178,10 +180,12 @@ def folders_of_sound(tmp_path_factory) -> list[str]:
 
 @pytest.fixture
 def recipe(compose, folders_of_sound, tmp_path):
-    """`recipe("augment=noise")`: the recipe, with every folder given."""
+    """`recipe("augment=noise")`: the recipe, with every folder given that it reads."""
 
     def make(*overrides: str) -> Recipe:
-        cfg, choices = compose(*overrides, *folders_of_sound)
+        unresolved = OmegaConf.to_yaml(compose(*overrides)[0].augment)
+        read = [given for given in folders_of_sound if f"${{{given.partition('=')[0]}}}" in unresolved]
+        cfg, choices = compose(*overrides, *read)
         return build_augment(check(cfg, "train", choices).augment, 16000, partial(clips_below, cache_dir=tmp_path))
 
     return make

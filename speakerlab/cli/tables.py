@@ -42,7 +42,8 @@ def text_table(title: str, rows: Mapping[str, Mapping[str, str]], text_columns: 
     table.add_column("")
     for header in headers:
         text = header in text_columns
-        table.add_column(header, justify="left" if text else "right", overflow="fold")
+        # Numbers stay whole: a line too long is better than a number in two.
+        table.add_column(header, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for name, cells in rows.items():
         table.add_row(escape(name), *(escape(cells[header]) for header in headers))
     return table

@@ -2,7 +2,8 @@
 
 Desplanques, Thienpondt, Demuynck: "ECAPA-TDNN: Emphasized Channel Attention, Propagation and Aggregation in TDNN
 Based Speaker Verification", Interspeech 2020. Parameters with 80-dimensional input and 192-dimensional output:
-6,194,432 for 512 channels and 14,660,800 for 1024.
+6,194,432 for 512 channels and 14,660,800 for 1024. SpeechBrain's has 20,767,552: 1024 channels, 3072 after the
+aggregation, mirror images beyond the ends of an utterance, and no batch norm after the projection.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from speakerlab.encoders.layers.masking import apply_mask, frame_mask
+from speakerlab.encoders.layers.masking import frame_mask
 from speakerlab.encoders.layers.res2 import ConvReluNorm, Res2Conv
 from speakerlab.encoders.layers.squeeze_excitation import SqueezeExcitation1d
 
@@ -18,10 +19,10 @@ from speakerlab.encoders.layers.squeeze_excitation import SqueezeExcitation1d
 class SERes2Block(nn.Module):
     """1x1 convolution, Res2 convolution, 1x1 convolution, squeeze-and-excitation, and a skip (figure 2)."""
 
-    def __init__(self, channels: int, kernel: int, dilation: int, scale: int, se_bottleneck: int):
+    def __init__(self, channels: int, kernel: int, dilation: int, scale: int, se_bottleneck: int, reflect: bool):
         super().__init__()
         self.expand = ConvReluNorm(channels, channels, 1)
-        self.res2 = Res2Conv(channels, kernel, dilation, scale)
+        self.res2 = Res2Conv(channels, kernel, dilation, scale, reflect)
         self.merge = ConvReluNorm(channels, channels, 1)
         self.se = SqueezeExcitation1d(channels, se_bottleneck)
 
@@ -41,9 +42,11 @@ class Ecapa(nn.Module):
         se_bottleneck: width of the squeeze-and-excitation gates.
         scale: groups of the Res2 convolutions.
         dilations: one SE-Res2 block each.
+        padding: what convolutions see beyond an utterance's ends: "zero", or "reflect" for its mirror image.
+        final_norm: a batch norm after the projection.
 
     Raises:
-        ValueError: if a size or a dilation is not positive, or `channels` is no multiple of `scale`.
+        ValueError: if a size or a dilation is not positive, `channels` is no multiple of `scale`, or `padding` unknown.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Ecapa(nn.Module):
         se_bottleneck: int = 128,
         scale: int = 8,
         dilations: tuple[int, ...] = (2, 3, 4),
+        padding: str = "zero",
+        final_norm: bool = True,
     ):
         super().__init__()
         sizes = {
@@ -73,18 +78,23 @@ class Ecapa(nn.Module):
             raise ValueError(f"dilations={list(dilations)} must be one or more, each at least 1")
         if channels % scale:
             raise ValueError(f"channels={channels} must be a multiple of scale={scale}")
+        if padding not in ("zero", "reflect"):
+            raise ValueError(f"padding={padding} must be zero or reflect")
+        reflect = padding == "reflect"
         self.embed_dim = embed_dim
-        self.stem = ConvReluNorm(feature_dim, channels, kernel=5)
-        self.blocks = nn.ModuleList(SERes2Block(channels, 3, dilation, scale, se_bottleneck) for dilation in dilations)
+        self.stem = ConvReluNorm(feature_dim, channels, kernel=5, reflect=reflect)
+        self.blocks = nn.ModuleList(
+            SERes2Block(channels, 3, dilation, scale, se_bottleneck, reflect) for dilation in dilations
+        )
         self.aggregate = ConvReluNorm(channels * len(dilations), pooled_channels, 1)
         self.pooling = pooling(pooled_channels)
         self.pooling_norm = nn.BatchNorm1d(self.pooling.out_dim)
         self.project = nn.Linear(self.pooling.out_dim, embed_dim)
-        self.embedding_norm = nn.BatchNorm1d(embed_dim)
+        self.embedding_norm = nn.BatchNorm1d(embed_dim) if final_norm else nn.Identity()
 
     def frame_level(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """What the pooling sees: `(batch, pooled_channels, frames)`."""
-        x = self.stem(apply_mask(features.transpose(1, 2), mask))  # (batch, channels, frames)
+        x = self.stem(features.transpose(1, 2), mask)  # (batch, channels, frames)
         outputs = []
         for block in self.blocks:
             x = block(x, mask)

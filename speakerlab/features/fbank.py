@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speakerlab.features.framing import Framing, power_spectrum
+from speakerlab.features.framing import FRAME_MS, SHIFT_MS, Framing, power_spectrum
 
 PREEMPHASIS = 0.97
 INT16_SCALE = 32768.0  # Kaldi reads 16-bit integers; the log floor and energies are on that scale
@@ -55,18 +55,19 @@ def checked_filters(num_mels: int, make: Callable[[int], NDArray]) -> Tensor:
 class Fbank(nn.Module):
     """`(batch, samples)` in [-1, 1], sample counts or None `-> (batch, frames, num_mels), frame counts`.
 
-    Frames are 25 ms every 10 ms without padding: `1 + (samples - 400) // 160` at 16 kHz. Each loses its mean, is
-    pre-emphasised and Povey-windowed.
+    Frames are 25 ms every `shift_ms` without padding: `1 + (samples - 400) // 160` at 16 kHz and 10 ms. Each loses its
+    mean, is pre-emphasised and Povey-windowed.
 
     Args:
         num_mels: filters, which is `dim`.
         sample_rate: in hertz.
         low_hz: lower edge of the first filter.
         high_hz: upper edge of the last filter; 0 or less counts from the Nyquist frequency, as in Kaldi.
+        shift_ms: from one frame's start to the next, 1 to 25.
 
     Raises:
-        ValueError: if the band is empty or leaves the spectrum, or a filter would be empty; or at
-            `forward` if the audio is shorter than a frame.
+        ValueError: if the band is empty or leaves the spectrum, a filter would be empty, or the shift is out of
+            range; or at `forward` if the audio is shorter than a frame.
     """
 
     def __init__(
@@ -75,15 +76,19 @@ class Fbank(nn.Module):
         sample_rate: int = 16000,
         low_hz: float = 20.0,
         high_hz: float = 0.0,
+        shift_ms: int = SHIFT_MS,
     ):
         super().__init__()
+        if not 1 <= shift_ms <= FRAME_MS:
+            raise ValueError(f"shift_ms={shift_ms} must lie in 1 to {FRAME_MS}")
         nyquist = sample_rate / 2
         top = high_hz if high_hz > 0 else nyquist + high_hz
         if not 0 <= low_hz < top <= nyquist:
             raise ValueError(f"low_hz={low_hz} and high_hz={high_hz} must span a band within 0 to {nyquist:g} Hz")
         self.dim = num_mels
         self.channels = 1
-        self.framing = Framing(sample_rate)
+        self.shift_ms = shift_ms
+        self.framing = Framing(sample_rate, shift_ms)
         self.fft_size = 2 ** math.ceil(math.log2(self.framing.length))
         window = torch.hann_window(self.framing.length, periodic=False, dtype=torch.float64).pow(0.85).float()
         self.register_buffer("window", window, persistent=False)

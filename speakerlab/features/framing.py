@@ -1,4 +1,4 @@
-"""Short-time frames of a waveform: 25 ms every 10 ms, without padding at either end."""
+"""Short-time frames of a waveform: 25 ms every 10 ms or so, without padding at either end."""
 
 import torch
 from torch import Tensor
@@ -11,11 +11,12 @@ class Framing:
 
     Args:
         sample_rate: in hertz; lengths are cut off to whole samples, as Kaldi does.
+        shift_ms: from one frame's start to the next.
     """
 
-    def __init__(self, sample_rate: int):
+    def __init__(self, sample_rate: int, shift_ms: int = SHIFT_MS):
         self.length = sample_rate * FRAME_MS // 1000
-        self.shift = sample_rate * SHIFT_MS // 1000
+        self.shift = sample_rate * shift_ms // 1000
 
     def split(self, waveform: Tensor) -> Tensor:
         """`(batch, samples) -> (batch, frames, length)`, `1 + (samples - length) // shift` frames.

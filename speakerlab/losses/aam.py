@@ -16,7 +16,7 @@ from speakerlab.losses.inter_top_k import check_top_k, penalise_nearest
 COSINE_LIMIT = 1.0 - 1e-6
 
 
-def add_angular_margin(cosine: Tensor, margin: float, easy_margin: bool = False) -> Tensor:
+def add_angular_margin(cosine: Tensor, margin: float | Tensor, easy_margin: bool = False) -> Tensor:
     """`cos(theta + margin)`, continued so that it falls monotonically over all angles.
 
     Where `theta + margin` would pass pi, the cosine turns back up; there `cos(theta) - margin sin(margin)` goes on
@@ -24,14 +24,15 @@ def add_angular_margin(cosine: Tensor, margin: float, easy_margin: bool = False)
 
     Args:
         cosine: any shape, in [-1, 1]; exact 1 and -1 give finite values and gradients.
-        margin: in radians.
+        margin: in radians; one for all, or of the cosines' shape.
     """
+    margin = torch.as_tensor(margin, dtype=cosine.dtype)
     clamped = cosine.clamp(-COSINE_LIMIT, COSINE_LIMIT)
     sine = (1.0 - clamped.square()).sqrt()
-    shifted = clamped * math.cos(margin) - sine * math.sin(margin)
+    shifted = clamped * margin.cos() - sine * margin.sin()
     if easy_margin:
         return torch.where(cosine > 0, shifted, cosine)
-    return torch.where(cosine > math.cos(math.pi - margin), shifted, cosine - margin * math.sin(margin))
+    return torch.where(cosine > -margin.cos(), shifted, cosine - margin * margin.sin())
 
 
 def subtract_angular_margin(cosine: Tensor, margin: float) -> Tensor:

@@ -36,7 +36,7 @@ def cosine_scores(
     """
     if block < 1:
         raise InputError(f"block={block} must be at least 1")
-    units = _unit_rows(embeddings, mean)
+    units = unit_rows(embeddings, mean)
     enrol, test = _rows(enrol, "enrol", len(units)), _rows(test, "test", len(units))
     if len(enrol) != len(test):
         raise InputError(f"enrol has {len(enrol)} rows and test has {len(test)}; each trial needs one of both")
@@ -47,8 +47,8 @@ def cosine_scores(
     return scores.clip(-1.0, 1.0, out=scores)  # rounding may leave [-1, 1], which an arc cosine would not survive
 
 
-def _unit_rows(embeddings: ArrayLike, mean: ArrayLike | None) -> NDArray[np.floating]:
-    """`(utterances, dim)` rows of length 1."""
+def unit_rows(embeddings: ArrayLike, mean: ArrayLike | None = None) -> NDArray[np.floating]:
+    """`(utterances, dim)` rows of length 1; errors as in `cosine_scores`."""
     embeddings = np.asarray(embeddings)
     if embeddings.ndim != 2:
         raise InputError(f"embeddings must have the shape (utterances, dim), not {embeddings.shape}")

@@ -32,15 +32,14 @@ from speakerlab.data.left_out import check_share
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
+from speakerlab.network import SpeakerNetwork
 from speakerlab.training.activation_checkpointing import checkpoint_activations
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
-from speakerlab.training.fine_tuning import freeze
+from speakerlab.training.fine_tuning import freeze, read_start, start_from
 from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
 from speakerlab.training.progress import Bar
 from speakerlab.training.system import SpeakerSystem
-
-log = logging.getLogger("speakerlab")
 
 
 def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
@@ -50,6 +49,8 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     with torch.device("meta"):
         network = build_network(cfg, trust)
         loss = build_loss(cfg, network.embed_dim, 2, trust)
+        if cfg.ckpt is None and read_start(cfg) is None:  # else a checkpoint has the weights
+            _initialise(network)
     if cfg.task.name == "identification":
         _check_logits(build_loss(cfg, network.embed_dim, 2, trust), network)
     augment = build_augment(cfg.augment, cfg.loader.sample_rate, assumed_clips, trust)
@@ -188,11 +189,30 @@ def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> t
     return replace(corpus, notes=(*corpus.notes, note)), recordings
 
 
-def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...] = ()) -> SpeakerSystem:
-    """The network, the loss over the corpus' speakers, and how they are trained."""
+def build_system(
+    cfg: DictConfig,
+    data: SpeakerDataModule,
+    trust: tuple[str, ...] = (),
+    resumed: bool = False,
+    start: dict | None = None,
+) -> SpeakerSystem:
+    """The network, the loss over the corpus' speakers, and how they are trained.
+
+    Args:
+        cfg: the whole config.
+        data: deals out the corpus.
+        trust: as in `build`.
+        resumed: whether a checkpoint of this run will be loaded, so that the network needs neither statistics of the
+            training set nor weights from a file.
+        start: the contents of `fine_tuning.ckpt`.
+    """
     network = build_network(cfg, trust)
-    if network.features.learns:
-        network.features.fit(data.plain_waveforms())
+    notes: tuple[str, ...] = ()
+    if not resumed:
+        if network.features.learns:
+            network.features.fit(data.plain_waveforms())
+        if start is None or "network" not in cfg.fine_tuning.load:
+            notes = _initialise(network)
     class_names = data.augment.class_names(data.speakers)
     loss = build_loss(cfg, network.embed_dim, len(class_names), trust)
     system = SpeakerSystem(
@@ -207,13 +227,26 @@ def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...
         config=OmegaConf.to_container(cfg, resolve=True),
         rates=OmegaConf.to_container(cfg.fine_tuning.rates),
         compile_encoder=cfg.compile,
+        notes=notes,
     )
+    if start is not None and not resumed:
+        system.notes += (start_from(system, start, list(cfg.fine_tuning.load), class_names),)
     if cfg.checkpoint_activations:
         checkpoint_activations(network.encoder)
     frozen = list(cfg.fine_tuning.freeze)
     if frozen or cfg.fine_tuning.freeze_batch_norms:
-        log.info(freeze(system, frozen, cfg.fine_tuning.freeze_batch_norms))
+        system.notes += (freeze(system, frozen, cfg.fine_tuning.freeze_batch_norms),)
     return system
+
+
+def _initialise(network: SpeakerNetwork) -> tuple[str, ...]:
+    """Have an encoder that starts from given weights read them; lines about them for the log."""
+    if not hasattr(network.encoder, "initialise"):
+        return ()
+    try:
+        return (f"model.encoder: {network.encoder.initialise()}",)
+    except ValueError as error:
+        raise InputError(f"model.encoder: {error}") from error
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple[str, ...] = ()) -> pl.Trainer:

@@ -34,6 +34,7 @@ class SpeakerSystem(pl.LightningModule):
         rates: factors of the learning rate by name of a module; see `fine_tuning.parameter_groups`.
         whole_utterances: batches are padded, so that the network must know the lengths.
         compile_encoder: run the encoder of a training step through `torch.compile`.
+        notes: lines for the run's log.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SpeakerSystem(pl.LightningModule):
         rates: dict[str, float] | None = None,
         whole_utterances: bool = False,
         compile_encoder: bool = False,
+        notes: tuple[str, ...] = (),
     ):
         super().__init__()
         self.network = network
@@ -65,6 +67,7 @@ class SpeakerSystem(pl.LightningModule):
         self.speakers = speakers
         self.config = config
         self.rates = rates or {}
+        self.notes = notes
         # What the task's callback measured at the end of this epoch; empty where it did not.
         self.development_metrics: dict[str, float] = {}
         self.restored_random_state: dict[str, Tensor] | None = None

@@ -9,11 +9,12 @@ from speakerlab.encoders.pooling.attentive_statistics import AttentiveStatistics
 DIM = 8
 
 
-def tiny(seed: int = 0) -> Ecapa:
+def tiny(seed: int = 0, padding: str = "zero", final_norm: bool = True) -> Ecapa:
     """Kilobytes, in evaluation mode, with batch norms that have seen data (fresh ones would be the identity)."""
     torch.manual_seed(seed)
     pooling = partial(AttentiveStatistics, bottleneck=8)
-    encoder = Ecapa(DIM, pooling, channels=16, embed_dim=6, pooled_channels=24, se_bottleneck=8)
+    sizes = {"channels": 16, "embed_dim": 6, "pooled_channels": 24, "se_bottleneck": 8}
+    encoder = Ecapa(DIM, pooling, **sizes, padding=padding, final_norm=final_norm)
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
             module.momentum = None  # the statistics become those of the batches seen, in full
@@ -54,11 +55,12 @@ def test_every_parameter_learns(masked):
             assert parameter.grad.abs().max() > 1e-9, name
 
 
+@pytest.mark.parametrize("padding", ["zero", "reflect"])
 @pytest.mark.parametrize("fill", [0.0, 50.0, float("nan")])
 @pytest.mark.parametrize("frames", [33, 60])
 @torch.inference_mode()
-def test_batch_mates_and_padding_change_nothing(frames, fill):
-    encoder, lengths = tiny(), [33, 1, 17, 32, 5, 2]
+def test_batch_mates_and_padding_change_nothing(frames, fill, padding):
+    encoder, lengths = tiny(padding=padding), [33, 1, 17, 32, 5, 2]
     utterances = features(*lengths)
     together = encoder(padded(utterances, frames, fill), torch.tensor(lengths))
     alone = torch.cat([encoder(utterance[None]) for utterance in utterances])
@@ -78,15 +80,16 @@ def test_order_of_frames_matters():
     assert (encoder(utterance[None]) - encoder(utterance.flip(0)[None])).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("padding, mode", [("zero", "constant"), ("reflect", "reflect")])
 @torch.inference_mode()
-def test_blocks_are_the_papers():
+def test_blocks_are_the_papers(padding, mode):
     """Figure 2 and the multi-layer aggregation, spelled out with the encoder's own layers."""
-    encoder, (utterance,) = tiny(), features(30)
+    encoder, (utterance,) = tiny(padding=padding), features(30)
 
     def layer(x, part):  # convolution, ReLU, batch norm
-        convolved = torch.nn.functional.conv1d(
-            x, part.conv.weight, part.conv.bias, padding="same", dilation=part.conv.dilation
-        )
+        (kernel,), (dilation,) = part.conv.kernel_size, part.conv.dilation
+        x = torch.nn.functional.pad(x, 2 * (dilation * (kernel - 1) // 2,), mode=mode)
+        convolved = torch.nn.functional.conv1d(x, part.conv.weight, part.conv.bias, dilation=dilation)
         return part.norm(torch.relu(convolved))
 
     x = layer(utterance.T[None], encoder.stem)
@@ -105,6 +108,14 @@ def test_blocks_are_the_papers():
 
 
 @torch.inference_mode()
+def test_the_final_norm_can_be_left_out():
+    with_norm, without = tiny(), tiny(final_norm=False)
+    without.load_state_dict({k: v for k, v in with_norm.state_dict().items() if not k.startswith("embedding_norm")})
+    batch = torch.stack(features(25, 25))
+    torch.testing.assert_close(with_norm.embedding_norm(without(batch)), with_norm(batch))
+
+
+@torch.inference_mode()
 def test_weights_survive_a_round_trip(tmp_path):
     first, second = tiny(seed=0), tiny(seed=1)
     batch = torch.stack(features(20, 20))
@@ -118,6 +129,11 @@ def test_weights_survive_a_round_trip(tmp_path):
 def test_channels_that_do_not_divide_are_refused(channels, scale):
     with pytest.raises(ValueError, match=f"channels={channels} must be a multiple of scale={scale}"):
         Ecapa(DIM, AttentiveStatistics, channels=channels, scale=scale)
+
+
+def test_an_unknown_padding_is_refused():
+    with pytest.raises(ValueError, match="padding=same must be zero or reflect"):
+        tiny(padding="same")
 
 
 def test_bfloat16_autocast():

@@ -54,6 +54,16 @@ def test_it_is_kaldis(num_mels, sample_rate, low_hz, high_hz):
     torch.testing.assert_close(features, expected, atol=1e-3, rtol=0)
 
 
+def test_frames_further_apart():
+    """Every third frame at 5 ms is every frame at 15 ms."""
+    waveform = speech_like(16000)[None]
+    often, _ = Fbank(40, shift_ms=5)(waveform)
+    seldom, counts = Fbank(40, shift_ms=15)(waveform, torch.tensor([16000]))
+    assert torch.equal(seldom, often[:, ::3]) and counts.tolist() == [seldom.shape[1]]
+    with pytest.raises(ValueError, match="shift_ms=26 must lie in 1 to 25"):
+        Fbank(40, shift_ms=26)
+
+
 def test_silence_has_kaldis_floor():
     features, _ = Fbank(40)(torch.zeros(1, 1600))
     torch.testing.assert_close(features[0], reference(torch.zeros(1600), 40, 16000, 20.0, 0.0))

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from pytorch_metric_learning.losses import ArcFaceLoss
+from loss_reference import cross_entropy
+from pytorch_metric_learning.losses import ArcFaceLoss, SubCenterArcFaceLoss
 
-from speakerlab.losses.aam import AamSoftmax, add_angular_margin
+from speakerlab.losses.aam import AamSoftmax, add_angular_margin, subtract_angular_margin
 
 DIM, SPEAKERS, BATCH = 12, 7, 40
 
@@ -155,3 +156,70 @@ def test_lengths_of_embeddings_do_not_matter():
 def test_bad_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**arguments)
+
+
+def naive_with_options(loss: AamSoftmax, embeddings, speakers: list[int], share: float, looked_at: list[int]) -> float:
+    """The loss over some of the speakers, with the nearest row of each, and the nearest others brought nearer."""
+    rows = loss.classifier.weight.detach().double().numpy().reshape(SPEAKERS, -1, DIM)
+    logits = []
+    for x, speaker in zip(embeddings.detach().double().numpy(), speakers, strict=True):
+        angles = {j: min(math.acos(x @ w / np.linalg.norm(x) / np.linalg.norm(w)) for w in rows[j]) for j in looked_at}
+        hard = sorted((j for j in looked_at if j != speaker), key=angles.get)[: loss.top_k]
+        row = []
+        for j, theta in angles.items():
+            if j == speaker:
+                theta += share * loss.margin
+            elif j in hard:
+                theta -= share * loss.top_k_margin
+            assert 0 < theta < math.pi  # beyond, the cosine is continued
+            row.append(loss.scale * math.cos(theta))
+        logits.append(row)
+    return cross_entropy(logits, [looked_at.index(speaker) for speaker in speakers])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subcenters": 3},
+        {"top_k": 2},
+        {"top_k": 50, "top_k_margin": 0.1},
+        {"subcenters": 2, "top_k": 3, "sampled_share": 0.7},
+    ],
+)
+def test_options_match_the_formula(options, share):
+    loss, (embeddings, speakers) = make(margin=0.3, **options), items()
+    loss.margin_share = share
+    embeddings, speakers = embeddings[:4], speakers[:4]  # so that there are others to sample
+    value, logits = loss(embeddings, speakers)
+    looked_at = [j for j in range(SPEAKERS) if logits[0, j] > -math.inf]
+    assert len(looked_at) == math.ceil(options.get("sampled_share", 1.0) * SPEAKERS)
+    expected = naive_with_options(loss, embeddings, speakers.tolist(), share, looked_at)
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_subcenters_match_pytorch_metric_learning():
+    ours, (embeddings, speakers) = make(margin=0.3, scale=20.0, subcenters=3), items()
+    theirs = SubCenterArcFaceLoss(
+        num_classes=SPEAKERS, embedding_size=DIM, margin=math.degrees(0.3), scale=20.0, sub_centers=3
+    )
+    with torch.no_grad():
+        theirs.W.copy_(ours.classifier.weight.T)
+    torch.testing.assert_close(ours(embeddings, speakers)[0], theirs(embeddings, speakers), rtol=1e-5, atol=1e-5)
+
+
+def test_a_margin_for_each_item():
+    cosine = torch.linspace(-0.999, 0.999, 40, dtype=torch.float64)
+    margins = torch.linspace(0.0, 1.0, 40, dtype=torch.float64)
+    for easy in (False, True):
+        expected = torch.stack([add_angular_margin(c, m.item(), easy) for c, m in zip(cosine, margins)])
+        torch.testing.assert_close(add_angular_margin(cosine, margins, easy), expected)
+
+
+@pytest.mark.parametrize("margin", [0.06, 0.3, 1.0])
+def test_a_smaller_angle(margin):
+    angles = torch.linspace(0.01, math.pi - 0.01, 5000, dtype=torch.float64)
+    nearer = subtract_angular_margin(angles.cos(), margin)
+    assert (nearer.diff() < 0).all() and (nearer > angles.cos()).all()
+    inside = angles > margin
+    torch.testing.assert_close(nearer[inside], (angles[inside] - margin).cos())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from speakerlab import InputError
-from speakerlab.build import build_corpus
+from speakerlab.build import build_corpus, build_network
 from speakerlab.config import check
 from speakerlab.training.assembly import build_datamodule, build_system, build_trainer, try_components
 
@@ -160,3 +160,44 @@ def test_the_tasks_own_measurement_runs(compose, tmp_path, task):
     cfg, choices = compose(f"task={task}", f"callbacks.{task}=null")
     with pytest.raises(InputError, match=f"callbacks.{task} can't be null"):
         try_components(check(cfg, "train", choices))
+
+
+SMALL_FRONT_END = [
+    "model=wavlm_base_ecapa",
+    *("model.encoder.width=32", "model.encoder.layers=1", "model.encoder.heads=2", "model.encoder.hidden=16"),
+    *("model.encoder.conv_width=8", "model.encoder.channels=16", "model.encoder.pooled_channels=24"),
+]
+
+
+def test_weights_from_a_file_begin_a_new_run_alone(compose, folders, tmp_path):
+    """They are checked before any data is read; a run that goes on has its own, and does without the file."""
+    path = tmp_path / "front_end.pt"
+    overrides = [*folders.overrides(), *SMALL_FRONT_END, "trainer=cpu", f"model.encoder.weights={path}"]
+
+    def checked(*more: str):
+        cfg, choices = compose(*overrides, *more)
+        return check(cfg, "train", choices)
+
+    cfg = checked()
+    with pytest.raises(InputError, match=rf"^model\.encoder: weights={path}: there is no such file$"):
+        try_components(cfg)
+    try_components(checked("ckpt=last"))
+    data = build_datamodule(cfg, build_corpus(cfg))
+    assert build_system(cfg, data, resumed=True).notes == ()
+    given = build_network(cfg).encoder.front_end.model.state_dict()
+    torch.save(given, path)
+    try_components(cfg)
+    system = build_system(cfg, data)
+    assert system.notes == (f"model.encoder: weights={path}: the front end's, in torchaudio's names",)
+    found = system.network.encoder.front_end.model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in given.items())
+    torch.save({"stem.weight": torch.ones(1)}, path)
+    with pytest.raises(InputError, match=rf"^model\.encoder: weights={path} are of neither"):
+        try_components(cfg)
+
+
+def test_random_weights_of_a_front_end_are_said(compose, folders):
+    cfg, choices = compose(*folders.overrides(), *SMALL_FRONT_END, "trainer=cpu")
+    cfg = check(cfg, "train", choices)
+    (note,) = build_system(cfg, build_datamodule(cfg, build_corpus(cfg))).notes
+    assert note.startswith("model.encoder: weights=null: warning: the front end's weights are random")

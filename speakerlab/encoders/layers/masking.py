@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:
@@ -48,3 +49,23 @@ def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return x.mean(dim=-1, keepdim=True)
     return apply_mask(x, mask).sum(dim=-1, keepdim=True) / mask.sum(dim=-1, keepdim=True)
+
+
+def reflect_ends(x: Tensor, mask: Tensor | None, pad: int) -> Tensor:
+    """Each item with its mirror image before and after it: `(batch, channels, frames + 2 * pad)`.
+
+    Args:
+        x: `(batch, channels, frames)`.
+        mask: `(batch, 1, frames)` or None.
+        pad: frames of the image on each side; the first and the last frame are not repeated.
+
+    >>> reflect_ends(torch.tensor([[[1.0, 2.0, 3.0, 9.0]]]), torch.tensor([[[True, True, True, False]]]), 2)
+    tensor([[[3., 2., 1., 2., 3., 2., 1., 1.]]])
+    """
+    frames = x.shape[-1]
+    if mask is None and frames > pad:
+        return F.pad(x, (pad, pad), mode="reflect")
+    last = (frames if mask is None else mask.sum(dim=-1, keepdim=True)) - 1
+    places = torch.arange(-pad, frames + pad, device=x.device).abs()
+    places = (last - (last - places).abs()).clamp(min=0)  # (batch, 1, frames + 2 * pad)
+    return x.gather(-1, places.expand(len(x), x.shape[1], -1))

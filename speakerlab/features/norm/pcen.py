@@ -23,13 +23,20 @@ class Pcen(nn.Module):
         power: above 0.
         seconds: time constant of the smoothing.
         eps: above 0, in the energy's unit.
+        shift_ms: from one frame to the next.
 
     Raises:
         ValueError: for a value out of range.
     """
 
     def __init__(
-        self, gain: float = 0.98, bias: float = 2.0, power: float = 0.5, seconds: float = 0.4, eps: float = 1e-6
+        self,
+        gain: float = 0.98,
+        bias: float = 2.0,
+        power: float = 0.5,
+        seconds: float = 0.4,
+        eps: float = 1e-6,
+        shift_ms: int = SHIFT_MS,
     ):
         super().__init__()
         for name, value in {"bias": bias, "power": power, "seconds": seconds, "eps": eps}.items():
@@ -41,7 +48,7 @@ class Pcen(nn.Module):
         self.bias = bias
         self.power = power
         self.eps = eps
-        frames = 1000.0 * seconds / SHIFT_MS
+        frames = 1000.0 * seconds / shift_ms
         self.weight = (math.sqrt(1.0 + 4.0 * frames**2) - 1.0) / (2.0 * frames**2)  # of a new frame in M
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:

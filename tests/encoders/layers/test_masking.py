@@ -1,7 +1,15 @@
+import numpy as np
 import pytest
 import torch
 
-from speakerlab.encoders.layers.masking import apply_mask, apply_mask_2d, frame_mask, masked_mean, strided_mask
+from speakerlab.encoders.layers.masking import (
+    apply_mask,
+    apply_mask_2d,
+    frame_mask,
+    masked_mean,
+    reflect_ends,
+    strided_mask,
+)
 
 LENGTHS = [5, 1, 3, 4]
 
@@ -81,3 +89,24 @@ def test_strided_mask_has_the_lengths_of_each_utterance_alone(kernel, stride):
     mask = strided_mask(frame_mask(torch.tensor(lengths), 11), stride)
     assert mask.shape[-1] == max(alone)
     assert torch.equal(mask, frame_mask(torch.tensor(alone), max(alone)))
+
+
+@pytest.mark.parametrize("pad", [1, 4])
+def test_reflected_ends_are_each_items_own(pad):
+    lengths = [9, 5, 7]
+    x = random(3, 2, 9)
+    for item, length in zip(x, lengths, strict=True):
+        item[:, length:] = torch.nan
+    together = reflect_ends(x, frame_mask(torch.tensor(lengths), 9), pad)
+    assert together.shape == (3, 2, 9 + 2 * pad) and together.isfinite().all()
+    for item, original, length in zip(together, x, lengths, strict=True):
+        image = np.pad(original[:, :length].numpy(), ((0, 0), (pad, pad)), mode="reflect")
+        np.testing.assert_array_equal(item[:, : length + 2 * pad], image)
+        np.testing.assert_array_equal(reflect_ends(original[None, :, :length], None, pad)[0], image)
+
+
+def test_what_is_too_short_to_be_reflected_is_the_same_with_and_without_a_mask():
+    x = random(1, 2, 3)
+    alone = reflect_ends(x, None, 4)
+    padded = torch.nn.functional.pad(x, (0, 2), value=torch.nan)
+    assert torch.equal(reflect_ends(padded, frame_mask(torch.tensor([3]), 5), 4)[..., :11], alone)

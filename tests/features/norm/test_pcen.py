@@ -19,6 +19,11 @@ def test_it_is_librosas(seconds, scale):
     np.testing.assert_allclose(found, expected, atol=2e-3, rtol=2e-3)
 
 
+def test_seconds_are_seconds_whatever_the_frames():
+    assert Pcen(seconds=0.6, shift_ms=15).weight == Pcen(seconds=0.4, shift_ms=10).weight
+    assert Pcen(seconds=0.4, shift_ms=15).weight > Pcen(seconds=0.4).weight
+
+
 @pytest.mark.parametrize("settings", [{"gain": 2.0}, {"bias": 0.0}, {"power": -1.0}, {"seconds": 0.0}, {"eps": 0.0}])
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
