@@ -98,8 +98,8 @@ def machine(with_cost: bool) -> list[str]:
     lines = [f"{facts['started'][:10]}, speakerlab {facts['speakerlab']}, Python {facts['python']}, {versions}."]
     if with_cost:
         lines.append(
-            f"Milliseconds: from waveform to embedding, one utterance of 2 s in float32 on one core of {processor()} "
-            f"({facts['platform']}), median of {REPEATS}."
+            "Milliseconds: CPU time from waveform to embedding, one utterance of 2 s in float32 on one core of "
+            f"{processor()} ({facts['platform']}), median of {REPEATS}."
         )
     return lines
 

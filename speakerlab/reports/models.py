@@ -14,8 +14,8 @@ UNITS = {"k": 1e3, "M": 1e6, "G": 1e9}
 COUNTED = (
     "Parameters and multiply-accumulates are the encoder's with its pooling, not the loss's. Multiply-accumulates are "
     "those of convolutions, matrix products, attention and recurrent layers, in evaluation, on the features of 2 s: "
-    "198 frames, samples for `raw`, or 300 frames and pictures of them for `fixed` and `image`. Norms, activations, "
-    "gates, statistics and the features themselves are not counted."
+    "198 frames of `fbank`, samples for `raw`, 300 frames and pictures of them for `fixed` and `image`. Norms, "
+    "activations, gates, statistics and the features themselves are not counted."
 )
 EER_NOTE = (
     "Published EER are on VoxCeleb1-O after training on VoxCeleb2, by cosine, unless said otherwise; papers differ in "
