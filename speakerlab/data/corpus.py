@@ -217,5 +217,5 @@ def voxceleb1_speakers(names: list[str]) -> set[str]:
     >>> sorted(voxceleb1_speakers(["wav/id10270/x/1.wav", "id10271/y/2.wav", "id00012/z/3.wav"]))
     ['id10270', 'id10271']
     """
-    found = pc.extract_regex(pa.array(names, pa.string()), "(?:^|/)(?P<speaker>id1[0-9]{4})/").field("speaker")
-    return set(pc.unique(found.drop_null()).to_pylist())
+    found = pc.extract_regex(pa.array(names, pa.string()), "(?:^|/)(?P<speaker>id1[0-9]{4})/")
+    return set(pc.unique(found.drop_null().field("speaker")).to_pylist())  # a null's own field may be empty text

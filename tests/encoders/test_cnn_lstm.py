@@ -24,7 +24,7 @@ def test_size():
     convolutions = sum(9 * ahead * behind + 2 * behind for ahead, behind in ((1, 32), (32, 64), (64, 128)))
     layers = sum(2 * 4 * 256 * (width + 256 + 2) for width in (256, 512))
     pooling = sum(p.numel() for p in encoder.pooling.parameters())
-    expected = convolutions + (10 * 128 + 1) * 256 + layers + pooling + (2 * 512 + 1) * 256
+    expected = convolutions + (10 * 128 + 1) * 256 + layers + pooling + (2 * 512 + 1) * 256 + 2 * 256
     assert sum(p.numel() for p in encoder.parameters()) == expected
 
 
@@ -38,7 +38,8 @@ def test_the_network_is_what_it_says():
         planes = F.max_pool2d(planes, window, ceil_mode=True)
     assert planes.shape == (2, 8, 2, 6)
     states = encoder.stack(encoder.narrow(planes.flatten(1, 2).transpose(1, 2)))
-    torch.testing.assert_close(encoder(x), encoder.project(states.mean(dim=1)), atol=1e-5, rtol=1e-5)
+    expected = encoder.embedding_norm(encoder.project(states.mean(dim=1)))
+    torch.testing.assert_close(encoder(x), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

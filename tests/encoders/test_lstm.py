@@ -22,7 +22,7 @@ def test_size(bidirectional, hidden):
         encoder = Lstm(80, Mean, hidden=hidden, bidirectional=bidirectional)
     directions = 1 + bidirectional
     layers = [directions * 4 * hidden * (width + hidden + 2) for width in (80, 512, 512)]
-    assert sum(p.numel() for p in encoder.parameters()) == sum(layers) + 512 * 256 + 256
+    assert sum(p.numel() for p in encoder.parameters()) == sum(layers) + 512 * 256 + 3 * 256
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

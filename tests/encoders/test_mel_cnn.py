@@ -23,7 +23,7 @@ def test_size():
         encoder = MelCnn(64, Statistics)
     widths = [1, 32, 64, 128, 256, 256]
     convolutions = sum(9 * ahead * behind + 2 * behind for ahead, behind in zip(widths, widths[1:]))
-    assert sum(p.numel() for p in encoder.parameters()) == convolutions + 2 * 512 * 256 + 256
+    assert sum(p.numel() for p in encoder.parameters()) == convolutions + 2 * 512 * 256 + 3 * 256
 
 
 @torch.inference_mode()
@@ -35,7 +35,8 @@ def test_the_network_is_what_it_says():
         planes = block.conv.norm(F.conv2d(planes, block.conv.conv.weight, padding=1)).relu()
         planes = F.max_pool2d(planes, 2, ceil_mode=True)
     assert planes.shape == (2, 8, 2, 3)
-    torch.testing.assert_close(encoder(x), encoder.project(planes.mean(dim=-1).flatten(1)), atol=1e-5, rtol=1e-5)
+    expected = encoder.embedding_norm(encoder.project(planes.mean(dim=-1).flatten(1)))
+    torch.testing.assert_close(encoder(x), expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()

@@ -24,17 +24,17 @@ def tiny(channels: int = 3) -> ResNetImage:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_published_sizes(name):
-    """With the paper's 1000 classes in the place of the embedding."""
+    """With the paper's 1000 classes in the place of the embedding, their offsets in that of the norm's two numbers."""
     block, depths, parameters, _ = SIZES[name]
     with torch.device("meta"):
         encoder = ResNetImage(224, 3, block, depths, embed_dim=1000)
-    assert sum(parameter.numel() for parameter in encoder.parameters()) == parameters
+    assert sum(parameter.numel() for parameter in encoder.parameters()) - 1000 == parameters
 
 
 @pytest.mark.parametrize("name", SIZES)
 @torch.inference_mode()
 def test_same_as_torchvision(name):
-    """Its weights give its output."""
+    """Its weights give what its classifier sees."""
     models = pytest.importorskip("torchvision.models")
     block, depths, _, channels = SIZES[name]
     torch.manual_seed(0)
@@ -44,18 +44,20 @@ def test_same_as_torchvision(name):
             torch.nn.init.uniform_(module.weight, 0.2, 0.6)
             torch.nn.init.normal_(module.running_mean, std=0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-    ours = ResNetImage(224, 3, block, depths, embed_dim=1000)
+    theirs.fc = torch.nn.Identity()
+    ours = ResNetImage(224, 3, block, depths)
     # In both, the layers are made in the order in which they are used, the shortcut last in its block.
-    weights = zip(ours.state_dict(), theirs.state_dict().values(), strict=True)
-    ours.load_state_dict(dict(weights))
+    names = [name for name in ours.state_dict() if not name.startswith(("project", "embedding_norm"))]
+    ours.load_state_dict(dict(zip(names, theirs.state_dict().values(), strict=True)), strict=False)
     # Ours takes (channels, height, width) pictures whose width it treats as the frequency axis of its planes.
     for part in ours.modules():
         if isinstance(part, torch.nn.Conv2d):
             part.weight.copy_(part.weight.transpose(2, 3).clone())
     pictures = torch.randn(2, 3, 96, 64)
     expected = theirs.eval()(pictures)
-    assert ours.eval().picture_level(pictures, None).shape == (2, channels)
-    torch.testing.assert_close(ours(pictures), expected, atol=1e-4, rtol=1e-4)
+    found = ours.eval().picture_level(pictures, None)
+    assert found.shape == (2, channels)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("fill", [0.0, 50.0, float("nan")])
@@ -69,7 +71,7 @@ def test_batch_mates_and_padding_change_nothing(fill):
     for row, length in zip(batch, lengths, strict=True):
         row[:, length:] = fill
     torch.testing.assert_close(encoder(batch, torch.tensor(lengths)), expected, atol=1e-4, rtol=1e-4)
-    assert torch.pdist(expected).min() > 0.1  # or else everything is the same anyway
+    assert torch.pdist(expected).min() > 0.05  # or else everything is the same anyway
 
 
 @torch.inference_mode()
