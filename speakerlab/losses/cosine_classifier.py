@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speakerlab.losses.directions import directions
+
 
 class CosineClassifier(nn.Module):
     """`(batch, embed_dim)` and speakers `(batch,)` -> the classes looked at, and a cosine with each.
@@ -53,7 +55,7 @@ class CosineClassifier(nn.Module):
         if classes is not None:
             weight = weight.view(self.num_speakers, -1)[classes].view(len(classes) * self.subcenters, -1)
             columns = torch.searchsorted(classes, speakers)
-        cosine = F.linear(F.normalize(embeddings), F.normalize(weight.float()))  # (batch, classes * subcenters)
+        cosine = F.linear(directions(embeddings), F.normalize(weight.float()))  # (batch, classes * subcenters)
         if self.subcenters > 1:
             cosine = cosine.view(len(cosine), -1, self.subcenters).amax(dim=2)  # (batch, classes)
         return cosine, columns, classes
