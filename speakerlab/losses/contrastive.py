@@ -25,7 +25,7 @@ class Contrastive(nn.Module):
 
     Args:
         embed_dim, num_speakers: not needed; every loss is given them.
-        margin: two speakers are to be so far apart; embeddings of unit length are at most 2 apart.
+        margin: two speakers are to be so far apart; 1.4 is about a right angle, and 2 the opposite.
         hardest_share: of the negative pairs, the nearest, that count; 1.0 for all.
 
     Raises:
@@ -34,7 +34,7 @@ class Contrastive(nn.Module):
 
     utterances_per_speaker = 2  # the least that a batch must have
 
-    def __init__(self, embed_dim: int, num_speakers: int, margin: float = 1.0, hardest_share: float = 0.1):
+    def __init__(self, embed_dim: int, num_speakers: int, margin: float = 1.4, hardest_share: float = 0.05):
         super().__init__()
         if not 0 < margin <= 2:
             raise ValueError(f"margin={margin} must lie above 0, to 2")
