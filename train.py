@@ -45,10 +45,11 @@ def main(cfg: DictConfig) -> float | None:
         data.check(trainer.world_size, run.data_state)
         torch.manual_seed(cfg.seed)
         system = build_system(cfg, data, trust)
+        notes = data.augment.notes
         if start is not None and run.checkpoint is None:
-            start_from(system, start, list(cfg.fine_tuning.load), system.speakers)
+            notes += (start_from(system, start, list(cfg.fine_tuning.load), system.speakers),)
         if trainer.is_global_zero:
-            run.start(cfg, data.corpus, hardware_of(trainer), data.augment.notes)
+            run.start(cfg, data.corpus, hardware_of(trainer), notes)
         trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None

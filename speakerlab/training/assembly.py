@@ -205,7 +205,7 @@ def build_system(cfg: DictConfig, data: SpeakerDataModule, trust: tuple[str, ...
         speakers=class_names,
         whole_utterances=cfg.loader.crop_seconds is None,
         config=OmegaConf.to_container(cfg, resolve=True),
-        rates=OmegaConf.to_container(cfg.fine_tuning.rates),
+        rates=dict(cfg.fine_tuning.rates or {}),
         compile_encoder=cfg.compile,
     )
     if cfg.checkpoint_activations:
