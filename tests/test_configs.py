@@ -27,7 +27,11 @@ FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).p
 MEMBERS = [path for path in FILES if path.parent != CONF]
 BATCH, SAMPLES, SPEAKERS = 4, 16000, 5
 # What the default encoder refuses, and how.
-FOR_OTHER_ENCODERS = {("pooling", "none"): "needs a pooling", ("frames", "image"): "takes one channel, not 3"}
+FOR_OTHER_ENCODERS = {
+    ("pooling", "none"): "needs a pooling",
+    ("frames", "image"): "takes one channel, not 3",
+    ("frames", "delta_channels"): "takes one channel, not 3",
+}
 
 
 def name(path: Path) -> str:
