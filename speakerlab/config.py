@@ -71,7 +71,7 @@ class FineTuningConfig:
     load: list[str] = field(default_factory=list)
     freeze: list[str] = field(default_factory=list)
     freeze_batch_norms: bool = False
-    rates: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, float] | None = None  # {} could not be given keys on the command line
 
 
 @dataclass

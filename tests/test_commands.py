@@ -473,6 +473,38 @@ def test_a_killed_run_resumes_bit_for_bit_under_accumulation(tmp_path, training)
         assert_equal_runs(run, reference)
 
 
+@pytest.mark.slow
+def test_a_killed_second_stage_resumes_bit_for_bit(tmp_path, trained, training):
+    """Batch norms frozen, a rate that follows what was measured, AdaCos' scale, and centres with Adagrad."""
+    start = trained.run / "checkpoints" / "last.ckpt"
+    training = [
+        *(word for word in training if not word.startswith("+augment/mixup")),
+        f"fine_tuning.ckpt={start}",
+        "fine_tuning.freeze_batch_norms=true",
+        "loss=adacos",
+        "regulariser=contrastive_center",
+        "optimizer=sgd",
+        "optimizer.lr=0.01",
+        "scheduler=plateau",
+        "scheduler.patience=1",
+        "scheduler.min_improvement=0.9",  # so that the rate falls after the second epoch, and after each that follows
+    ]
+    assert run_forked("train.py", *training, cwd=tmp_path / "reference").rc == 0
+    (reference,) = runs(tmp_path / "reference")
+    for write in (STEPS + 3, 2 * STEPS + 1, 3 * STEPS + 2):
+        run, left, _ = kill_and_resume(tmp_path / str(write), training, write, run_forked)
+        assert left["global_step"] == write - 1
+        assert_equal_runs(run, reference)
+        assert last(run)["schedule"] == last(reference)["schedule"]
+    assert last(reference)["schedule"]["ratio"] == pytest.approx(0.3**3)
+    before, after = (torch.load(path, weights_only=True) for path in (start, reference / "checkpoints" / "last.ckpt"))
+    norms = [name for name in after["state_dict"] if name.endswith("running_mean") and "encoder" in name]
+    moved = [name for name in norms if not torch.equal(before["state_dict"][name], after["state_dict"][name])]
+    assert len(norms) > 2 and moved == norms[-1:]
+    sums = after["optimizer_states"][0]["parts"][1]["state"][0]["sum"]
+    assert sums.shape == after["state_dict"]["loss.losses.regulariser.centers"].shape and sums.max() > 0
+
+
 def test_nothing_to_resume_starts_anew(tmp_path, trained, training, folders, tiny):
     """Another config is another run. With a rate of 0 the loss tells epochs apart by their crops alone."""
     shutil.copytree(trained.cwd / "outputs", tmp_path / "outputs")

@@ -29,7 +29,11 @@ BATCH, SAMPLES, SPEAKERS = 4, 16000, 5
 # What a member needs besides itself.
 WITH = {("debug", "mini_pairs"): ["loss=triplet"]}
 # What the default encoder refuses, and how.
-FOR_OTHER_ENCODERS = {("pooling", "none"): "needs a pooling", ("frames", "image"): "takes one channel, not 3"}
+FOR_OTHER_ENCODERS = {
+    ("pooling", "none"): "needs a pooling",
+    ("frames", "image"): "takes one channel, not 3",
+    ("frames", "delta_channels"): "takes one channel, not 3",
+}
 
 
 def name(path: Path) -> str:

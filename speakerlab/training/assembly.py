@@ -227,7 +227,7 @@ def build_system(
         speakers=class_names,
         whole_utterances=cfg.loader.crop_seconds is None,
         config=OmegaConf.to_container(cfg, resolve=True),
-        rates=OmegaConf.to_container(cfg.fine_tuning.rates),
+        rates=dict(cfg.fine_tuning.rates or {}),
         compile_encoder=cfg.compile,
         notes=notes,
     )

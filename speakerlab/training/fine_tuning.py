@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from speakerlab import InputError
 from speakerlab.build import load_checkpoint
@@ -31,10 +31,11 @@ def start_from(system: nn.Module, contents: dict, parts: list[str], speakers: li
         system: has `network` and `loss`.
         contents: a checkpoint's.
         parts: names of modules, such as `network`, `network.encoder` or `loss`.
-        speakers: that the system is trained on, in class order; the loss's weights are theirs.
+        speakers: that the system is trained on, in class order; the loss's weights are theirs. Where the checkpoint
+            has more, such as the voices of speed perturbation, these are left out.
 
     Raises:
-        InputError: if a part is not there, or of another shape, or the loss's classes are other speakers.
+        InputError: if a part is not there, or of another shape, or the loss's classes lack one of the speakers.
     """
     for part in parts:
         module = _module(system, part, "fine_tuning.load")
@@ -44,16 +45,32 @@ def start_from(system: nn.Module, contents: dict, parts: list[str], speakers: li
             if name.startswith(f"{part}.")
         }
         if part.split(".")[0] == "loss" and contents["speakers"] != speakers:
-            raise InputError(
-                f"fine_tuning.load has {part}, but the checkpoint's {len(contents['speakers'])} speakers are not the "
-                f"{len(speakers)} of this corpus: leave it out, and the loss starts anew"
-            )
+            if not set(speakers) <= set(contents["speakers"]):
+                raise InputError(
+                    f"fine_tuning.load has {part}, but the checkpoint's {len(contents['speakers'])} speakers are not "
+                    f"the {len(speakers)} of this corpus: leave it out, and the loss starts anew"
+                )
+            weights = _rows_of(weights, module.state_dict(), contents["speakers"], speakers)
         try:
             module.load_state_dict(weights)
         except RuntimeError as error:
             reason = str(error).splitlines()[1].strip()
             raise InputError(f"fine_tuning.load: the checkpoint's {part} does not fit this one: {reason}") from error
     return f"weights of {', '.join(parts)} from a checkpoint of epoch {contents.get('epoch', '?')}"
+
+
+def _rows_of(
+    weights: dict[str, Tensor], wanted: dict[str, Tensor], known: list[str], speakers: list[str]
+) -> dict[str, Tensor]:
+    """A loss's weights, of which those with a row or several for each `known` speaker get the rows of `speakers`."""
+    place_of = {speaker: place for place, speaker in enumerate(known)}
+    places = [place_of[speaker] for speaker in speakers]
+    picked = {}
+    for name, value in weights.items():
+        rows, rest = divmod(len(value), len(known)) if value.ndim else (0, 0)
+        per_speaker = rows and not rest and name in wanted and len(wanted[name]) == rows * len(speakers)
+        picked[name] = value.unflatten(0, (len(known), rows))[places].flatten(0, 1) if per_speaker else value
+    return picked
 
 
 def freeze(system: nn.Module, parts: list[str], batch_norms: bool) -> str:

@@ -69,6 +69,28 @@ def test_a_loss_is_of_its_own_speakers():
         start_from(System(0), checkpoint(), ["network", "loss"], list("abcdf"))
 
 
+@pytest.mark.parametrize("speakers", ["ace", "edcba"])
+def test_a_loss_is_kept_for_some_of_its_speakers(speakers):
+    """As without the voices of speed perturbation: two rows a speaker, a bias each, a scale for all."""
+
+    def loss(count: int) -> nn.ModuleDict:
+        return nn.ModuleDict(
+            {"rows": nn.Linear(4, 2 * count), "classes": nn.Linear(4, count), "scale": nn.Linear(1, 1)}
+        )
+
+    system, old = System(0), System(1)
+    system.loss, old.loss = loss(len(speakers)), loss(5)
+    start_from(system, {"state_dict": old.state_dict(), "speakers": list("abcde")}, ["loss"], list(speakers))
+    new, old = system.loss.state_dict(), old.loss.state_dict()
+    for place, speaker in enumerate(speakers):
+        known = "abcde".index(speaker)
+        for end in ("weight", "bias"):
+            assert torch.equal(new[f"classes.{end}"][place], old[f"classes.{end}"][known])
+            for row in (0, 1):
+                assert torch.equal(new[f"rows.{end}"][2 * place + row], old[f"rows.{end}"][2 * known + row])
+    assert torch.equal(new["scale.weight"], old["scale.weight"])
+
+
 @pytest.mark.parametrize(
     "parts, message",
     [
