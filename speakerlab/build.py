@@ -199,6 +199,8 @@ def clips_below(
     """
     from speakerlab.data.headers import read_headers
 
+    if not Path(folder).expanduser().is_dir():
+        raise InputError(f"{key}.folder={folder}: there is no such folder")
     try:
         files = read_headers(folder, cache_dir, progress).to_pylist()
     except InputError as error:

@@ -36,9 +36,10 @@ def voxceleb(root: Path, cache: Path, kind: int, layout: MiniLayout = LAYOUT) ->
     source, paths, people = make_mini(cache, workers=1, layout=layout), [], []
     with open(source / "speakers.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    numbers = {"dev": iter(range(10001, 10270)), "test": iter(range(10270, 10310))}
+    first = 10001 if kind == 1 else 1  # no number is in both corpora
+    numbers = {"dev": iter(range(first, first + 269)), "test": iter(range(first + 269, first + 309))}
     for row in rows:
-        split, speaker = row["split"], f"id{next(numbers[row['split']])}"
+        split, speaker = row["split"], f"id{next(numbers[row['split']]):05d}"
         people.append((speaker, row["gender"], NATIONS[len(people) % 3], split))
         for file in sorted((source / split / row["speaker"]).rglob("*.flac")):
             video = f"video{file.parent.name[-1]}-{speaker[-3:]}"

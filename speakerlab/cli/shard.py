@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show
     from speakerlab.data.shards.heldout import HELDOUT, split_heldout, write_heldout
-    from speakerlab.data.shards.packing import UNREADABLE, Packing, pack
+    from speakerlab.data.shards.packing import UNREADABLE, Packing, check_apart_from_sources, pack
     from speakerlab.data.splits import rows_of_splits
 
     packing = Packing(
@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     folder = Path(arguments.to).expanduser().absolute()
     table = table_at(arguments.manifest)
+    check_apart_from_sources(table, Path(arguments.manifest), folder)
     if arguments.split is not None:
         table = rows_of_splits(table, [arguments.split], str(arguments.manifest))
     held_out = None

@@ -57,9 +57,12 @@ def convert(arguments: argparse.Namespace) -> None:
     """Read, rename, write, count."""
     from rich.markup import escape
 
+    from speakerlab import InputError
     from speakerlab.cli.tables import show
     from speakerlab.data.trials import read_trials, rename_utterances, write_trials
 
+    if arguments.suffix and not arguments.suffix.startswith("."):
+        raise InputError(f"--suffix {arguments.suffix} must begin with a dot: --suffix .{arguments.suffix}")
     trials = read_trials(arguments.list)
     trials = rename_utterances(trials, arguments.strip_prefix, arguments.add_prefix, arguments.suffix)
     write_trials(trials, arguments.output, arguments.to or _form_of(arguments.output))

@@ -170,6 +170,8 @@ def _prefixed(result: ScanResult, name: str) -> ScanResult:
 
 def _list_speakers(root: Path) -> pa.Table:
     """`list_audio(root)`, or InputError if there are no speaker folders with audio."""
+    if not root.is_dir():
+        raise InputError(f"{root}: there is no such folder")
     listing = list_audio(root)
     if not listing.num_rows:
         raise InputError(f"{root}: holds no audio ({', '.join(AUDIO_SUFFIXES)}); {LAYOUT}")

@@ -65,3 +65,12 @@ def test_sizes(text, expected):
     assert parse_size(text) == expected
     with pytest.raises(InputError, match="give a size"):
         parse_size(text + " apples")
+
+
+@pytest.mark.parametrize("target", ["voices", "voices/s3", "voices/new/deep", "."])
+def test_shards_do_not_go_among_what_is_packed(manifest, tmp_path, target):
+    before = sorted(tmp_path.rglob("*"))
+    source = str(tmp_path if target == "." else manifest)
+    with pytest.raises(SystemExit, match="whose recordings are packed: choose a folder elsewhere"):
+        main(["shard", source, "--to", str(tmp_path / target)])
+    assert sorted(tmp_path.rglob("*")) == before

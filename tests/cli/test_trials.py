@@ -100,3 +100,10 @@ def test_of_a_plain_tree(folders, tmp_path, capsys, monkeypatch):
     main(["trials", "make", str(folders.train), "--count", "20", "-o", str(tmp_path / "l.txt")])
     assert "train: 24 utterances of 6 speakers" in capsys.readouterr().out
     assert all((folders.train / name).is_file() for name in read_trials(tmp_path / "l.txt").utterances)
+
+
+def test_a_suffix_begins_with_a_dot(tmp_path):
+    (tmp_path / "list.txt").write_text("1 a/x/1.wav a/y/2.wav\n0 a/x/1.wav b/y/2.wav\n")
+    with pytest.raises(SystemExit, match="--suffix flac must begin with a dot: --suffix .flac"):
+        main(["trials", "convert", str(tmp_path / "list.txt"), str(tmp_path / "new.txt"), "--suffix", "flac"])
+    assert not (tmp_path / "new.txt").exists()

@@ -23,16 +23,21 @@ def describe(path: str) -> Recording | None:
     >>> describe("dev/wav/id10001/1zcIwhmdeo4/00001.wav")[:4]
     ('id10001/1zcIwhmdeo4/00001', 'id10001', '1zcIwhmdeo4', 'dev')
     """
-    recording = describe_video(path)
+    recording = describe_video(path, "id1")
     if recording is None or recording.split:
         return recording
     return recording._replace(split="test" if recording.speaker in TEST_SPEAKERS else "dev")
 
 
-def describe_video(path: str) -> Recording | None:
-    """The layout of VoxCeleb1 and 2; the split is that of a folder `dev` or `test`, or "" where there is none."""
+def describe_video(path: str, speakers: str) -> Recording | None:
+    """The layout of VoxCeleb1 and 2; the split is that of a folder `dev` or `test`, or "" where there is none.
+
+    Args:
+        path: below the corpus' root.
+        speakers: how their names begin, which tells one corpus from the other.
+    """
     *folders, speaker, video, _ = ["", "", *path.split("/")]
-    if not re.fullmatch(r"id\d{5}", speaker):
+    if not re.fullmatch(rf"{speakers}\d{{4}}", speaker):
         return None
     split = next((folder for folder in folders if folder in ("dev", "test")), "")
     return Recording(f"{speaker}/{video}/{stem_of(path)}", speaker, video, split)

@@ -19,7 +19,7 @@ def describe(path: str) -> Recording | None:
     >>> describe("test/aac/id00017/01dfn2spqyE/00001.m4a")[:4]
     ('id00017/01dfn2spqyE/00001', 'id00017', '01dfn2spqyE', 'test')
     """
-    return describe_video(path)
+    return describe_video(path, "id0")
 
 
 def read_speakers(folder: Path) -> dict[str, Speaker]:

@@ -74,6 +74,24 @@ class PackResult:
     unreadable: list[list[str]]
 
 
+def check_apart_from_sources(table: pa.Table, given: Path, folder: Path) -> None:
+    """Refuse to write among what is packed: shards and held-out files would be taken for recordings the next time.
+
+    Args:
+        table: the rows to pack.
+        given: the manifest or folder that they come from.
+        folder: where the shards go.
+
+    Raises:
+        InputError: if that is a folder of recordings or lies in one, or is the folder given.
+    """
+    roots = [Path(root) for root in table["root"].unique().to_pylist()]
+    real = folder.resolve()
+    for source in (*roots, *([given] if given.is_dir() else [])):
+        if real == source.expanduser().resolve() or (source in roots and real.is_relative_to(source.resolve())):
+            raise InputError(f"--to {folder} lies in {source}, whose recordings are packed: choose a folder elsewhere")
+
+
 def pack(table: pa.Table, folder: Path, packing: Packing, progress: Progress | None = None) -> PackResult:
     """Pack all rows into `folder/shard-000000.tar` ... and write the index; what is there already stays.
 

@@ -1,3 +1,4 @@
+from speakerlab.data.corpora.voxceleb1 import describe as describe_voxceleb1
 from speakerlab.data.corpora.voxceleb2 import describe, read_speakers
 from speakerlab.data.prepare.described import Speaker
 
@@ -20,3 +21,8 @@ def test_speakers(tmp_path):
         "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00017 ,n000017 ,f ,test \n"
     )
     assert read_speakers(tmp_path) == {"id00012": Speaker("m", "", "dev"), "id00017": Speaker("f", "", "test")}
+
+
+def test_the_other_voxceleb_is_not_taken_for_this_one():
+    assert describe("dev/wav/id10001/1zcIwhmdeo4/00001.wav") is None
+    assert describe_voxceleb1("dev/aac/id00012/21Uxsk56VDQ/00001.m4a") is None
