@@ -23,6 +23,26 @@ from speakerlab.training.run import environment
 
 DIM = 192
 MB = 2**20
+REPORT = """# The loss over many speakers, {today}
+
+`python benchmarks/many_speakers.py`
+
+`loss=aam` with AdamW over {speakers:,} speakers, {dim} dimensions, random embeddings, {steps} steps on {device}. MB are
+the most so far, beyond what a loss over 100 speakers takes: to the end of the first forward pass, of the first backward
+pass, and of all. Seconds are of a step, median (least to most); the first is left out. Other work may have kept the
+machine busy: the least is nearer to the truth.
+
+| batch | sampled_share | MB forward | MB backward | MB at most | s a step |
+|---|---|---|---|---|---|
+{rows}
+
+Every share has the weights, {weights:,.0f} MB, their gradient and AdamW's two moments, as large each:
+{everything:,.0f} MB. What a sample saves are the cosines, their gradients and what is made of them, 4 bytes for an
+item of the batch and a speaker looked at. The logits that are returned, for the accuracy, have a value for each speaker
+all the same, but no gradient.
+
+Machine: {platform}, {cpus} CPUs, {threads} threads. Commit {commit}. Python {python}, torch {torch}.
+"""
 
 
 def peak(device: str) -> float:
@@ -71,36 +91,26 @@ def alone(*arguments) -> dict:
         return pool.apply(measure, arguments)
 
 
-def report(arguments: argparse.Namespace, device: str, rows: list[str]) -> list[str]:
-    """The lines of the Markdown file."""
+def report(arguments: argparse.Namespace, device: str, rows: list[str]) -> str:
+    """The Markdown file."""
     facts = environment()
     git = facts["git"] or {"commit": "unknown", "changed": False}
-    weights = arguments.speakers * DIM * 4 / MB
-    return [
-        f"# The loss over many speakers, {date.today()}",
-        "",
-        "`python benchmarks/many_speakers.py`",
-        "",
-        f"`loss=aam` with AdamW over {arguments.speakers:,} speakers, {DIM} dimensions, random embeddings, "
-        f"{arguments.steps} steps on",
-        f"{device}. MB are the most so far, beyond what the program takes with a loss over 100 speakers: to the end of",
-        "the first forward pass, of the first backward pass, of all. Seconds are of a step, median (least to most);",
-        "the first is left out. Other work may have kept the machine busy: the least is nearer to the truth.",
-        "",
-        "| batch | sampled_share | MB forward | MB backward | MB at most | s a step |",
-        "|---|---|---|---|---|---|",
-        *rows,
-        "",
-        f"Every share has the weights, {weights:,.0f} MB, their gradient and AdamW's two moments of it, as large each: "
-        f"{4 * weights:,.0f} MB",
-        "together. What a sample saves are the cosines, their gradients and what is made of them: each takes 4 bytes",
-        "for an item of the batch and a speaker looked at. The logits returned for the accuracy have a value for each",
-        "speaker all the same.",
-        "",
-        f"Machine: {facts['platform']}, {facts['cpus']} CPUs, {arguments.threads} threads. Commit {git['commit']}"
-        f"{', changed' if git['changed'] else ''}. Python {facts['python']}, torch {facts['libraries']['torch']}.",
-        "",
-    ]
+    return REPORT.format(
+        today=date.today(),
+        speakers=arguments.speakers,
+        dim=DIM,
+        steps=arguments.steps,
+        device=device,
+        rows="\n".join(rows),
+        weights=arguments.speakers * DIM * 4 / MB,
+        everything=4 * arguments.speakers * DIM * 4 / MB,
+        platform=facts["platform"],
+        cpus=facts["cpus"],
+        threads=arguments.threads,
+        commit=git["commit"] + (", changed" if git["changed"] else ""),
+        python=facts["python"],
+        torch=facts["libraries"]["torch"],
+    )
 
 
 def main() -> None:
@@ -122,7 +132,7 @@ def main() -> None:
         )
         print(rows[-1], flush=True)
     path = Path(__file__).parent / f"many_speakers_{date.today()}.md"
-    path.write_text("\n".join(report(arguments, device, rows)))
+    path.write_text(report(arguments, device, rows))
     print(path.read_text())
 
 
