@@ -26,12 +26,6 @@ if "SPEAKERLAB_CACHE" not in os.environ:
     os.environ["SPEAKERLAB_CACHE"] = CACHE.name
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: of two processes, none is left with one of them when the other has nothing to do."""
-    longest = ("test_commands.py", "test_models.py", "test_configs.py", "test_stages.py", "test_datamodule.py")
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
-
-
 @dataclass(frozen=True)
 class Folders:
     """Training and development speakers in VoxCeleb's layout, and the trial list over the latter."""

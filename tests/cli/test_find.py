@@ -7,8 +7,9 @@ from tests.training.test_finding import TINY
 
 
 @pytest.fixture(autouse=True)
-def logger_as_before():
-    """The command sets up the program's log as scripts do, each in a process of its own."""
+def process_as_before(monkeypatch):
+    """The command sets up the program's log and the CPU as scripts do, each in a process of its own."""
+    monkeypatch.setattr("speakerlab.training.hardware.prepare_cpu", lambda threads: None)
     logger = logging.getLogger("speakerlab")
     kept = list(logger.handlers), logger.level, logger.propagate
     yield

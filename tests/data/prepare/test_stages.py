@@ -397,6 +397,7 @@ MOMENTS = (
 )
 
 
+@pytest.mark.slow
 def test_killed_at_every_stage_it_ends_alike(vox2, tmp_path):
     hosted, to = host_voxceleb(vox2, tmp_path / "host", 2), tmp_path / "to"
     (tmp_path / "killer").mkdir()
