@@ -133,7 +133,21 @@ def losses() -> dict[str, DictConfig]:
     return {change: compose_config("train", [change])[0] for change in changes}
 
 
-@pytest.mark.parametrize("model", members("model"))
+def first_of_each_class() -> set[str]:
+    """The models that the quick suite runs: one for each class that an encoder's file names."""
+    found: dict[str, str] = {}
+    for model in members("model"):
+        for target in targets_of(CONF / "model" / f"{model}.yaml"):
+            found.setdefault(target, model)
+    return set(found.values())
+
+
+QUICK = first_of_each_class()
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=() if model in QUICK else pytest.mark.slow) for model in members("model")]
+)
 def test_model_with_every_loss(compose, model, losses):
     """The network's shapes alone, without memory or arithmetic: a billion parameters would pass as fast."""
     cfg, choices = compose(f"model={model}")

@@ -181,6 +181,7 @@ def test_what_can_not_be_written_is_one_line(table, tmp_path):
         pack(table, tmp_path / "to", packing())
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on(tmp_path, packed, table):
     """The command, with its processes, is killed with -9 four times; then it is let run."""
     write_manifest(table, tmp_path / "manifest.parquet")
