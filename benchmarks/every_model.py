@@ -4,8 +4,8 @@
     python benchmarks/every_model.py --models ecapa lstm --seconds 30
     python benchmarks/every_model.py --fresh                  # forget what was measured before
 
-Trains with the ordinary command: two epochs where they fit into the time; larger models get one epoch of fewer and
-smaller batches, by how long a step of theirs takes. The EER before training is that of the run's own initial weights.
+Trains with the ordinary command: two epochs where they fit into the time; larger models get fewer batches, by how long
+a step of theirs takes. The EER before training is that of the run's own initial weights.
 Appends a line a model to every_model.jsonl beside this file as soon as the model is done, and writes
 every_model_<date>.md from all of them.
 """
@@ -87,8 +87,8 @@ def seconds_an_utterance(model: str) -> float:
 def plan(seconds: float, an_utterance: float) -> dict[str, int | None]:
     """Epochs, batch size and batches an epoch (None is all) that fit into the time."""
     fit = int(SHARE * seconds / an_utterance)
-    if fit >= 2 * UTTERANCES:
-        return {"epochs": 2, "batch": BATCH, "batches": None}
+    if fit > UTTERANCES:
+        return {"epochs": 2, "batch": BATCH, "batches": None if fit >= 2 * UTTERANCES else fit // 2 // BATCH}
     batch = min(BATCH, max(SMALLEST_BATCH, fit // FEWEST_STEPS))
     return {"epochs": 1, "batch": batch, "batches": max(1, min(fit, UTTERANCES) // batch)}
 

@@ -71,6 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
     from importlib import import_module
 
     from speakerlab.cli.progress import progress_bar
+    from speakerlab.data.left_out import check_share
     from speakerlab.data.prepare.plan import plan
     from speakerlab.data.prepare.report import summary
     from speakerlab.data.prepare.sources import read_sources
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.only:
         sources = sources.only(arguments.only)
     if arguments.max_bad_share is not None:
+        check_share("--max-bad-share", arguments.max_bad_share)
         sources = replace(sources, checks=replace(sources.checks, max_bad_share=arguments.max_bad_share))
     addresses = [url for archive in sources.archives for part in archive.parts for url in part.urls]
     options = _options(arguments, addresses)

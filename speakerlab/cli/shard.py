@@ -1,11 +1,11 @@
 """`speakerlab shard`: a manifest's audio as tar files, to be streamed from slow disks and web servers."""
 
 import argparse
-import os
 import re
 from pathlib import Path
 
 from speakerlab.cli.manifests import HELP, table_at
+from speakerlab.data import usable_cpus
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -37,9 +37,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--heldout-trials", type=int, default=10000, metavar="N", help="default 10000")
     parser.add_argument("--seed", type=int, default=1, help="of the order and of the held-out speakers; default 1")
     parser.add_argument("--max-bad-share", type=float, default=0.01, metavar="SHARE", help="default 0.01")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; default: cores"
-    )
+    parser.add_argument("--workers", type=int, default=usable_cpus(), metavar="N", help="processes; default: cores")
     parser.set_defaults(run=run, goes_on=True)
 
 

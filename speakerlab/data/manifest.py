@@ -71,7 +71,8 @@ def read_manifest(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file; write the manifest anew") from error
+        advice = "give a manifest that `speakerlab prepare` or `resplit` wrote"
+        raise InputError(f"{path}: is no Parquet file, or damaged; {advice}") from error
     return as_manifest(table, str(path))
 
 

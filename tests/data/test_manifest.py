@@ -135,7 +135,7 @@ def test_no_parquet(tmp_path):
     with pytest.raises(InputError, match=r"m\.parquet: no such manifest"):
         read_manifest(tmp_path / "m.parquet")
     (tmp_path / "m.parquet").write_text("hello")
-    with pytest.raises(InputError, match=r"m\.parquet: not a readable Parquet file"):
+    with pytest.raises(InputError, match=r"m\.parquet: is no Parquet file, or damaged"):
         read_manifest(tmp_path / "m.parquet")
 
 

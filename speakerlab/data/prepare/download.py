@@ -1,6 +1,7 @@
 """Downloads in parallel threads: resumed by range, retried, checked by MD5, in place only when whole."""
 
 import hashlib
+import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -21,6 +22,7 @@ LONGEST_WAIT = 60.0
 TIMEOUT = (15.0, 60.0)  # seconds to connect, and without a byte
 CHUNK = 2**20
 FINAL = (400, 401, 403, 404, 410)  # answers that a further try does not change
+log = logging.getLogger("speakerlab")
 
 
 class Login(NamedTuple):
@@ -104,7 +106,7 @@ class Downloader:
         for url in file.urls:
             vain, damaged = 0, False
             while vain < TRIES:
-                if vain and self.stop.wait(min(FIRST_WAIT * 2 ** (vain - 1), LONGEST_WAIT)):
+                if vain and self._stopped_while_waiting(f"{file.name}: {reasons[-1]}", vain):
                     raise _Failed("stopped")
                 held = self._held(file)
                 try:
@@ -122,6 +124,12 @@ class Downloader:
                     reasons.append(_short(error))
                 vain = 1 if self._held(file) > held else vain + 1
         raise _Failed(", ".join(dict.fromkeys(reasons)) or "no address is known")
+
+    def _stopped_while_waiting(self, what: str, vain: int) -> bool:
+        """Wait before another try, and say why."""
+        seconds = min(FIRST_WAIT * 2 ** (vain - 1), LONGEST_WAIT)
+        log.warning(f"{what}; trying again in {seconds:.0f} s")
+        return self.stop.wait(seconds)
 
     def _held(self, file: RemoteFile) -> int:
         part, _ = partial_of(self.folder, file)

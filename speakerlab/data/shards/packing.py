@@ -62,7 +62,7 @@ class Packing:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name.replace('_', '-')}={value} must be at least {least}")
-        check_share("max-bad-share", self.max_bad_share)
+        check_share("--max-bad-share", self.max_bad_share)
 
 
 @dataclass(frozen=True)

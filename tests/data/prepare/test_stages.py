@@ -271,7 +271,7 @@ def test_too_many_bad_files_stop_with_one_line(vox1, tmp_path):
     message = str(caught.value)
     assert "\n" not in message
     assert "voxceleb1: 5 of 28 audio files (17.9 %) can't be used, more than --max-bad-share=0.1 allows" in message
-    assert "most are zero-byte (4, such as dev/wav/" in message and "to/rejected.csv" in message
+    assert "most often zero-byte (4, such as dev/wav/" in message and "to/rejected.csv" in message
     assert len(rejected(tmp_path / "to")) == 5 and not (tmp_path / "to/manifest.parquet").exists()
     assert run(tmp_path / "to", tree, share=0.18).manifest.num_rows == 23
 
