@@ -28,7 +28,7 @@ from speakerlab.reports.curves import read_metrics
 RESULTS = Path(__file__).with_suffix(".jsonl")
 RUNS = ROOT / "outputs" / "every_loss"
 KEYS = ("corpus", "loss", "seed")
-STEPS, BATCH, BEST = 300, 64, 4
+STEPS, BATCH, BEST = 150, 64, 4
 COMMON = [
     "model=ecapa",
     "model.encoder.channels=256",
