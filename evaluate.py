@@ -27,12 +27,15 @@ def main(cfg: DictConfig) -> float:
 
 def verify(cfg: DictConfig) -> float:
     """Do two recordings share a speaker?"""
+    from speakerlab.build import load_checkpoint
     from speakerlab.cli.progress import progress_bar
+    from speakerlab.cli.reporting import report_on_trials
     from speakerlab.cli.tables import show_evaluation
     from speakerlab.data.trials import check_both_kinds
-    from speakerlab.data.utterances import measure
+    from speakerlab.data.utterances import UtteranceDataset, measure
     from speakerlab.inference import evaluation, model
-    from speakerlab.reports.evaluation import evaluation_report
+    from speakerlab.reports.evaluation import Verification
+    from speakerlab.scoring.cosine import cosine_scores
 
     checkpoint = model.find_checkpoint(cfg.ckpt)
     systems = model.load_systems(checkpoint, cfg.baselines, trusted_on_command_line())
@@ -44,27 +47,32 @@ def verify(cfg: DictConfig) -> float:
     device = model.pick_device(cfg.device)
     folder, name = model.output_folder(cfg, checkpoint), model.list_name(cfg)
 
-    scores, metrics = {}, {}
+    embeddings, scores, metrics = {}, {}, {}
+    utterances = UtteranceDataset(files, systems.sample_rate)
     for system, network in systems.networks.items():
         with progress_bar(f"embedding, {system}") as progress:
-            scores[system] = evaluation.score_trials(
-                network, trials, files, seconds, systems.sample_rate, device, cfg.num_workers, progress
-            )
+            embeddings[system] = evaluation.embed(network, utterances, seconds, device, cfg.num_workers, progress)
+        scores[system] = cosine_scores(embeddings[system], trials.enrol, trials.test)
         if system == "model":  # before anything else can go wrong
             evaluation.write_scores(folder / "scores" / f"{name}.txt", trials, scores[system])
         metrics[system] = evaluation.trial_metrics(trials, scores[system], cfg.bootstrap_draws)
 
     evaluation.append_test_metrics(folder / "metrics" / "test_metrics.csv", checkpoint, trials.source, metrics)
-    report = evaluation_report(folder, f"Evaluation of {checkpoint}", name, metrics, scores, trials.labels)
+    speakers = evaluation.speakers_by_targets(trials)
+    found = Verification(name, trials, speakers, scores, metrics, files, embeddings["model"])
+    contents = load_checkpoint(checkpoint)
+    report = report_on_trials(folder, cfg, contents, systems.networks["model"], seconds, found)
     return show_evaluation(folder, name, metrics, report)
 
 
 def identify(cfg: DictConfig) -> float:
     """Who of the training speakers is it?"""
+    from speakerlab.build import load_checkpoint
     from speakerlab.cli.progress import progress_bar
+    from speakerlab.cli.reporting import report_on_speakers
     from speakerlab.cli.tables import show_identification
     from speakerlab.inference import evaluation, identification, model
-    from speakerlab.reports.identification import identification_report
+    from speakerlab.reports.identification import Identification
     from speakerlab.scoring.identification import identification_metrics
 
     checkpoint = model.find_checkpoint(cfg.ckpt)
@@ -72,7 +80,7 @@ def identify(cfg: DictConfig) -> float:
     table, classes = identification.find_utterances(cfg, checkpoint, classifier.speakers)
     device = model.pick_device(cfg.device)
     with progress_bar("embedding") as progress:
-        guesses = identification.identify(classifier, table, classes, device, cfg.num_workers, progress)
+        guesses, embeddings = identification.identify(classifier, table, classes, device, cfg.num_workers, progress)
     metrics = identification_metrics(guesses, classes)
 
     folder, name = model.output_folder(cfg, checkpoint), f"identification_{cfg.split or 'test'}"
@@ -80,9 +88,9 @@ def identify(cfg: DictConfig) -> float:
     results = folder / "metrics" / "test_identification.csv"
     evaluation.append_test_metrics(results, checkpoint, name, {"model": metrics}, identification.METRICS)
     confused = identification.confusions(classes, guesses.predicted, classifier.speakers, most=10)
-    title, speakers = f"Evaluation of {checkpoint}", len(classifier.speakers)
-    report = identification_report(folder, title, name, metrics, guesses.rank, speakers, confused)
-    return show_identification(folder, name, metrics, speakers, report)
+    found = Identification(name, metrics, classes, guesses, classifier.speakers, confused, embeddings)
+    report = report_on_speakers(folder, cfg, load_checkpoint(checkpoint), found)
+    return show_identification(folder, name, metrics, len(classifier.speakers), report)
 
 
 if __name__ == "__main__":

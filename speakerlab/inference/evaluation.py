@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from speakerlab.data import Progress
 from speakerlab.data.manifest import append_rows, replacing
+from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import LengthBatches, UtteranceDataset, pad_utterances
 from speakerlab.network import embed_batches, in_order
@@ -87,19 +86,6 @@ def trial_metrics(trials: Trials, scores: np.ndarray, draws: int) -> dict[str, f
         )
         metrics |= {"eer_low": low, "eer_high": high}
     return metrics
-
-
-def speakers_by_targets(trials: Trials) -> np.ndarray:
-    """A speaker number for each utterance, `(utterances,)`: those that target trials connect are one speaker.
-
-    A trial list names no speakers, and folder names are no proof of one; its labels are.
-    """
-    target = trials.labels == 1
-    count = len(trials.utterances)
-    edges = coo_array(
-        (np.ones(target.sum(), dtype=np.int8), (trials.enrol[target], trials.test[target])), shape=(count, count)
-    )
-    return connected_components(edges, directed=False)[1]
 
 
 def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:

@@ -66,8 +66,8 @@ def identify(
     device: torch.device,
     num_workers: int,
     progress: Progress,
-) -> Guesses:
-    """Whom the classifier takes the speaker of each row for.
+) -> tuple[Guesses, np.ndarray]:
+    """Whom the classifier takes the speaker of each row for, and the embeddings `(rows, embed_dim)`.
 
     Args:
         classifier: see `Classifier`.
@@ -77,7 +77,8 @@ def identify(
     """
     utterances = RowDataset(AudioFiles(table, classifier.sample_rate))
     embeddings = embed(classifier.network, utterances, seconds_of(table), device, num_workers, progress)
-    return classify(classifier.loss.to(device), embeddings, classes, len(classifier.speakers), device)
+    guesses = classify(classifier.loss.to(device), embeddings, classes, len(classifier.speakers), device)
+    return guesses, embeddings
 
 
 def write_predictions(path: Path, table: pa.Table, guesses: Guesses, speakers: list[str]) -> None:

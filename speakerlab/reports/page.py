@@ -10,6 +10,7 @@ Each `*_section` turns data into a piece of HTML, `page` joins pieces into a doc
 """
 
 import base64
+import io
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -59,10 +60,21 @@ thead th { color: var(--soft); font-size: 0.85rem; font-weight: 600; vertical-al
 .metrics th:not(:first-child), .metrics td { text-align: right; }
 .metrics tbody th { white-space: nowrap; }
 .metrics td { font-size: 1.05rem; white-space: nowrap; }
+.metrics td small { color: var(--soft); }
+.small td, .small th { font-size: 0.9rem; padding: 0.3rem 0.7rem; }
+.note { color: var(--soft); font-size: 0.9rem; margin: 0.5rem 0 0; }
+.trials { padding: 0; margin: 0; list-style: none; }
+.trials li { display: flex; flex-wrap: wrap; gap: 0.5rem 1.5rem; padding: 0.7rem 0; border-top: 1px solid var(--line); }
+.trials .score { flex: 0 0 5rem; display: flex; flex-direction: column; font-variant-numeric: tabular-nums; }
+.trials .score span { color: var(--soft); font-size: 0.85rem; }
+.trials .side { flex: 1 1 18rem; min-width: 0; display: flex; flex-direction: column; gap: 0.3rem; }
+.trials .side span { overflow-wrap: anywhere; font-size: 0.9rem; }
+audio { height: 2.2rem; max-width: 100%; }
 .facts th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 .facts td { overflow-wrap: anywhere; }
 figure { margin: 0; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+@media (max-width: 40rem) { .drawing img { max-width: none; width: 32rem; } }  /* labels stay readable: it scrolls */
 figcaption { color: var(--soft); font-size: 0.9rem; margin-top: 0.5rem; }
 figure.picture img { filter: none; border-radius: 4px; }  /* its colours are values */
 .players { display: flex; flex-wrap: wrap; gap: 0.5rem 2rem; margin: 0 0 0.75rem; }
@@ -94,12 +106,49 @@ def metrics_section(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
         for name, metrics in rows.items()
     )
     table = f'<table class="metrics"><thead><tr><th></th>{head}</tr></thead>\n<tbody>{body}</tbody></table>'
-    return _section(title, f'<div class="wide">{table}</div>')
+    return section(title, f'<div class="wide">{table}</div>')
+
+
+def results_section(title: str, systems: Mapping[str, Mapping[str, float]]) -> str:
+    """A table of results: a row a metric, a column a system, a metric's 95 % interval under its value.
+
+    Args:
+        title: heading.
+        systems: name -> metrics; `x_low` and `x_high` are the ends of the interval of `x`.
+    """
+    present = dict.fromkeys(metric for metrics in systems.values() for metric in metrics)
+    ends = {f"{metric}_{end}" for metric in present for end in ("low", "high")}
+    known = [metric for metric in COLUMNS if metric in present]
+    rows = ""
+    for metric in [*known, *(metric for metric in present if metric not in COLUMNS)]:
+        if metric in ends:
+            continue
+        cells = "".join(f"<td>{_with_interval(metric, metrics)}</td>" for metrics in systems.values())
+        rows += f'<tr><th scope="row">{escape(_header(metric))}</th>{cells}</tr>\n'
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in systems)
+    table = f'<table class="metrics"><thead><tr><th></th>{head}</tr></thead>\n<tbody>{rows}</tbody></table>'
+    note = '<p class="note">In brackets: 95 % interval, by bootstrap over speakers.</p>' if ends & set(present) else ""
+    return section(title, f'<div class="wide">{table}</div>{note}')
+
+
+def table_section(title: str, rows: Mapping[str, Mapping[str, str]], note: str = "") -> str:
+    """A table of texts, numbers mostly: a row a name, a column a key of the first row."""
+    headers = list(next(iter(rows.values()), ()))
+    head = "".join(f'<th scope="col">{escape(header)}</th>' for header in headers)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(cells[header])}</td>" for header in headers)
+        + "</tr>\n"
+        for name, cells in rows.items()
+    )
+    table = f'<table class="metrics small"><thead><tr><th></th>{head}</tr></thead>\n<tbody>{body}</tbody></table>'
+    below = f'<p class="note">{escape(note)}</p>' if note else ""
+    return section(title, f'<div class="wide">{table}</div>{below}')
 
 
 def facts_section(title: str, facts: Mapping[str, object]) -> str:
     """A table of names and values, such as versions, the command or the device."""
-    return _section(title, _facts_table(facts))
+    return section(title, _facts_table(facts))
 
 
 def figure_section(title: str, figure: Figure, caption: str = "") -> str:
@@ -108,7 +157,17 @@ def figure_section(title: str, figure: Figure, caption: str = "") -> str:
     data = base64.b64encode(figure_svg(figure, transparent=True).encode()).decode()
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     alt = escape(caption or title)
-    return _section(title, f'<figure><img alt="{alt}" src="data:image/svg+xml;base64,{data}">{below}</figure>')
+    return section(title, _figure(f'<img alt="{alt}" src="data:image/svg+xml;base64,{data}">', below))
+
+
+def picture_section(title: str, figure: Figure, caption: str = "") -> str:
+    """A figure whose colours are values, as a PNG image within the page: a spectrogram in SVG would be larger."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    image = f'<img alt="{escape(caption or title)}" src="data:image/png;base64,{data}">'
+    return section(title, _figure(image, below, "picture"))
 
 
 def media_section(title: str, facts: Mapping[str, object], sounds: Mapping[str, str], picture: str) -> str:
@@ -125,7 +184,7 @@ def media_section(title: str, facts: Mapping[str, object], sounds: Mapping[str, 
         for label, file in sounds.items()
     )
     image = f'<figure class="picture"><img loading="lazy" alt="{escape(title)}" src="{quote(picture)}"></figure>'
-    return _section(title, f'<div class="players">{players}</div>\n{image}\n{_facts_table(facts)}')
+    return section(title, f'<div class="players">{players}</div>\n{image}\n{_facts_table(facts)}')
 
 
 def folded_section(title: str, text: str) -> str:
@@ -153,6 +212,10 @@ def write_report(folder: Path, title: str, *sections: str, subtitle: str = "") -
     return path
 
 
+def _figure(image: str, below: str, kind: str = "drawing") -> str:
+    return f'<figure class="{kind}"><div class="wide">{image}</div>{below}</figure>'
+
+
 def _facts_table(facts: Mapping[str, object]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(str(value))}</td></tr>\n'
@@ -161,7 +224,8 @@ def _facts_table(facts: Mapping[str, object]) -> str:
     return f'<div class="wide"><table class="facts"><tbody>{rows}</tbody></table></div>'
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
+    """A heading and HTML under it."""
     return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>\n"
 
 
@@ -169,11 +233,21 @@ def _header(metric: str) -> str:
     return COLUMNS[metric][0] if metric in COLUMNS else metric
 
 
+def _with_interval(metric: str, metrics: Mapping[str, float]) -> str:
+    value = escape(_value(metric, metrics.get(metric)))
+    if f"{metric}_low" not in metrics or f"{metric}_high" not in metrics:
+        return value
+    low, high = (_number(metric, metrics[f"{metric}_{end}"]) for end in ("low", "high"))
+    return f"{value} <small>[{escape(low)}, {escape(high)}]</small>"
+
+
 def _value(metric: str, value: float | None) -> str:
     if value is None:
         return "–"
+    return value if isinstance(value, str) else _number(metric, value)
+
+
+def _number(metric: str, value: float) -> str:
     _, factor, form = COLUMNS.get(metric, (metric, 1, ".4g"))
-    if isinstance(value, str):
-        return value
     # CSV files give whole numbers as floats, which "d" refuses.
     return format(round(value), form) if form.endswith("d") else format(factor * value, form)

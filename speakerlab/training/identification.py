@@ -5,6 +5,7 @@ import pytorch_lightning as pl
 from speakerlab.network import classify, embed_batches, in_order
 from speakerlab.scoring.identification import identification_metrics
 from speakerlab.training.development import DevelopmentLog, gather_ranks
+from speakerlab.training.measured import write_measured
 
 LOGGED = ("accuracy", "top5_accuracy", "macro_f1", "error_rate")
 
@@ -13,7 +14,7 @@ class Identification(pl.Callback):
     """After every `every_n_epochs` epochs and after the last, embeds each utterance of `corpus.validation` whole and
     classifies it by the loss's logits without margin. Logs `val/accuracy`, `val/top5_accuracy`, `val/macro_f1` and
     `val/error_rate` to the logger and the callback metrics, a row to `metrics/val_metrics.csv`, and leaves them in
-    `pl_module.development_metrics`.
+    `pl_module.development_metrics`; the guesses stay in `scores/last_epoch.npz` for the report.
 
     Args:
         every_n_epochs: how often; 0 is only after the last epoch.
@@ -35,4 +36,6 @@ class Identification(pl.Callback):
         embeddings = in_order(*gather_ranks(*embed_batches(pl_module.network, loader, pl_module.device)))
         speakers = data.validation_classes
         guesses = classify(pl_module.loss, embeddings, speakers, len(data.speakers), pl_module.device)
-        return identification_metrics(guesses, speakers)
+        metrics = identification_metrics(guesses, speakers)
+        write_measured(trainer, speakers, embeddings, {**guesses._asdict(), "speakers": len(data.speakers)})
+        return metrics
