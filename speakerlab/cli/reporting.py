@@ -21,7 +21,7 @@ from speakerlab.reports.identification import Identification, identification_rep
 from speakerlab.reports.worst_trials import worst_trials
 
 SECONDS = 20.0  # of an utterance whose attention is drawn; more can't be seen
-HEARD = 2  # trials of each kind of mistake whose utterances are listened to with the model
+HEARD = 1  # trials of each kind of mistake whose utterances are listened to with the model
 
 
 def report_on_trials(

@@ -41,12 +41,19 @@ def speaker_names(utterances: Sequence[str], speakers: ArrayLike) -> NDArray[np.
         first.setdefault(number, name)
         known = shared.setdefault(number, folders)
         if known != folders:
-            same = [one == other for one, other in zip(known, folders)]
-            shared[number] = known[: (same + [False]).index(False)]
-    names = {number: "/".join(folders) for number, folders in sorted(shared.items())}
+            shared[number] = _common([known, folders])
+    # Folders that all speakers lie in tell nothing.
+    above = _common([folders[:-1] for folders in shared.values()])
+    names = {number: "/".join(folders[len(above) :]) for number, folders in sorted(shared.items())}
     if "" in names.values() or len(set(names.values())) < len(names):
         names = {number: f"as in {first[number]}" for number in names}
     return np.array(list(names.values()))[numbers]
+
+
+def _common(paths: list[list[str]]) -> list[str]:
+    """The folders that all paths begin with."""
+    same = [len(set(folders)) == 1 for folders in zip(*paths)]
+    return paths[0][: [*same, False].index(False)]
 
 
 def sample_rows(speakers: ArrayLike, most_speakers: int = SPEAKERS, most_each: int = UTTERANCES) -> NDArray[np.int64]:

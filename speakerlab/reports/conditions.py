@@ -33,7 +33,7 @@ def conditions_figure(results: dict[str, dict[str, ConditionResult]], overall: f
         _draw_panel(axes, kind, found, overall)
     longest = max(one.high or one.eer for found in panels.values() for one in found.values())
     every[-1].set_xlim(0, 100 * max(longest, overall) * 1.04 or 1)
-    every[-1].set_xlabel(f"EER (%); bars' ends: 95 % interval over speakers; dashed: all trials, {100 * overall:.2f} %")
+    every[-1].set_xlabel(f"EER (%); black: 95 % interval over speakers; dashed: all trials, {100 * overall:.2f} %")
     return figure
 
 

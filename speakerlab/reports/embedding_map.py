@@ -40,7 +40,7 @@ def map_of(embeddings: NDArray, seed: int = 0) -> NDArray[np.float64]:
 
 def map_figure(sample: Sample) -> Figure | None:
     """The map with a colour and a marker a speaker; None of utterances too few, or of one speaker."""
-    names = list(dict.fromkeys(sample.speakers.tolist()))
+    names = np.unique(sample.speakers).tolist()
     if len(sample.speakers) < FEWEST or len(names) < 2 or len(names) > len(COLOURS) * len(MARKERS):
         return None
     places = map_of(sample.embeddings)

@@ -20,7 +20,7 @@ from speakerlab.reports.page import (
     facts_section,
     figure_section,
     folded_section,
-    picture_section,
+    pictures_section,
     results_section,
     table_section,
     write_report,
@@ -34,8 +34,10 @@ CAPTIONS = {
     "det": "Detection error trade-off: misses against false alarms at every threshold, on probit axes; the lower left "
     "is better.",
     "roc": "Receiver operating characteristic: accepted targets against false alarms; the upper left is better.",
-    "scores": "Scores of the trials; each class adds up to 100 %. The lines are thresholds that these trials themselves give.",
+    "scores": "Scores of the trials; each class adds up to 100 %. Lines are thresholds of these very trials.",
     "conditions": "EER of parts of the list, each with a threshold of its own; trials: targets + non-targets.",
+    "attention": "Above: the mel spectrogram, and how much each moment counts on average. Below: each weighting of the "
+    "pooling, as multiples of what every frame has in an average over time.",
     "map": "t-SNE of embeddings by cosine, a point an utterance: what matters is who is near, not how far others are.",
 }
 
@@ -153,9 +155,9 @@ def _worst(found: Verification) -> list[str]:
 
 def _attention(folder: Path, found: Verification) -> list[str]:
     """A picture of each utterance that was listened to with the model's attention."""
-    sections = []
+    pictures = []
     for number, heard in enumerate(found.heard, start=1):
         figure = attention_figure(heard.name, heard.spectrogram, heard.relative, heard.seconds)
         save_figure(figure, folder / "plots" / f"attention_{found.name}_{number}")
-        sections.append(picture_section(f"Attention {number}: {heard.name}", figure))
-    return sections
+        pictures.append(figure)
+    return [pictures_section("Attention to the worst mistakes", pictures, CAPTIONS["attention"])] if pictures else []

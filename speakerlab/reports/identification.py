@@ -37,8 +37,8 @@ CAPTIONS = {
     "match": "How often the right speaker is among the first k that are named.",
     "confusion": "Rows speak, columns are named; colours are shares of the row's utterances, numbers count them.",
     "speakers": "Each speaker counts once, however many utterances there are.",
-    "certainty": "Above: the share that is right among utterances of like probability; on the dashed line, probabilities are "
-    "what they say. Below: how often each is given.",
+    "certainty": "Above: the share that is right of utterances of like probability; on the dashed line, probabilities "
+    "are what they say. Below: how often each is given.",
     "map": "t-SNE of embeddings by cosine, a point an utterance: what matters is who is near, not how far others are.",
 }
 

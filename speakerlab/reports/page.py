@@ -11,7 +11,7 @@ Each `*_section` turns data into a piece of HTML, `page` joins pieces into a doc
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -160,14 +160,17 @@ def figure_section(title: str, figure: Figure, caption: str = "") -> str:
     return section(title, _figure(f'<img alt="{alt}" src="data:image/svg+xml;base64,{data}">', below))
 
 
-def picture_section(title: str, figure: Figure, caption: str = "") -> str:
-    """A figure whose colours are values, as a PNG image within the page: a spectrogram in SVG would be larger."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    image = f'<img alt="{escape(caption or title)}" src="data:image/png;base64,{data}">'
-    return section(title, _figure(image, below, "picture"))
+def pictures_section(title: str, figures: Iterable[Figure], caption: str = "") -> str:
+    """Figures whose colours are values, such as spectrograms, as JPEG images within the page: SVG and PNG would make
+    each ten times as large."""
+    images = []
+    for figure in figures:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs={"quality": 80})
+        data = base64.b64encode(buffer.getvalue()).decode()
+        images.append(_figure(f'<img alt="{escape(title)}" src="data:image/jpeg;base64,{data}">', "", "picture"))
+    note = f'<p class="note">{escape(caption)}</p>' if caption else ""
+    return section(title, "".join(images) + note)
 
 
 def media_section(title: str, facts: Mapping[str, object], sounds: Mapping[str, str], picture: str) -> str:
