@@ -116,11 +116,8 @@ def _measured_sections(folder: Path) -> list[str]:
         return []
     for kind, figure in measured.figures.items():
         save_figure(figure, folder / "plots" / f"{kind}_last_epoch")
-    tags = {
-        f"last_epoch/{kind}": figure
-        for kind, figure in measured.figures.items()
-        if kind in ("scores", "certainty", "map")
-    }
+    _, *others = measured.figures  # the first is in TensorBoard already, of every epoch: see `epoch_images`
+    tags = {f"last_epoch/{kind}": measured.figures[kind] for kind in others}
     write_events(folder / "tensorboard" / "development", tags, measured.sample, measured.step)
     caption = f"After epoch {measured.epoch}, the last one that was measured."
     return [figure_section(HEADINGS[kind], figure, caption) for kind, figure in measured.figures.items()]

@@ -1,3 +1,5 @@
+import pytest
+
 from speakerlab.reports.conditions import conditions_figure, conditions_rows
 from speakerlab.scoring.conditions import ConditionResult
 
@@ -15,8 +17,8 @@ def test_bars_and_intervals():
     figure = conditions_figure(RESULTS, overall=0.05)
     (axes,) = figure.axes  # one condition alone compares with nothing
     assert [bar.get_width() for bar in axes.patches] == [4.0, 6.0]
-    intervals = [line.get_xdata() for line in axes.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
-    assert [2.0, 7.0] in [list(interval) for interval in intervals] and [5.0, 5.0] in map(list, intervals)
+    lines = [list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None"]
+    assert lines == [pytest.approx([2.0, 7.0]), [5.0, 5.0]]  # the interval, and the whole list
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert labels == ["female\n1,200 + 3,400 trials", "male\n8 + 34 trials"]
     assert axes.get_title("left") == "gender" and axes.get_xlim()[1] > 7

@@ -95,7 +95,7 @@ def test_needs_nothing_from_outside(report):
 
 
 def test_sections_come_in_order_and_the_configuration_is_folded(report):
-    order = [report.index(part) for part in ("<table", "<figure>", "<details>", "Versions")]
+    order = [report.index(part) for part in ("<table", "<figure", "<details>", "Versions")]
     assert order == sorted(order)
     assert "prefers-color-scheme: dark" in report
 

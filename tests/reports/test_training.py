@@ -49,7 +49,7 @@ def verifying(run, folders):
 @pytest.fixture
 def identifying(run, folders):
     (run / "metrics" / "val_metrics.csv").write_text("epoch,step,accuracy,error_rate\n1,4,0.25,0.75\n2,8,0.5,0.5\n")
-    table, _ = scan_folder(folders.train)
+    table = scan_folder(folders.train, run, min_seconds=0.5, stereo="mix", max_bad_share=1.0).manifest
     write_manifest(table, run / "utterances" / "val.parquet")
     rank = np.random.default_rng(0).integers(1, 7, len(table))
     found = {"rank": rank, "predicted": rank - 1, "probability": np.full(len(table), 0.5), "speakers": 6}
