@@ -13,18 +13,24 @@ CELL_INCHES = 0.4
 
 
 def most_confused(classes: NDArray, predicted: NDArray, most: int = MOST) -> NDArray[np.int64]:
-    """The speakers with the most mistakes, made about them or naming them, the worst first; at least one mistake each.
+    """The speakers of the pairs that are confused most often, in either direction, the two of a pair one after the
+    other.
+
+    Single speakers with many mistakes would make a matrix of empty cells where there are thousands of speakers.
 
     Args:
         classes, predicted: `(utterances,)`.
         most: speakers.
     """
     wrong = classes != predicted
-    if not wrong.any():
-        return np.empty(0, np.int64)
-    mistakes = np.bincount(np.concatenate((classes[wrong], predicted[wrong])))
-    order = np.argsort(-mistakes, kind="stable")[:most]
-    return order[mistakes[order] > 0]
+    pairs = np.sort(np.stack((classes[wrong], predicted[wrong])), axis=0)
+    pairs, times = np.unique(pairs, axis=1, return_counts=True)
+    order = np.argsort(-times, kind="stable")
+    chosen: dict[int, None] = {}
+    for pair in pairs[:, order[: most * most]].T:
+        if len(chosen | dict.fromkeys(pair.tolist())) <= most:
+            chosen |= dict.fromkeys(pair.tolist())
+    return np.array(list(chosen), np.int64)
 
 
 def confusion_counts(classes: NDArray, predicted: NDArray, chosen: NDArray) -> NDArray[np.int64]:

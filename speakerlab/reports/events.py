@@ -1,5 +1,6 @@
 """Figures and embeddings as TensorBoard shows them: under Images, and in its Projector."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ PROJECTED_SPEAKERS, PROJECTED_UTTERANCES = 100, 10  # of each speaker: more woul
 
 
 def write_events(folder: Path, figures: Mapping[str, Figure], sample: Sample | None, step: int) -> None:
-    """Write TensorBoard events into a folder of their own; what an earlier call wrote there is replaced.
+    """Write TensorBoard events into a folder of their own; what is there is removed first.
 
     Args:
         folder: below the one that `tensorboard --logdir` is given.
@@ -22,8 +23,7 @@ def write_events(folder: Path, figures: Mapping[str, Figure], sample: Sample | N
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:
         for tag, figure in figures.items():
             writer.add_image(tag, figure_image(figure), step, dataformats="HWC")

@@ -107,7 +107,7 @@ def identification_report(folder: Path, title: str, found: Identification) -> Pa
         found.step,
     )
     shown = {kind: figure_section(HEADINGS[kind], figure, CAPTIONS[kind]) for kind, figure in figures.items()}
-    mistakes = {f"{speaker} taken for {other}": f"{times} times" for speaker, other, times in found.confused}
+    mistakes = {f"{speaker} taken for {other}": {"times": f"{times:,}"} for speaker, other, times in found.confused}
     error = calibration_error(found.guesses.probability, found.right)
     return write_report(
         folder / f"evaluation_{found.name}",
@@ -118,7 +118,7 @@ def identification_report(folder: Path, title: str, found: Identification) -> Pa
         ),
         shown["match"],
         shown.get("confusion", ""),
-        facts_section("Most frequent mistakes", mistakes or {"none": "every utterance was identified"}),
+        table_section("Most frequent mistakes", mistakes, "" if mistakes else "Every utterance was identified."),
         shown["speakers"],
         _hardest(found),
         shown["certainty"],

@@ -33,6 +33,7 @@ COLUMNS = {
     "accuracy": ("accuracy (%)", 100, ".2f"),
     "top5_accuracy": ("top-5 accuracy (%)", 100, ".2f"),
     "macro_f1": ("macro F1 (%)", 100, ".2f"),
+    "calibration_error": ("calibration error (%)", 100, ".2f"),
     "error_rate": ("error rate (%)", 100, ".2f"),
     "utterances": ("utterances", 1, ",d"),
     "targets": ("target trials", 1, ",d"),
@@ -58,7 +59,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.45rem 0.9rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { color: var(--soft); font-size: 0.85rem; font-weight: 600; vertical-align: bottom; }
 .metrics th:not(:first-child), .metrics td { text-align: right; }
-.metrics tbody th { white-space: nowrap; }
+.metrics tbody th { overflow-wrap: anywhere; min-width: 12rem; }
 .metrics td { font-size: 1.05rem; white-space: nowrap; }
 .metrics td small { color: var(--soft); }
 .small td, .small th { font-size: 0.9rem; padding: 0.3rem 0.7rem; }
@@ -70,11 +71,16 @@ thead th { color: var(--soft); font-size: 0.85rem; font-weight: 600; vertical-al
 .trials .side { flex: 1 1 18rem; min-width: 0; display: flex; flex-direction: column; gap: 0.3rem; }
 .trials .side span { overflow-wrap: anywhere; font-size: 0.9rem; }
 audio { height: 2.2rem; max-width: 100%; }
-.facts th { color: var(--soft); font-weight: 500; white-space: nowrap; }
-.facts td { overflow-wrap: anywhere; }
+.facts th { color: var(--soft); font-weight: 500; min-width: 8rem; overflow-wrap: anywhere; }
+.facts td { overflow-wrap: anywhere; min-width: 8rem; }
 figure { margin: 0; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
-@media (max-width: 40rem) { .drawing img { max-width: none; width: 32rem; } }  /* labels stay readable: it scrolls */
+@media (max-width: 40rem) {
+  .drawing img { max-width: none; width: 28rem; }  /* labels stay readable: it scrolls */
+  h1 { font-size: 1.3rem; }
+  th, td { padding: 0.4rem 0.5rem; }
+  .metrics tbody th { min-width: 7rem; }
+}
 figcaption { color: var(--soft); font-size: 0.9rem; margin-top: 0.5rem; }
 figure.picture img { filter: none; border-radius: 4px; }  /* its colours are values */
 .players { display: flex; flex-wrap: wrap; gap: 0.5rem 2rem; margin: 0 0 0.75rem; }

@@ -53,7 +53,7 @@ def test_the_report(found, tmp_path):
         "Evaluation",
     ]
     assert f"{100 * found.metrics['accuracy']:.2f} <small>[12.34, 98.76]</small>" in text
-    assert "&lt;0&gt; speaker taken for &lt;1&gt; speaker" in text and "3 times" in text and "seed: 1" in text
+    assert "&lt;0&gt; speaker taken for &lt;1&gt; speaker" in text and "<td>3</td>" in text and "seed: 1" in text
     for kind in ("match", "confusion", "speakers", "certainty", "map"):
         assert (tmp_path / "plots" / f"{kind}_identification_test.png").stat().st_size > 1000
     assert (tmp_path / "tensorboard" / "evaluation_identification_test" / "projector_config.pbtxt").is_file()
@@ -65,4 +65,4 @@ def test_no_mistakes_are_said_to_be_none(found, tmp_path):
     metrics = identification_metrics(perfect, found.classes)
     given = Identification("all", metrics, found.classes, perfect, found.speakers)
     text = identification_report(tmp_path, "Evaluation", given).read_text()
-    assert "every utterance was identified" in text and "lowest accuracy" not in text and "confused" not in text
+    assert "Every utterance was identified" in text and "lowest accuracy" not in text and "confused" not in text
