@@ -220,6 +220,10 @@ def test_tensorboard_has_every_metric(trained):
     assert {"val/eer", "val/min_dcf_0.01", "val/min_dcf_0.05", "val/threshold"} <= set(events.Tags()["scalars"])
     eer = [event.value for event in events.Scalars("val/eer")]
     assert eer == pytest.approx([float(row["eer"]) for row in rows(trained.run, "val")], abs=1e-6)
+    assert [image.step for image in events.Images("val/det")] == [STEPS * (epoch + 1) for epoch in range(EPOCHS)]
+    last = EventAccumulator(str(trained.run / "tensorboard" / "development")).Reload()
+    assert [image.step for image in last.Images("last_epoch/scores")] == [STEPS * EPOCHS]
+    assert (trained.run / "tensorboard" / "development" / "projector_config.pbtxt").is_file()
 
 
 def as_written(value: str) -> float:
@@ -247,6 +251,11 @@ def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
     scores = (run / "scores" / "development.txt").read_text().splitlines()
     assert [line.rsplit(" ", 1)[0] for line in scores] == folders.trials.read_text().splitlines()
     assert all(-1 <= float(line.rsplit(" ", 1)[1]) <= 1 for line in scores)
+    page = (run / "evaluation_development" / "report.html").read_text()
+    assert all(
+        f"<h2>{heading}</h2>" in page for heading in ("ROC", "Worst false rejects", "Attention to the worst mistakes")
+    )
+    assert f'src="{(folders.development / "s0").as_uri()}/' in page and page.count("<details>") == 2
 
     # The checkpoint alone, elsewhere, with everything that the run's folder knew given.
     alone = tmp_path / "elsewhere" / "model.ckpt"

@@ -160,4 +160,4 @@ def _attention(folder: Path, found: Verification) -> list[str]:
         figure = attention_figure(heard.name, heard.spectrogram, heard.relative, heard.seconds)
         save_figure(figure, folder / "plots" / f"attention_{found.name}_{number}")
         pictures.append(figure)
-    return [pictures_section("Attention to the worst mistakes", pictures, CAPTIONS["attention"])] if pictures else []
+    return [pictures_section("Attention to mistakes", pictures, CAPTIONS["attention"])] if pictures else []

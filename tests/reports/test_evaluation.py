@@ -55,7 +55,7 @@ def test_everything_is_on_the_page(found, tmp_path):
         "Worst false accepts",
         "Worst false rejects",
         "Map of embeddings",
-        "Attention to the worst mistakes",
+        "Attention to mistakes",
         "Evaluation",
     ]
     assert "[12.34, 34.56]" in text and "other &lt;one&gt;" in text and "seed: 1" in text
