@@ -255,7 +255,7 @@ def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
     assert all(
         f"<h2>{heading}</h2>" in page for heading in ("ROC", "Worst false rejects", "Attention to the worst mistakes")
     )
-    assert f'src="{(folders.development / "s0").as_uri()}/' in page and page.count("<details>") == 2
+    assert f'src="{(folders.development / "s0").as_uri()}/' in page and page.count("<details>") == 3
 
     # The checkpoint alone, elsewhere, with everything that the run's folder knew given.
     alone = tmp_path / "elsewhere" / "model.ckpt"

@@ -15,7 +15,7 @@ from speakerlab.inference.attention import attend, attentive_pooling
 from speakerlab.inference.conditions import results_by_condition
 from speakerlab.network import SpeakerNetwork
 from speakerlab.reports.attention import Heard
-from speakerlab.reports.environment import in_words
+from speakerlab.reports.environment import in_words, versions
 from speakerlab.reports.evaluation import Verification, verification_report
 from speakerlab.reports.identification import Identification, identification_report
 from speakerlab.reports.worst_trials import worst_trials
@@ -62,13 +62,15 @@ def about(cfg: DictConfig, contents: dict) -> dict[str, object]:
     configurations."""
     from speakerlab.training.run import environment
 
+    here = environment()
     facts = {"checkpoint": Path(cfg.ckpt).expanduser().absolute()} if contents else {}
     if "epoch" in contents:
         facts["trained"] = f"{contents['epoch']} epochs, {contents.get('global_step', 0):,} steps"
     texts = {"Configuration of the evaluation": OmegaConf.to_yaml(cfg)}
     if contents:
         texts["Configuration of the model"] = OmegaConf.to_yaml(OmegaConf.create(contents["config"]))
-    return {"facts": facts | in_words(environment()), "texts": texts, "step": contents.get("global_step", 0)}
+    texts["Versions"] = versions(here)
+    return {"facts": facts | in_words(here), "texts": texts, "step": contents.get("global_step", 0)}
 
 
 def hear_mistakes(network: nn.Module | None, sample_rate: int, found: Verification) -> list[Heard]:

@@ -7,8 +7,8 @@ def in_words(environment: Mapping) -> dict[str, str]:
     """What `environment.json` of a run says, for a table.
 
     Args:
-        environment: with `started`, `platform`, `cpus`, `speakerlab`, `git`, `libraries` and `python`; `processes`,
-            `device` and `precision` where they are known.
+        environment: with `started`, `platform`, `cpus`, `speakerlab` and `git`; `processes`, `device` and `precision`
+            where they are known.
     """
     facts = {
         "started": environment["started"],
@@ -18,8 +18,13 @@ def in_words(environment: Mapping) -> dict[str, str]:
         of = environment
         facts["computed on"] = f"{of['processes']} x {of['device']}, {of['precision']}"
     facts["speakerlab"] = f"{environment['speakerlab']} {_commit(environment['git'])}".strip()
-    libraries = {name: version for name, version in environment["libraries"].items() if version}
-    return facts | libraries | {"python": environment["python"]}
+    return facts
+
+
+def versions(environment: Mapping) -> str:
+    """The libraries that were there, a line each; for a folded part of a page."""
+    there = {"python": environment["python"]} | environment["libraries"]
+    return "\n".join(f"{name} {version}" for name, version in there.items() if version)
 
 
 def _commit(git: Mapping | None) -> str:

@@ -71,7 +71,7 @@ thead th { color: var(--soft); font-size: 0.85rem; font-weight: 600; vertical-al
 .trials .side { flex: 1 1 18rem; min-width: 0; display: flex; flex-direction: column; gap: 0.3rem; }
 .trials .side span { overflow-wrap: anywhere; font-size: 0.9rem; }
 audio { height: 2.2rem; max-width: 100%; }
-.facts th { color: var(--soft); font-weight: 500; min-width: 8rem; overflow-wrap: anywhere; }
+.facts th { color: var(--soft); font-weight: 500; min-width: 9rem; overflow-wrap: anywhere; }
 .facts td { overflow-wrap: anywhere; min-width: 8rem; }
 figure { margin: 0; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
@@ -86,7 +86,7 @@ figure.picture img { filter: none; border-radius: 4px; }  /* its colours are val
 .players { display: flex; flex-wrap: wrap; gap: 0.5rem 2rem; margin: 0 0 0.75rem; }
 .players div { display: flex; flex-direction: column; gap: 0.25rem; }
 .players span { color: var(--soft); font-size: 0.85rem; }
-details { margin: 2.25rem 0 0; border: 1px solid var(--line); border-radius: 8px; background: var(--panel); }
+details { margin: 1.25rem 0 0; border: 1px solid var(--line); border-radius: 8px; background: var(--panel); }
 summary { cursor: pointer; padding: 0.7rem 1rem; font-weight: 600; }
 pre { margin: 0; padding: 0.25rem 1rem 1rem; overflow-x: auto; font: 0.85rem/1.45 ui-monospace, Menlo, Consolas,
   "Liberation Mono", "DejaVu Sans Mono", monospace; }

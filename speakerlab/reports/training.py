@@ -14,7 +14,7 @@ from speakerlab.reports.certainty import certainty_figure
 from speakerlab.reports.curves import read_metrics, training_curves
 from speakerlab.reports.det import det_figure
 from speakerlab.reports.embedding_map import Sample, map_figure
-from speakerlab.reports.environment import in_words
+from speakerlab.reports.environment import in_words, versions
 from speakerlab.reports.events import write_events
 from speakerlab.reports.figure import figure_image, save_figure
 from speakerlab.reports.histogram import histogram_figure
@@ -66,6 +66,7 @@ def training_report(folder: Path) -> Path:
         *_measured_sections(folder),
         facts_section("Run", {"command": command} | in_words(environment)),
         folded_section("Configuration", (folder / "config.yaml").read_text()),
+        folded_section("Versions", versions(environment)),
         subtitle=folder.name,
     )
 

@@ -54,5 +54,5 @@ def test_how_it_was_done():
     assert said["step"] == 1234 and said["facts"]["trained"] == "4 epochs, 1,234 steps"
     assert "device: cpu" in said["texts"]["Configuration of the evaluation"]
     assert said["texts"]["Configuration of the model"] == "seed: 3\n"
-    assert "torch" in said["facts"] and "computed on" not in said["facts"]
+    assert "torch" in said["texts"]["Versions"] and "computed on" not in said["facts"]
     assert "checkpoint" not in about(cfg, {})["facts"]
