@@ -4,6 +4,9 @@
     python evaluate.py ckpt=best.ckpt trials=vox1_o_cleaned trials_root=/data/voxceleb1
     python evaluate.py ckpt=best.ckpt trials=list.txt trials_root=[/data/a,/data/b] device=cpu
     python evaluate.py ckpt=best.ckpt manifest=/data/voices/manifest.parquet   # who of the training speakers is it?
+    python evaluate.py ckpt=RUN scoring=asnorm save_calibration=true           # on development trials, for later
+    python evaluate.py ckpt=RUN scoring=asnorm trials=vox1_o_cleaned trials_root=/data/voxceleb1
+    python evaluate.py scores=[a.csv,b.csv] development_scores=[dev_a.csv,dev_b.csv]   # fused
 
 Lists are VoxCeleb's `label enrol test`, Kaldi's `enrol test target|nontarget` or CSV with a header. Scores or
 predictions, figures, a report and a table of metrics are written to the run's folder.
@@ -22,6 +25,8 @@ def main(cfg: DictConfig) -> float:
 
     prepare_cpu(cfg.threads)
     model.check_numbers(cfg)
+    if cfg.scores is not None:
+        return evaluate_scores(cfg)
     return identify(cfg) if model.is_identification(cfg, model.find_checkpoint(cfg.ckpt)) else verify(cfg)
 
 
@@ -29,11 +34,14 @@ def verify(cfg: DictConfig) -> float:
     """Do two recordings share a speaker?"""
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show_evaluation
+    from speakerlab.data.score_files import write_scores
     from speakerlab.data.trials import check_both_kinds
     from speakerlab.data.utterances import measure
-    from speakerlab.inference import evaluation, model
+    from speakerlab.inference import calibration, evaluation, model, scoring
+    from speakerlab.inference.material import find_material
     from speakerlab.reports.evaluation import evaluation_report
 
+    scoring.check_scoring(cfg.scoring)
     checkpoint = model.find_checkpoint(cfg.ckpt)
     systems = model.load_systems(checkpoint, cfg.baselines, trusted_on_command_line())
     trials, files = model.find_trials(cfg, checkpoint)
@@ -41,21 +49,60 @@ def verify(cfg: DictConfig) -> float:
     if cfg.trials is not None:
         model.check_unseen(checkpoint, trials, cfg.allow_overlap)
     seconds = measure(files)
+    with progress_bar("audio files") as progress:
+        material = find_material(cfg.scoring, checkpoint, trials, files, cfg.cache_dir, progress)
     device = model.pick_device(cfg.device)
     folder, name = model.output_folder(cfg, checkpoint), model.list_name(cfg)
 
-    scores, metrics = {}, {}
+    scores, kept = {}, None
     for system, network in systems.networks.items():
-        with progress_bar(f"embedding, {system}") as progress:
-            scores[system] = evaluation.score_trials(
-                network, trials, files, seconds, systems.sample_rate, device, cfg.num_workers, progress
-            )
+        network = scoring.scored_network(network, cfg.scoring, systems.sample_rate)
+        embed = evaluation.Embedder(network, system, systems.sample_rate, device, cfg.num_workers, progress_bar)
+        rows = embed.files(files, seconds)
+        scored = scoring.score(cfg.scoring, trials, rows, seconds, material, embed.rows, progress_bar)
+        scores[system] = scored.scores
         if system == "model":  # before anything else can go wrong
-            evaluation.write_scores(folder / "scores" / f"{name}.txt", trials, scores[system])
-        metrics[system] = evaluation.trial_metrics(trials, scores[system], cfg.bootstrap_draws)
+            kept = calibration.find_calibration(cfg, checkpoint, scored, trials)
+            llrs = None if kept is None else kept.calibration.llrs(scored.table)
+            write_scores(folder / "scores" / f"{name}.csv", trials, scored.scores, llrs)
+            if llrs is not None:
+                scores["model, calibrated"] = llrs
+    if cfg.save_calibration:
+        calibration.keep(checkpoint, kept)
+    metrics = {
+        system: evaluation.trial_metrics(trials, values, cfg.bootstrap_draws) for system, values in scores.items()
+    }
 
     evaluation.append_test_metrics(folder / "metrics" / "test_metrics.csv", checkpoint, trials.source, metrics)
     report = evaluation_report(folder, f"Evaluation of {checkpoint}", name, metrics, scores, trials.labels)
+    return show_evaluation(folder, name, metrics, report)
+
+
+def evaluate_scores(cfg: DictConfig) -> float:
+    """How good are the scores in files, one system's or several systems' together?"""
+    from speakerlab.cli.tables import show_evaluation
+    from speakerlab.data.score_files import write_scores
+    from speakerlab.data.trials import check_both_kinds
+    from speakerlab.inference import evaluation, fusion
+    from speakerlab.reports.evaluation import evaluation_report
+
+    fusion.check_alone(cfg)
+    systems = fusion.read_systems(cfg.scores, fusion.find_listed(cfg.trials, cfg.trials_root))
+    development = None if cfg.development_scores is None else fusion.read_systems(cfg.development_scores)
+    check_both_kinds(systems.trials)
+    folder, name = fusion.output_folder(cfg, systems), systems.name
+    scores, llrs = dict(systems.scores), fusion.fuse(systems, development)
+    if llrs is not None:
+        scores = {"fusion" if len(scores) > 1 else "calibrated": llrs, **scores}
+    write_scores(folder / "scores" / f"{name}.csv", systems.trials, next(iter(scores.values())), llrs)
+    metrics = {
+        system: evaluation.trial_metrics(systems.trials, values, cfg.bootstrap_draws)
+        for system, values in scores.items()
+    }
+
+    results = folder / "metrics" / "test_metrics.csv"
+    evaluation.append_test_metrics(results, systems.source, systems.trials.source, metrics)
+    report = evaluation_report(folder, f"Evaluation of {systems.source}", name, metrics, scores, systems.trials.labels)
     return show_evaluation(folder, name, metrics, report)
 
 

@@ -124,10 +124,35 @@ class TrainConfig:
 
 
 @dataclass
+class ScoringConfig:
+    """How embeddings become scores; see `speakerlab.inference.scoring`."""
+
+    backend: str = MISSING
+    subtract_mean: bool = MISSING
+    lda: int | None = MISSING
+    wccn: bool = MISSING
+    train: str | None = MISSING
+    norm: str = MISSING
+    top_n: int | None = MISSING
+    cohort: str | None = MISSING
+    cohort_means: bool = MISSING
+    cohort_size: int | None = MISSING
+    utterances_per_speaker: int | None = MISSING
+    crops: int = MISSING
+    crop_seconds: float = MISSING
+    whole: bool = MISSING
+    measures: list[str] = MISSING
+    seed: int = MISSING
+    block_mb: int = MISSING
+
+
+@dataclass
 class EvaluateConfig:
     """Root of `conf/evaluate.yaml`."""
 
-    ckpt: str = MISSING
+    ckpt: str | None = None
+    scores: str | list[str] | None = None
+    development_scores: str | list[str] | None = None
     trials: str | None = None
     trials_root: str | list[str] | None = None
     split: str | None = None
@@ -139,6 +164,9 @@ class EvaluateConfig:
     output_dir: str | None = None
     baselines: bool = False
     bootstrap_draws: int = 1000
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    save_calibration: bool = False
+    cache_dir: str = MISSING
     threads: int | None = None
 
 

@@ -1,9 +1,13 @@
 """A network on a trial list: embeddings, scores, metrics and the files that keep them."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -11,9 +15,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from speakerlab.data import Progress
-from speakerlab.data.manifest import append_rows, replacing
+from speakerlab.data.manifest import append_rows, seconds_of
+from speakerlab.data.recordings import AudioFiles
 from speakerlab.data.trials import Trials
-from speakerlab.data.utterances import LengthBatches, UtteranceDataset, pad_utterances
+from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, pad_utterances
 from speakerlab.network import embed_batches, in_order
 from speakerlab.scoring.bootstrap import bootstrap_eer_interval
 from speakerlab.scoring.cosine import cosine_scores
@@ -51,6 +56,40 @@ def embed(
         progress(len(batches), len(batches))
 
     return in_order(*embed_batches(network.to(device), reported(), device))
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A network at work on files and on rows of manifests.
+
+    Attributes:
+        network: waveforms and lengths -> embeddings.
+        name: of the system, for the progress bar.
+        sample_rate: that the network takes, in hertz.
+        device, num_workers: see `embed`.
+        bar: makes a progress bar of a description.
+    """
+
+    network: nn.Module
+    name: str
+    sample_rate: int
+    device: torch.device
+    num_workers: int
+    bar: Callable[[str], AbstractContextManager[Progress]]
+
+    def files(self, files: list[Path], seconds: np.ndarray) -> np.ndarray:
+        """Embeddings `(files, embed_dim)` of files of these durations."""
+        return self._embed(UtteranceDataset(files, self.sample_rate), seconds, "embedding")
+
+    def rows(self, table: pa.Table) -> np.ndarray:
+        """Embeddings `(rows, embed_dim)` of a manifest."""
+        return self._embed(
+            RowDataset(AudioFiles(table, self.sample_rate)), seconds_of(table), "embedding known speakers"
+        )
+
+    def _embed(self, utterances: Dataset, seconds: np.ndarray, what: str) -> np.ndarray:
+        with self.bar(f"{what}, {self.name}") as progress:
+            return embed(self.network, utterances, seconds, self.device, self.num_workers, progress)
 
 
 def score_trials(
@@ -102,17 +141,12 @@ def speakers_by_targets(trials: Trials) -> np.ndarray:
     return connected_components(edges, directed=False)[1]
 
 
-def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:
-    """Lines `label enrol test score`, in the list's order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = trials.utterances
-    with replacing(path) as draft, open(draft, "w", encoding="utf-8") as file:
-        for label, enrol, test, score in zip(trials.labels, trials.enrol, trials.test, scores, strict=True):
-            file.write(f"{label} {names[enrol]} {names[test]} {score:.6f}\n")
-
-
 def append_test_metrics(
-    path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]], columns: tuple[str, ...] = METRICS
+    path: Path,
+    checkpoint: Path | str,
+    source: str,
+    rows: dict[str, dict[str, float]],
+    columns: tuple[str, ...] = METRICS,
 ) -> None:
     """Add a line a system to a table of results: when, which checkpoint, on what, and the metrics of `columns`."""
     date = datetime.now().isoformat(timespec="seconds")

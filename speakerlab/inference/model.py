@@ -32,8 +32,10 @@ def check_numbers(cfg: DictConfig) -> None:
         raise InputError(f"bootstrap_draws={cfg.bootstrap_draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
 
 
-def find_checkpoint(path: str) -> Path:
+def find_checkpoint(path: str | None) -> Path:
     """The file that `ckpt` means: a checkpoint, or the best one of a run's folder."""
+    if path is None:
+        raise InputError("ckpt must be given: add ckpt=... to the command line")
     given = Path(path).expanduser().absolute()
     if not given.is_dir():
         return given
