@@ -2,22 +2,25 @@
 
 import csv
 import math
+from contextlib import contextmanager
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.data.trials import Trials, read_trials
+from speakerlab.data.manifest import MANIFEST_SCHEMA
+from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import measure
 from speakerlab.inference.evaluation import (
+    Embedder,
     append_test_metrics,
     score_trials,
     speakers_by_targets,
     trial_metrics,
-    write_scores,
 )
 
 CPU = torch.device("cpu")
@@ -57,16 +60,6 @@ def test_speakers_are_what_targets_connect(seed):
 def test_repeated_targets_and_none():
     assert len(set(speakers_by_targets(make([1] * 300, [[0, 1]] * 300)).tolist())) == 1
     assert len(set(speakers_by_targets(make([0, 0], [[0, 1], [1, 2]])).tolist())) == 3
-
-
-def test_written_scores(tmp_path):
-    trials = make([1, 0, 1], [[0, 1], [2, 0], [1, 2]], ["a/1.wav", "a/2.wav", "b/1.wav"])
-    write_scores(tmp_path / "scores" / "list.txt", trials, np.array([0.12345678, -0.5, 1.0], np.float32))
-    assert (tmp_path / "scores" / "list.txt").read_text().splitlines() == [
-        "1 a/1.wav a/2.wav 0.123457",
-        "0 b/1.wav a/1.wav -0.500000",
-        "1 a/2.wav b/1.wav 1.000000",
-    ]
 
 
 class Spectrum(nn.Module):
@@ -158,10 +151,34 @@ def test_another_table_does_not_grow(tmp_path):
     assert path.read_text() == "junk\n"
 
 
-def test_scores_keep_the_lists_order_and_names(tmp_path):
-    (tmp_path / "list.txt").write_text("0 b/1 a/1\n1 a/1 a/2\n0 a/2 b/1\n")
-    trials = read_trials(tmp_path / "list.txt")
-    write_scores(tmp_path / "out.txt", trials, np.array([0.1, 0.2, 0.3]))
-    lines = [line.rsplit(" ", 1) for line in (tmp_path / "out.txt").read_text().splitlines()]
-    assert [line for line, _ in lines] == (tmp_path / "list.txt").read_text().splitlines()
-    assert [score for _, score in lines] == ["0.100000", "0.200000", "0.300000"]
+def test_rows_of_a_manifest_are_embedded_as_their_files_are(tmp_path):
+    """A row may be a part of a file."""
+    generator = np.random.default_rng(0)
+    sound = 0.1 * generator.standard_normal(24000).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", sound, 16000, subtype="FLOAT")
+    for number, part in enumerate((sound[:9000], sound[9000:])):
+        soundfile.write(tmp_path / f"{number}.wav", part, 16000, subtype="FLOAT")
+    columns = {
+        "utterance": ["0", "1"],
+        "speaker": ["s", "s"],
+        "session": ["", ""],
+        "root": pa.array([str(tmp_path)] * 2).dictionary_encode(),
+        "path": ["long.wav", "long.wav"],
+        "first_sample": [0, 9000],
+        "samples": [9000, 15000],
+        "sample_rate": [16000, 16000],
+        "split": ["", ""],
+        "gender": ["", ""],
+    }
+    said = []
+
+    @contextmanager
+    def bar(description):
+        said.append(description)
+        yield lambda done, total: None
+
+    embedder = Embedder(Spectrum(), "model", 16000, CPU, 0, bar)
+    files = [tmp_path / "0.wav", tmp_path / "1.wav"]
+    found = embedder.rows(pa.table(columns, schema=MANIFEST_SCHEMA))
+    np.testing.assert_allclose(found, embedder.files(files, measure(files)), atol=1e-6)
+    assert said == ["embedding known speakers, model", "embedding, model"]
