@@ -112,15 +112,15 @@ def _binary(data: bytes, place: int, source: Path | str) -> tuple[np.ndarray, in
             f"{source}: at byte {place:,} begins {data[place : place + 3]!r}, which is no vector of Kaldi's (FV, DV)"
         )
     number, sizes = kind
-    place += 3
     try:
-        shape = [struct.unpack_from("<Bi", data, place + 5 * i)[1] for i in range(sizes)]
-        place += 5 * sizes
-        count = int(np.prod(shape))
-        numbers = np.frombuffer(data, number, count, place).reshape(shape)
+        shape = [struct.unpack_from("<Bi", data, place + 3 + 5 * i)[1] for i in range(sizes)]
+        if min(shape) < 0:
+            raise ValueError("a negative size, which NumPy would take for all that is left")
+        begin = place + 3 + 5 * sizes
+        numbers = np.frombuffer(data, number, int(np.prod(shape)), begin).reshape(shape)
     except (struct.error, ValueError) as error:
         raise InputError(f"{source}: is cut off or damaged at byte {place:,}") from error
-    return numbers, place + numbers.nbytes
+    return numbers, begin + numbers.nbytes
 
 
 def _read_speakers(path: Path, names: list[str]) -> list[str] | None:

@@ -15,16 +15,19 @@ NAMES = ("utterances", "names", "ids", "utts")
 def read(path: Path) -> Embeddings:
     """Either form; errors as in `checked`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise InputError(f"{path}: is a single .npy array; rename it, and write its names beside it")
+        with file:
             arrays = {name: file[name] for name in file.files}
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(
             f"{path}: holds Python objects, which could run code, or is damaged; save numbers, and names as text"
         ) from error
     except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable .npz file ({error})") from error
-    except AttributeError as error:  # a lone array
-        raise InputError(f"{path}: is a single .npy array; rename it, and write its names beside it") from error
     key = next((name for name in NAMES if name in arrays), None)
     if "embeddings" in arrays and key is not None:
         speakers = arrays["speakers"].tolist() if "speakers" in arrays else None

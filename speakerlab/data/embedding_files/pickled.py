@@ -149,7 +149,8 @@ def read(path: Path) -> Embeddings:
     except _Refused as error:
         raise InputError(f"{path}: this pickle is refused: {error}") from error
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
-        raise InputError(f"{path}: not a readable pickle ({type(error).__name__}: {error})") from error
+        reason = " ".join(str(error).split())  # Python's own has two lines
+        raise InputError(f"{path}: not a readable pickle ({type(error).__name__}: {reason})") from error
     if isinstance(content, dict) and "embeddings" in content:
         key = next((name for name in NAMES if name in content), None)
         if key is not None:
