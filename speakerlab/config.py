@@ -151,22 +151,28 @@ class EvaluateConfig:
     """Root of `conf/evaluate.yaml`."""
 
     ckpt: str | None = None
+    embeddings: str | None = None
     scores: str | list[str] | None = None
     development_scores: str | list[str] | None = None
     trials: str | None = None
     trials_root: str | list[str] | None = None
     split: str | None = None
     manifest: str | None = None
+    enrolment: str | None = None
+    neighbours: int = MISSING
+    save_embeddings: str | None = None
     allow_overlap: bool = False
     device: str = "auto"
     trust: list[str] = field(default_factory=list)
     num_workers: int = MISSING
+    processes: int | None = None
+    cache_dir: str = MISSING
+    cache_gigabytes: float = MISSING
     output_dir: str | None = None
     baselines: bool = False
     bootstrap_draws: int = 1000
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     save_calibration: bool = False
-    cache_dir: str = MISSING
     threads: int | None = None
 
 
@@ -217,6 +223,8 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
     if lost:
         key = lost[0].split(".")[0]
         raise InputError(f"{key} is missing from the config: take ~{key} off the command line")
+    if config_name == "evaluate" and typed.ckpt is None and typed.embeddings is None and typed.scores is None:
+        raise InputError("ckpt must be given: add ckpt=CHECKPOINT, or embeddings=PATH, to the command line")
     if typed.ckpt == "":
         raise InputError("ckpt= is empty: give a checkpoint's path")
     targets = {*known_targets(), *trust}

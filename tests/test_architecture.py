@@ -13,10 +13,10 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = [ROOT / name for name in ("train.py", "evaluate.py", "sweep.py") if (ROOT / name).is_file()]
 
 LEAVES = ("data", "augment", "features", "encoders", "losses", "scoring")
-CORE = (*LEAVES, "network", "config", "build")
+CORE = (*LEAVES, "record", "network", "config", "build")
 # Part of speakerlab -> the other parts that it may import. Everything may import the package itself (InputError).
 ALLOWED = {
-    **dict.fromkeys(LEAVES, ()),
+    **dict.fromkeys((*LEAVES, "record"), ()),
     "network": LEAVES,
     "config": LEAVES,
     "build": (*LEAVES, "network", "config"),

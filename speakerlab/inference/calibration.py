@@ -125,13 +125,16 @@ def kept_for(contents: dict, scoring: ScoringConfig | DictConfig) -> KeptCalibra
     return None
 
 
-def find_calibration(cfg: DictConfig, checkpoint: Path, scored: Scored, trials: Trials) -> KeptCalibration | None:
+def find_calibration(
+    cfg: DictConfig, checkpoint: Path | None, scored: Scored, trials: Trials
+) -> KeptCalibration | None:
     """The calibration for these scores: learned from them if that is asked for, else the checkpoint's, if it is of the
-    same recipe. Lines tell which, and what errors the threshold that was kept makes on these trials."""
+    same recipe. Lines tell which, and what errors the threshold that was kept makes on these trials; saved embeddings
+    have no checkpoint."""
     if cfg.save_calibration:
         log.info(f"calibrated by these very trials, which flatters it here; kept in {checkpoint} for others")
         return learn(cfg.scoring, scored, trials.labels, trials.source)
-    kept = kept_for(load_checkpoint(checkpoint), cfg.scoring)
+    kept = None if checkpoint is None else kept_for(load_checkpoint(checkpoint), cfg.scoring)
     if kept is None:
         if cfg.scoring.measures:
             log.info(

@@ -47,20 +47,6 @@ class Systems:
         return np.stack(list(self.scores.values()), axis=1)
 
 
-def check_alone(cfg: DictConfig) -> None:
-    """Refuse what needs a model beside scores that are there already.
-
-    Raises:
-        InputError: naming it.
-    """
-    for key in ("ckpt", "manifest", "split"):
-        if cfg[key] is not None:
-            raise InputError(f"scores={cfg.scores} and {key}={cfg[key]} both say what to evaluate: give one")
-    for key in ("baselines", "save_calibration"):
-        if cfg[key]:
-            raise InputError(f"{key}=true needs a model: give ckpt in place of scores={cfg.scores}")
-
-
 def output_folder(cfg: DictConfig, systems: Systems) -> Path:
     """Where an evaluation of scores writes; made."""
     return make_folder(Path(cfg.output_dir or Path("outputs", "evaluate", systems.name)), "output_dir")

@@ -1,21 +1,18 @@
 """From embeddings to scores, as the config's group `scoring` says."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 from omegaconf import DictConfig
 from torch import nn
 
 from speakerlab import InputError
 from speakerlab.config import ScoringConfig, nearest
-from speakerlab.data import Progress
-from speakerlab.data.manifest import speaker_classes, speakers_of
 from speakerlab.data.trials import Trials
+from speakerlab.data.utterances import Utterances
 from speakerlab.inference.crops import CroppedNetwork
-from speakerlab.inference.material import Material, trains
+from speakerlab.inference.embedding import Embed, ProgressBar
+from speakerlab.inference.material import Known, Material, trains
 from speakerlab.scoring.backend import KINDS as BACKENDS
 from speakerlab.scoring.backend import Averaged, Backend, train_backend
 from speakerlab.scoring.normalisation import KINDS as NORMS
@@ -23,9 +20,6 @@ from speakerlab.scoring.normalisation import normalise
 from speakerlab.scoring.products import product_statistics, trial_products
 from speakerlab.scoring.quality import MEASURES, quality_columns
 from speakerlab.scoring.speaker_statistics import speaker_means
-
-Embed = Callable[[pa.Table], np.ndarray]  # manifest rows -> `(rows, dim)`
-Bar = Callable[[str], AbstractContextManager[Progress]]  # what is done -> a bar that shows how far it is
 
 
 @dataclass(frozen=True)
@@ -99,6 +93,11 @@ def _check_goes_together(scoring: ScoringConfig | DictConfig) -> None:
         raise InputError(f"scoring.train={scoring.train}: nothing in this recipe is trained; add scoring.backend=plda")
 
 
+def is_plain(scoring: ScoringConfig | DictConfig) -> bool:
+    """Whether scores are cosines of whole utterances' embeddings as they are."""
+    return not (trains(scoring) or scoring.crops or scoring.norm != "none")
+
+
 def scored_network(network: nn.Module, scoring: ScoringConfig | DictConfig, sample_rate: int) -> nn.Module:
     """The network that gives the rows to score: of whole utterances, or averaged over crops."""
     if not scoring.crops:
@@ -110,41 +109,45 @@ def scored_network(network: nn.Module, scoring: ScoringConfig | DictConfig, samp
 def score(
     scoring: ScoringConfig | DictConfig,
     trials: Trials,
+    utterances: Utterances,
     embeddings: np.ndarray,
-    seconds: np.ndarray,
     material: Material,
     embed: Embed,
-    bar: Bar,
+    progress_bar: ProgressBar,
 ) -> Scored:
     """Scores of a list; beside the embeddings, some `scoring.block_mb` of memory.
 
     Args:
         scoring: the config's group, checked.
         trials: the list.
-        embeddings: `(utterances, dim)` of `trials.utterances`, by the network that `scored_network` gives.
-        seconds: `(utterances,)` their durations.
+        utterances: of the list; measured where their durations count.
+        embeddings: `(utterances, dim)` theirs.
         material: as `find_material` gives it.
-        embed: the same network on rows of a manifest.
-        bar: shows the progress of long parts.
+        embed: gave the embeddings, and gives those of the material.
+        progress_bar: makes a progress bar of a description.
 
     Raises:
         InputError: if the cohort or the training data is too small for the recipe.
     """
-    trained = None if material.train is None else embed(material.train)
+    trained = None if material.train is None else _embedded(material.train, embed)
     backend = _backend(scoring, material.train, trained)
     left, right = backend.sides(embeddings)
     block_bytes = scoring.block_mb * 2**20
     scores = trial_products(left, right, trials.enrol, trials.test, block_bytes=block_bytes)
     if scoring.backend == "cosine":
         scores.clip(-1.0, 1.0, out=scores)  # rounding may leave it
-    values = {"duration": np.log(seconds), "magnitude": np.linalg.norm(embeddings, axis=1)}
+    values = {}
+    if "duration" in scoring.measures:
+        values["duration"] = np.log(_seconds(utterances))
+    if "magnitude" in scoring.measures:
+        values["magnitude"] = np.linalg.norm(embeddings, axis=1)
     if scoring.norm != "none":
         cohort = backend.sides(_cohort(scoring, material, trained, embed))[1]
         if scoring.top_n is not None and scoring.top_n > len(cohort):
             raise InputError(
                 f"scoring.top_n={scoring.top_n}: the cohort has {len(cohort)} impostors; take fewer, or all"
             )
-        with bar("scores against the cohort") as progress:
+        with progress_bar("scores against the cohort") as progress:
             statistics = product_statistics(left, cohort, scoring.top_n, block_bytes, progress)
         scores = normalise(scores, trials.enrol, trials.test, statistics, scoring.norm)
         values["cohort_mean"] = statistics[0]
@@ -153,15 +156,16 @@ def score(
 
 
 def _backend(
-    scoring: ScoringConfig | DictConfig, table: pa.Table | None, embeddings: np.ndarray | None
+    scoring: ScoringConfig | DictConfig, train: Known | None, embeddings: np.ndarray | None
 ) -> Backend | Averaged:
     if scoring.crops:
         return Averaged()
-    if table is None or embeddings is None:
+    if train is None:
         return Backend()
-    speakers = speaker_classes(table, speakers_of(table))
     try:
-        return train_backend(embeddings, speakers, scoring.backend, scoring.subtract_mean, scoring.lda, scoring.wccn)
+        return train_backend(
+            embeddings, train.classes, scoring.backend, scoring.subtract_mean, scoring.lda, scoring.wccn
+        )
     except InputError as error:
         raise InputError(f"scoring.{error}") from error
 
@@ -173,7 +177,15 @@ def _cohort(
     if trained is not None and material.within_train is not None:
         rows = trained[material.within_train]
     else:
-        rows = embed(material.cohort)
-    if not scoring.cohort_means:
-        return rows
-    return speaker_means(rows, speaker_classes(material.cohort, speakers_of(material.cohort))).astype(rows.dtype)
+        rows = _embedded(material.cohort, embed)
+    return speaker_means(rows, material.cohort.classes).astype(rows.dtype) if scoring.cohort_means else rows
+
+
+def _embedded(known: Known, embed: Embed) -> np.ndarray:
+    return (known.saved or embed)(known.utterances)
+
+
+def _seconds(utterances: Utterances) -> np.ndarray:
+    if utterances.files is None and np.isnan(utterances.seconds).any():
+        raise InputError("scoring.measures: duration needs audio, which saved embeddings come without")
+    return utterances.measured(np.arange(len(utterances)))

@@ -17,7 +17,7 @@ from speakerlab.scoring.metrics import eer, error_rates, min_dcf
 
 
 def evaluation(*changes: str):
-    return compose("evaluate", list(changes))[0]
+    return compose("evaluate", ["ckpt=x", *changes])[0]
 
 
 def development(seed: int = 0, measures: bool = False) -> tuple[Scored, Trials]:

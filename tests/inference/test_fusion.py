@@ -8,7 +8,7 @@ import pytest
 from speakerlab import InputError
 from speakerlab.cli.launch import compose
 from speakerlab.data.trials import Trials
-from speakerlab.inference.fusion import check_alone, find_listed, fuse, names_of, output_folder, read_systems
+from speakerlab.inference.fusion import find_listed, fuse, names_of, output_folder, read_systems
 from speakerlab.scoring.calibration import train_calibration
 from speakerlab.scoring.metrics import eer, error_rates
 
@@ -115,25 +115,10 @@ def test_names_tell_files_apart():
         names_of([paths[0], paths[0]])
 
 
-@pytest.mark.parametrize(
-    "given, message",
-    [
-        ("ckpt=x.ckpt", "scores=a.csv and ckpt=x.ckpt both say what to evaluate"),
-        ("manifest=m", "scores=a.csv and manifest=m both say"),
-        ("baselines=true", "baselines=true needs a model"),
-        ("save_calibration=true", "save_calibration=true needs a model"),
-    ],
-)
-def test_what_needs_a_model_is_refused(given, message):
-    with pytest.raises(InputError, match=message):
-        check_alone(compose("evaluate", ["scores=a.csv", given])[0])
-    check_alone(compose("evaluate", ["scores=a.csv"])[0])
-
-
 def test_where_it_writes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths, _, _ = two_files(tmp_path, 0)
     systems = read_systems(paths)
     assert output_folder(compose("evaluate", ["scores=a"])[0], systems) == Path("outputs/evaluate/fusion")
-    assert output_folder(compose("evaluate", ["output_dir=out"])[0], systems) == Path("out")
+    assert output_folder(compose("evaluate", ["scores=a", "output_dir=out"])[0], systems) == Path("out")
     assert (tmp_path / "out").is_dir()

@@ -3,7 +3,6 @@
 from contextlib import contextmanager
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from torch import nn
 
@@ -11,9 +10,10 @@ from speakerlab import InputError
 from speakerlab.cli.launch import compose
 from speakerlab.config import CONF
 from speakerlab.data.trials import Trials
+from speakerlab.data.utterances import Utterances, utterances_in_files
 from speakerlab.inference.crops import CroppedNetwork
-from speakerlab.inference.material import Material, trains
-from speakerlab.inference.scoring import check_scoring, score, scored_network
+from speakerlab.inference.material import Known, Material, trains
+from speakerlab.inference.scoring import check_scoring, is_plain, score, scored_network
 from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.plda import length_normalised, train_plda
 
@@ -26,7 +26,21 @@ TRIALS = Trials(
     GENERATOR.integers(0, 2, 200).astype(np.int8), *PAIRS, [f"u{i}" for i in range(30)], np.arange(200), "list"
 )
 KNOWN = (GENERATOR.standard_normal((60, DIM)) + 0.5).astype(np.float32)
-TABLE = pa.table({"utterance": [f"k{i}" for i in range(60)], "speaker": [f"s{i % 12}" for i in range(60)]})
+NAMES = np.array([f"k{i}" for i in range(60)])
+SPEAKERS = np.array([f"s{i % 12}" for i in range(60)])
+
+
+def utterances(names, seconds, speakers=None) -> Utterances:
+    nothing = np.zeros(len(names), np.int64)
+    return Utterances(list(names), [f"/{name}.wav" for name in names], nothing, nothing, seconds, speakers)
+
+
+def known(rows=slice(None), saved=None) -> Known:
+    names = NAMES[rows]
+    return Known(utterances(names, np.full(len(names), np.nan), SPEAKERS[rows].tolist()), saved)
+
+
+TESTED = utterances(TRIALS.utterances, SECONDS)
 
 
 @contextmanager
@@ -35,21 +49,20 @@ def bar(_):
 
 
 def recipe(*changes: str):
-    return compose(
-        "evaluate", [change if change.startswith("scoring=") else f"scoring.{change}" for change in changes]
-    )[0].scoring
+    given = [change if change.startswith("scoring=") else f"scoring.{change}" for change in changes]
+    return compose("evaluate", ["ckpt=x", *given])[0].scoring
 
 
-def embed(table: pa.Table) -> np.ndarray:
-    return KNOWN[[int(name[1:]) for name in table["utterance"].to_pylist()]]
+def embed(wanted: Utterances) -> np.ndarray:
+    return KNOWN[[int(name[1:]) for name in wanted.names]]
 
 
 def scored(*changes: str, material: Material | None = None):
     scoring = recipe(*changes)
     check_scoring(scoring)
     if material is None:
-        material = Material(TABLE if trains(scoring) else None, None if scoring.norm == "none" else TABLE)
-    return score(scoring, TRIALS, ROWS, SECONDS, material, embed, bar)
+        material = Material(known() if trains(scoring) else None, None if scoring.norm == "none" else known())
+    return score(scoring, TRIALS, TESTED, ROWS, material, embed, bar)
 
 
 def cosine(a, b) -> float:
@@ -107,23 +120,39 @@ def test_plda_and_its_normalisation():
 def test_a_cohort_within_the_training_data_is_not_embedded_again():
     asked = []
 
-    def counting(table):
-        asked.append(len(table))
-        return embed(table)
+    def counting(wanted):
+        asked.append(len(wanted))
+        return embed(wanted)
 
     scoring = recipe("norm=s", "subtract_mean=true")
     rows = np.flatnonzero([i % 12 < 5 for i in range(60)])
-    part = TABLE.take(pa.array(rows))
-    shared = score(scoring, TRIALS, ROWS, SECONDS, Material(TABLE, part, rows), counting, bar)
-    apart = score(scoring, TRIALS, ROWS, SECONDS, Material(TABLE, part), counting, bar)
+    shared = score(scoring, TRIALS, TESTED, ROWS, Material(known(), known(rows), rows), counting, bar)
+    apart = score(scoring, TRIALS, TESTED, ROWS, Material(known(), known(rows)), counting, bar)
     assert asked == [60, 60, 25]
     np.testing.assert_array_equal(shared.scores, apart.scores)
+
+
+def test_a_cohort_of_its_own_file_is_not_asked_of_the_model():
+    def refuse(wanted):
+        raise AssertionError(wanted)
+
+    scoring = recipe("norm=s")
+    found = score(scoring, TRIALS, TESTED, ROWS, Material(cohort=known(saved=embed)), refuse, bar)
+    np.testing.assert_array_equal(found.scores, scored("norm=s").scores)
+
+
+def test_durations_need_audio():
+    unknown = utterances_in_files(TRIALS.utterances, None)
+    scoring = recipe("measures=[duration]")
+    with pytest.raises(InputError, match="duration needs audio, which saved embeddings come without"):
+        score(scoring, TRIALS, unknown, ROWS, Material(), embed, bar)
+    score(recipe(), TRIALS, unknown, ROWS, Material(), embed, bar)
 
 
 def test_averages_over_crops_are_multiplied_as_they_are():
     rows = 0.3 * ROWS / np.linalg.norm(ROWS, axis=1, keepdims=True)
     scoring = recipe("scoring=ten_crops")
-    found = score(scoring, TRIALS, rows, SECONDS, Material(), embed, bar)
+    found = score(scoring, TRIALS, TESTED, rows, Material(), embed, bar)
     expected = [rows[a].astype(float) @ rows[b] for a, b in PAIRS.T]
     np.testing.assert_allclose(found.scores, expected, atol=1e-6)
     network = nn.Linear(2, 2)
@@ -179,6 +208,12 @@ def test_every_member_scores(member):
 def test_recipes_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         check_scoring(recipe(*changes))
+
+
+def test_what_is_plain():
+    assert is_plain(recipe()) and is_plain(recipe("block_mb=3"))
+    for member in (path.stem for path in (CONF / "scoring").glob("*.yaml")):
+        assert is_plain(recipe(f"scoring={member}")) == (member == "cosine")
 
 
 def test_too_small_a_cohort_or_training_set_is_told():
