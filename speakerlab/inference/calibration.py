@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
 from speakerlab.build import load_checkpoint
-from speakerlab.config import ScoringConfig
 from speakerlab.data.manifest import replacing
 from speakerlab.data.trials import Trials
 from speakerlab.inference.scoring import Scored
+from speakerlab.schema import ScoringConfig
 from speakerlab.scoring.calibration import Calibration, train_calibration
 from speakerlab.scoring.metrics import eer, error_rates, min_dcf
 

@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
 from speakerlab.build import build_corpus, load_checkpoint
-from speakerlab.config import ScoringConfig
 from speakerlab.data import Progress
 from speakerlab.data.corpus import select_rows, speaker_folders, voxceleb1_speakers
 from speakerlab.data.embedding_files.embeddings import Embeddings
@@ -22,6 +21,7 @@ from speakerlab.data.scan import scan_folder
 from speakerlab.data.shards.index import Shards
 from speakerlab.data.utterances import Utterances, utterances_in_files, utterances_of_rows
 from speakerlab.inference.embedding import SavedEmbedder
+from speakerlab.schema import ScoringConfig
 
 log = logging.getLogger("speakerlab")
 # The corpora that a checkpoint may name: they read files below folders, and no addresses.

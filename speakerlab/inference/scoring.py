@@ -7,12 +7,13 @@ from omegaconf import DictConfig
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.config import ScoringConfig, nearest
+from speakerlab.config import nearest
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import Utterances
 from speakerlab.inference.crops import CroppedNetwork
 from speakerlab.inference.embedding import Embed, ProgressBar
 from speakerlab.inference.material import Known, Material, trains
+from speakerlab.schema import ScoringConfig
 from speakerlab.scoring.backend import KINDS as BACKENDS
 from speakerlab.scoring.backend import Averaged, Backend, train_backend
 from speakerlab.scoring.normalisation import KINDS as NORMS
