@@ -9,11 +9,16 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from speakerlab import InputError
+from speakerlab.build import load_checkpoint
 from speakerlab.data.audio import read_audio
 from speakerlab.data.tree import paths_of
+from speakerlab.data.utterances import Utterances
 from speakerlab.inference.attention import attend, attentive_pooling
 from speakerlab.inference.conditions import results_by_condition
+from speakerlab.inference.embedding import NetworkEmbedder
+from speakerlab.inference.source import Source
 from speakerlab.network import SpeakerNetwork
+from speakerlab.record import environment
 from speakerlab.reports.attention import Heard
 from speakerlab.reports.environment import in_words, versions
 from speakerlab.reports.evaluation import Verification, verification_report
@@ -25,45 +30,44 @@ HEARD = 1  # trials of each kind of mistake whose utterances are listened to wit
 
 
 def report_on_trials(
-    folder: Path, cfg: DictConfig, contents: dict, network: nn.Module | None, seconds: np.ndarray, found: Verification
+    cfg: DictConfig,
+    folder: Path,
+    title: str,
+    found: Verification,
+    source: Source | None = None,
+    utterances: Utterances | None = None,
 ) -> Path:
     """Complete what was found on trials, and write the report; returns the page.
 
     Args:
-        folder: of the run.
         cfg: of the evaluation.
-        contents: of the checkpoint; empty where only its embeddings were at hand.
-        network: the model; None where only its embeddings were at hand.
-        seconds: `(utterances,)`.
-        found: with its trials, speakers, scores, metrics, files and embeddings.
+        folder: of the run.
+        title: of the page.
+        found: trials, scores, metrics and embeddings.
+        source: what was evaluated; None for scores from files.
+        utterances: of the trials, with their files; None where there are none.
     """
-    conditions = results_by_condition(
-        found.trials,
-        found.scores[found.model],
-        found.speakers,
-        seconds,
-        found.files,
-        paths_of(cfg.trials_root),
-        found.threshold,
-        cfg.bootstrap_draws,
-    )
-    heard = hear_mistakes(network, contents["config"]["loader"]["sample_rate"], found) if contents else []
-    found = replace(found, conditions=conditions, heard=heard, **about(cfg, contents))
-    return verification_report(folder, f"Evaluation of {cfg.ckpt}", found)
+    if utterances is not None and utterances.files is not None:
+        found = replace(found, files=[Path(file) for file in utterances.files])
+        seconds = utterances.measured(np.arange(len(utterances)))
+        found = replace(found, conditions=_conditions(cfg, found, seconds))
+        embedder = source.systems["model"]
+        if isinstance(embedder, NetworkEmbedder):
+            found = replace(found, heard=hear_mistakes(embedder.network, embedder.sample_rate, found))
+    return verification_report(folder, title, replace(found, **about(cfg, source)))
 
 
-def report_on_speakers(folder: Path, cfg: DictConfig, contents: dict, found: Identification) -> Path:
+def report_on_speakers(cfg: DictConfig, folder: Path, title: str, found: Identification, source: Source) -> Path:
     """Complete what an identification has found, and write the report; returns the page. Arguments as above."""
-    return identification_report(folder, f"Evaluation of {cfg.ckpt}", replace(found, **about(cfg, contents)))
+    return identification_report(folder, title, replace(found, **about(cfg, source)))
 
 
-def about(cfg: DictConfig, contents: dict) -> dict[str, object]:
-    """`facts`, `texts` and `step` of a report: how the evaluation was done, by which versions of what, and both
+def about(cfg: DictConfig, source: Source | None) -> dict[str, object]:
+    """`facts`, `texts` and `step` of a report: how the evaluation was done, by which versions of what, and the
     configurations."""
-    from speakerlab.training.run import environment
-
     here = environment()
-    facts = {"checkpoint": Path(cfg.ckpt).expanduser().absolute()} if contents else {}
+    contents = {} if source is None or source.checkpoint is None else load_checkpoint(source.checkpoint)
+    facts = {} if source is None else {"evaluated": source.path, "computed on": ", ".join(map(str, source.devices))}
     if "epoch" in contents:
         facts["trained"] = f"{contents['epoch']} epochs, {contents.get('global_step', 0):,} steps"
     texts = {"Configuration of the evaluation": OmegaConf.to_yaml(cfg)}
@@ -73,8 +77,9 @@ def about(cfg: DictConfig, contents: dict) -> dict[str, object]:
     return {"facts": facts | in_words(here), "texts": texts, "step": contents.get("global_step", 0)}
 
 
-def hear_mistakes(network: nn.Module | None, sample_rate: int, found: Verification) -> list[Heard]:
+def hear_mistakes(network: nn.Module, sample_rate: int, found: Verification) -> list[Heard]:
     """The utterances of the worst mistakes with the model's attention; none of a model that weighs no frames."""
+    network = getattr(network, "network", network)  # of one that is scored by crops
     if not isinstance(network, SpeakerNetwork):
         return []
     try:
@@ -82,9 +87,8 @@ def hear_mistakes(network: nn.Module | None, sample_rate: int, found: Verificati
     except InputError:
         return []
     kinds = worst_trials(found.scores[found.model], found.trials.labels, found.threshold, HEARD)
-    sides = dict.fromkeys(
-        side for rows in kinds for row in rows for side in (found.trials.enrol[row], found.trials.test[row])
-    )
+    trials = [row for rows in kinds for row in rows]
+    sides = dict.fromkeys(side for row in trials for side in (found.trials.enrol[row], found.trials.test[row]))
     return hear(network, [found.files[side] for side in sides], sample_rate, SECONDS)
 
 
@@ -111,3 +115,16 @@ def hear(
         seen = attend(network, waveform, sample_rate)
         heard.append(Heard("/".join(file.parts[-3:]), waveform, seen.spectrogram, seen.relative, seen.seconds))
     return heard
+
+
+def _conditions(cfg: DictConfig, found: Verification, seconds: np.ndarray) -> dict:
+    return results_by_condition(
+        found.trials,
+        found.scores[found.model],
+        found.speakers,
+        seconds,
+        found.files,
+        paths_of(cfg.trials_root),
+        found.threshold,
+        cfg.bootstrap_draws,
+    )

@@ -17,7 +17,7 @@ def results_by_condition(
     trials: Trials,
     scores: NDArray,
     speakers: NDArray,
-    seconds: NDArray,
+    seconds: NDArray | None,
     files: Sequence[Path],
     roots: Sequence[Path],
     threshold: float,
@@ -29,7 +29,7 @@ def results_by_condition(
         trials: the list.
         scores: `(trials,)`.
         speakers: `(utterances,)` a number each.
-        seconds: `(utterances,)`.
+        seconds: `(utterances,)`; None where they are unknown.
         files: of the utterances.
         roots: folders that may hold a manifest.
         threshold: at which false rejects and accepts are counted.
@@ -42,6 +42,7 @@ def results_by_condition(
     target = trials.labels == 1
     known = (first_session != "") & (second_session != "")
     same = first_session == second_session
+    seconds = np.full(len(files), np.nan) if seconds is None else seconds
     kinds = {
         "duration of the shorter utterance": quantile_parts(np.minimum(*(seconds[side] for side in pairs)), "s"),
         "gender": {

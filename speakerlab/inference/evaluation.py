@@ -1,78 +1,22 @@
-"""A network on a trial list: embeddings, scores, metrics and the files that keep them."""
+"""Scores of a trial list: their metrics, and the files that keep them."""
 
+import logging
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
 
-from speakerlab.data import Progress
-from speakerlab.data.manifest import append_rows, replacing
+from speakerlab import InputError
+from speakerlab.data.manifest import append_rows
 from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.data.trials import Trials
-from speakerlab.data.utterances import LengthBatches, UtteranceDataset, pad_utterances
-from speakerlab.network import embed_batches, in_order
+from speakerlab.record import FILE_ONLY
 from speakerlab.scoring.bootstrap import bootstrap_eer_interval
-from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.metrics import verification_metrics
 
 FEWEST_DRAWS, FEWEST_SPEAKERS = 100, 5  # from fewer, a 95 % interval is a number without meaning
+log = logging.getLogger("speakerlab")
 METRICS = ("eer", "eer_low", "eer_high", "min_dcf_0.01", "min_dcf_0.05", "threshold", "targets", "nontargets")
-
-
-def embed(
-    network: nn.Module,
-    utterances: Dataset,
-    seconds: np.ndarray,
-    device: torch.device,
-    num_workers: int,
-    progress: Progress,
-) -> np.ndarray:
-    """Embeddings `(utterances, embed_dim)`.
-
-    Args:
-        network: waveforms and lengths -> embeddings; moved to `device`.
-        utterances: items `(index, (samples,))`; see `speakerlab.data.utterances`.
-        seconds: `(utterances,)` their durations.
-        device: where to embed.
-        num_workers: processes that read audio.
-        progress: called with (batches done, batches).
-    """
-    batches = LengthBatches(seconds)
-    loader = DataLoader(utterances, batch_sampler=batches, collate_fn=pad_utterances, num_workers=num_workers)
-
-    def reported():
-        for done, batch in enumerate(loader):
-            progress(done, len(batches))
-            yield batch
-        progress(len(batches), len(batches))
-
-    return in_order(*embed_batches(network.to(device), reported(), device))
-
-
-def score_trials(
-    network: nn.Module,
-    trials: Trials,
-    files: list[Path],
-    seconds: np.ndarray,
-    sample_rate: int,
-    device: torch.device,
-    num_workers: int,
-    progress: Progress,
-) -> np.ndarray:
-    """Cosine of each trial, `(trials,)`; every utterance is embedded once.
-
-    Args:
-        network, seconds, device, num_workers, progress: see `embed`.
-        trials: the list.
-        files: audio of each of `trials.utterances`.
-        sample_rate: of the network, in hertz.
-    """
-    utterances = UtteranceDataset(files, sample_rate)
-    embeddings = embed(network, utterances, seconds, device, num_workers, progress)
-    return cosine_scores(embeddings, trials.enrol, trials.test)
 
 
 def trial_metrics(trials: Trials, scores: np.ndarray, draws: int) -> dict[str, float]:
@@ -88,20 +32,27 @@ def trial_metrics(trials: Trials, scores: np.ndarray, draws: int) -> dict[str, f
     return metrics
 
 
-def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:
-    """Lines `label enrol test score`, in the list's order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = trials.utterances
-    with replacing(path) as draft, open(draft, "w", encoding="utf-8") as file:
-        for label, enrol, test, score in zip(trials.labels, trials.enrol, trials.test, scores, strict=True):
-            file.write(f"{label} {names[enrol]} {names[test]} {score:.6f}\n")
+def check_draws(draws: int) -> None:
+    """Refuse a number of bootstrap draws from which an interval would mean nothing."""
+    if draws != 0 and draws < FEWEST_DRAWS:
+        raise InputError(f"bootstrap_draws={draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
 
 
-def append_test_metrics(
-    path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]], columns: tuple[str, ...] = METRICS
+def keep_metrics(
+    folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]], columns: tuple[str, ...] = METRICS
 ) -> None:
-    """Add a line a system to a table of results: when, which checkpoint, on what, and the metrics of `columns`."""
-    date = datetime.now().isoformat(timespec="seconds")
-    place = {"date": date, "checkpoint": str(checkpoint), "trials": source}
+    """Add a line a system to a table of results, and to the log: when, of what, on what, and the metrics.
+
+    Args:
+        folder: gets `metrics/test_metrics.csv`, or `metrics/test_identification.csv` for other columns than `METRICS`.
+        evaluated: the checkpoint, embeddings or files of scores.
+        on: the trial list or what was identified.
+        rows: metrics of each system.
+        columns: of them.
+    """
+    for system, metrics in rows.items():
+        log.log(FILE_ONLY, f"{system} on {on}: " + ", ".join(f"{key} {value:.6g}" for key, value in metrics.items()))
+    place = {"date": datetime.now().isoformat(timespec="seconds"), "checkpoint": str(evaluated), "trials": on}
+    table = "test_metrics.csv" if columns == METRICS else "test_identification.csv"
     names = ("date", "checkpoint", "trials", "system", *columns)
-    append_rows(path, names, [place | {"system": system} | metrics for system, metrics in rows.items()])
+    append_rows(folder / "metrics" / table, names, [place | {"system": system} | row for system, row in rows.items()])

@@ -12,6 +12,14 @@ MOST = 15
 CELL_INCHES = 0.4
 
 
+def confusions(classes: NDArray, predicted: NDArray, speakers: Sequence[str], most: int) -> list[tuple[str, str, int]]:
+    """The most frequent mistakes: (speaker, taken for, times), at most `most` of them."""
+    wrong = classes != predicted
+    pairs, counts = np.unique(np.stack([classes[wrong], predicted[wrong]]), axis=1, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:most]
+    return [(speakers[pairs[0, i]], speakers[pairs[1, i]], int(counts[i])) for i in order]
+
+
 def most_confused(classes: NDArray, predicted: NDArray, most: int = MOST) -> NDArray[np.int64]:
     """The speakers of the pairs that are confused most often, in either direction, the two of a pair one after the
     other.

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from speakerlab.data.trial_speakers import sample_rows, speaker_names
+from speakerlab.data.trial_speakers import sample_rows, speaker_names, speakers_by_targets
 from speakerlab.data.trials import Trials
 from speakerlab.reports.attention import Heard, attention_figure
 from speakerlab.reports.conditions import conditions_figure, conditions_rows
@@ -49,11 +51,10 @@ class Verification:
     Attributes:
         name: of the trial list, for files' names.
         trials: the list.
-        speakers: `(utterances,)` a number each, the same for utterances of one speaker.
         scores: system -> `(trials,)`; the first is the model.
         metrics: system -> metric -> value; `x_low` and `x_high` are the ends of the interval of `x`.
-        files: audio of each utterance; empty where it is unknown.
         embeddings: `(utterances, dim)` of the model; None where there are none.
+        files: audio of each utterance; empty where it is unknown.
         conditions: kind -> condition -> results of the model.
         heard: utterances with the model's attention.
         facts: of the evaluation: checkpoint, device, versions.
@@ -63,11 +64,10 @@ class Verification:
 
     name: str
     trials: Trials
-    speakers: NDArray
     scores: Mapping[str, NDArray]
     metrics: Mapping[str, Mapping[str, float]]
-    files: Sequence[Path] = ()
     embeddings: NDArray | None = None
+    files: Sequence[Path] = ()
     conditions: Mapping[str, Mapping[str, ConditionResult]] = field(default_factory=dict)
     heard: Sequence[Heard] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
@@ -78,6 +78,11 @@ class Verification:
     def model(self) -> str:
         """The first system's name."""
         return next(iter(self.scores))
+
+    @cached_property
+    def speakers(self) -> NDArray[np.int32]:
+        """`(utterances,)` a number each."""
+        return speakers_by_targets(self.trials)
 
     @property
     def threshold(self) -> float:

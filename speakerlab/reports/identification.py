@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from speakerlab.data.trial_speakers import sample_rows
 from speakerlab.reports.certainty import accuracy_figure, calibration_error, certainty_figure, speaker_accuracy
-from speakerlab.reports.confusion import confusion_counts, confusion_figure, most_confused
+from speakerlab.reports.confusion import confusion_counts, confusion_figure, confusions, most_confused
 from speakerlab.reports.embedding_map import Sample, map_figure
 from speakerlab.reports.events import PROJECTED_SPEAKERS, PROJECTED_UTTERANCES, write_events
 from speakerlab.reports.figure import COLOURS, new_figure, save_figure
@@ -25,7 +25,7 @@ from speakerlab.reports.page import (
 from speakerlab.scoring.identification import Guesses, cumulative_match
 
 RANKS = 20
-SHOWN = 10  # speakers with the lowest accuracy
+SHOWN = 10  # mistakes, and speakers with the lowest accuracy
 HEADINGS = {
     "match": "Cumulative match",
     "confusion": "Most confused speakers",
@@ -49,21 +49,19 @@ class Identification:
 
     Attributes:
         name: of what was identified, for files' names.
-        metrics: metric -> value; `x_low` and `x_high` are the ends of the interval of `x`.
+        metrics: system -> metric -> value; `x_low` and `x_high` are the ends of the interval of `x`.
         classes: `(utterances,)` who speaks.
-        guesses: whom the model names.
+        guesses: whom the first system names.
         speakers: names of all that the model knows, in class order.
-        confused: (speaker, taken for, times), the most frequent mistakes.
         embeddings: `(utterances, dim)`; None where there are none.
         facts, texts, step: as in `speakerlab.reports.evaluation.Verification`.
     """
 
     name: str
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, Mapping[str, float]]
     classes: NDArray
     guesses: Guesses
     speakers: Sequence[str]
-    confused: Sequence[tuple[str, str, int]] = ()
     embeddings: NDArray | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -107,18 +105,15 @@ def identification_report(folder: Path, title: str, found: Identification) -> Pa
         found.step,
     )
     shown = {kind: figure_section(HEADINGS[kind], figure, CAPTIONS[kind]) for kind, figure in figures.items()}
-    mistakes = {f"{speaker} taken for {other}": {"times": f"{times:,}"} for speaker, other, times in found.confused}
-    error = calibration_error(found.guesses.probability, found.right)
+    first, error = next(iter(found.metrics)), calibration_error(found.guesses.probability, found.right)
+    metrics = {**found.metrics, first: {**found.metrics[first], "calibration_error": error}}
     return write_report(
         folder / f"evaluation_{found.name}",
         title,
-        results_section(
-            f"Identification among {len(found.speakers):,} speakers",
-            {found.name: {**found.metrics, "calibration_error": error}},
-        ),
+        results_section(f"Identification among {len(found.speakers):,} speakers", metrics),
         shown["match"],
         shown.get("confusion", ""),
-        table_section("Most frequent mistakes", mistakes, "" if mistakes else "Every utterance was identified."),
+        _mistakes(found),
         shown["speakers"],
         _hardest(found),
         shown["certainty"],
@@ -152,6 +147,13 @@ def _sample(found: Identification, *most: int) -> Sample | None:
         return None
     rows = sample_rows(found.classes, *most)
     return Sample(found.embeddings[rows], np.array([found.speakers[number] for number in found.classes[rows]]))
+
+
+def _mistakes(found: Identification) -> str:
+    """A table of who is taken for whom, the most frequent mistakes first."""
+    mistakes = confusions(found.classes, found.guesses.predicted, found.speakers, SHOWN)
+    rows = {f"{speaker} taken for {other}": {"times": f"{times:,}"} for speaker, other, times in mistakes}
+    return table_section("Most frequent mistakes", rows, "" if rows else "Every utterance was identified.")
 
 
 def _hardest(found: Identification) -> str:

@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 from speakerlab.build import build_network
 from speakerlab.cli.launch import compose
 from speakerlab.cli.reporting import about, hear, hear_mistakes
-from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.data.trials import locate_utterances, read_trials
+from speakerlab.inference.crops import CroppedNetwork
+from speakerlab.inference.source import Source
 from speakerlab.reports.evaluation import Verification
 from speakerlab.scoring.metrics import verification_metrics
 
@@ -20,7 +21,7 @@ def found(folders) -> Verification:
     scores = np.random.default_rng(0).normal(size=len(trials))
     metrics = verification_metrics(scores, trials.labels)
     files = locate_utterances(trials, [folders.development])
-    return Verification("list", trials, speakers_by_targets(trials), {"m": scores}, {"m": metrics}, files)
+    return Verification("list", trials, {"m": scores}, {"m": metrics}, files=files)
 
 
 def network(*overrides: str):
@@ -48,11 +49,23 @@ def test_long_utterances_are_heard_from_their_start(found, tiny):
     assert len(heard.waveform) == 8000 and heard.seconds == pytest.approx(0.5, abs=0.05)
 
 
-def test_how_it_was_done():
-    cfg = OmegaConf.create({"ckpt": "best.ckpt", "device": "cpu"})
-    said = about(cfg, {"config": {"seed": 3}, "epoch": 4, "global_step": 1234})
+def test_crops_are_heard_by_the_network_within(found, tiny):
+    small = [one for one in tiny if one.startswith(("model.", "features.", "pooling."))]
+    inner = network("model=ecapa", *small)
+    cropped = CroppedNetwork(inner, 3, 4000, 16000, whole=True)
+    names = [one.name for one in hear_mistakes(cropped, 16000, found)]
+    assert names == [one.name for one in hear_mistakes(inner, 16000, found)] != []
+
+
+def test_how_it_was_done(tmp_path):
+    checkpoint = tmp_path / "best.ckpt"
+    torch.save({"config": {"seed": 3}, "speakers": [], "state_dict": {}, "epoch": 4, "global_step": 1234}, checkpoint)
+    cfg, devices = OmegaConf.create({"device": "cpu"}), [torch.device("cpu")]
+    said = about(cfg, Source(checkpoint, checkpoint, {}, devices))
     assert said["step"] == 1234 and said["facts"]["trained"] == "4 epochs, 1,234 steps"
+    assert said["facts"]["evaluated"] == checkpoint and said["facts"]["computed on"] == "cpu"
     assert "device: cpu" in said["texts"]["Configuration of the evaluation"]
-    assert said["texts"]["Configuration of the model"] == "seed: 3\n"
-    assert "torch" in said["texts"]["Versions"] and "computed on" not in said["facts"]
-    assert "checkpoint" not in about(cfg, {})["facts"]
+    assert said["texts"]["Configuration of the model"] == "seed: 3\n" and "torch" in said["texts"]["Versions"]
+    saved = about(cfg, Source(tmp_path / "saved.npz", None, {}, devices))
+    assert "trained" not in saved["facts"] and "Configuration of the model" not in saved["texts"]
+    assert "evaluated" not in about(cfg, None)["facts"]

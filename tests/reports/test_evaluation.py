@@ -27,7 +27,6 @@ def found() -> Verification:
     return Verification(
         name="list",
         trials=trials,
-        speakers=speakers,
         scores={"model": scores, "other <one>": -scores},
         metrics={"model": metrics, "other <one>": verification_metrics(-scores, labels)},
         files=[Path("/nowhere", name) for name in names],
@@ -72,7 +71,7 @@ def test_everything_is_on_the_page(found, tmp_path):
 
 
 def test_scores_alone_make_a_page(found, tmp_path):
-    bare = Verification(found.name, found.trials, found.speakers, found.scores, found.metrics)
+    bare = Verification(found.name, found.trials, found.scores, found.metrics)
     text = verification_report(tmp_path, "Evaluation", bare).read_text()
     assert "Map of embeddings" not in text and "Conditions" not in text and "<audio" not in text
     assert not list((tmp_path / "tensorboard").rglob("projector_config.pbtxt"))

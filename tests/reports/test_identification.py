@@ -1,4 +1,5 @@
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -26,11 +27,13 @@ def found() -> Identification:
     names = [f"<{i}> speaker" for i in range(10)]
     return Identification(
         name="identification_test",
-        metrics=identification_metrics(guesses, classes) | {"accuracy_low": 0.1234, "accuracy_high": 0.9876},
+        metrics={
+            "model": identification_metrics(guesses, classes) | {"accuracy_low": 0.1234, "accuracy_high": 0.9876},
+            "another": identification_metrics(guesses, classes),
+        },
         classes=classes,
         guesses=guesses,
         speakers=names,
-        confused=[(names[0], names[1], 3)],
         embeddings=logits.astype(np.float32),
         facts={"checkpoint": "best.ckpt"},
         texts={"Configuration": "seed: 1"},
@@ -52,8 +55,11 @@ def test_the_report(found, tmp_path):
         "Map of embeddings",
         "Evaluation",
     ]
-    assert f"{100 * found.metrics['accuracy']:.2f} <small>[12.34, 98.76]</small>" in text
-    assert "&lt;0&gt; speaker taken for &lt;1&gt; speaker" in text and "<td>3</td>" in text and "seed: 1" in text
+    assert f"{100 * found.metrics['model']['accuracy']:.2f} <small>[12.34, 98.76]</small>" in text
+    wrong = Counter((a, b) for a, b in zip(found.classes.tolist(), found.guesses.predicted.tolist()) if a != b)
+    ((speaker, other), times) = wrong.most_common(1)[0]
+    assert f"&lt;{speaker}&gt; speaker taken for &lt;{other}&gt; speaker</th><td>{times}</td>" in text
+    assert "seed: 1" in text and "another" in text
     for kind in ("match", "confusion", "speakers", "certainty", "map"):
         assert (tmp_path / "plots" / f"{kind}_identification_test.png").stat().st_size > 1000
     assert (tmp_path / "tensorboard" / "evaluation_identification_test" / "projector_config.pbtxt").is_file()
@@ -61,8 +67,8 @@ def test_the_report(found, tmp_path):
 
 def test_no_mistakes_are_said_to_be_none(found, tmp_path):
     ones = np.ones(40, np.int64)
-    perfect = Guesses(found.classes, ones, np.ones(40))
+    perfect = Guesses(found.classes, ones, np.ones(40), found.classes[:, None], np.ones((40, 1)))
     metrics = identification_metrics(perfect, found.classes)
-    given = Identification("all", metrics, found.classes, perfect, found.speakers)
+    given = Identification("all", {"model": metrics}, found.classes, perfect, found.speakers)
     text = identification_report(tmp_path, "Evaluation", given).read_text()
     assert "Every utterance was identified" in text and "lowest accuracy" not in text and "confused" not in text
