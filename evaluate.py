@@ -21,14 +21,16 @@ from speakerlab.cli.launch import script, trusted_on_command_line
 @script("evaluate")
 def main(cfg: DictConfig) -> float:
     """Returns the EER, or the error rate of an identification."""
+    from speakerlab.inference.request import CLASSIFIER, ENROLMENT, TRIALS, check_request, kind_of
+
+    check_request(cfg)  # before torch is imported, so that a mistake is told at once
+
     from speakerlab.cli.progress import progress_bar
     from speakerlab.inference.evaluation import check_draws
     from speakerlab.inference.model import task_of
-    from speakerlab.inference.request import CLASSIFIER, ENROLMENT, TRIALS, check_request, kind_of
     from speakerlab.inference.source import open_source
     from speakerlab.training.hardware import prepare_cpu
 
-    check_request(cfg)
     check_draws(cfg.bootstrap_draws)
     prepare_cpu(cfg.threads)
     source = open_source(cfg, trusted_on_command_line(), progress_bar)
@@ -121,7 +123,7 @@ def recognise(cfg: DictConfig, source) -> float:
         name = f"{results.name}_claims"
         evaluation.write_scores(folder / "scores" / f"{name}.txt", claims, scores)
         accepted = {"model": evaluation.trial_metrics(claims, scores, cfg.bootstrap_draws)}
-        evaluation.keep_metrics(folder, source.path, claims.source, accepted)
+        evaluation.keep_metrics(results.folder, source.path, claims.source, accepted)
         report = evaluation_report(folder, source.title, name, accepted, {"model": scores}, claims.labels)
         show_evaluation(folder, name, accepted, report)
         return metrics["centroid"]["error_rate"]

@@ -1,26 +1,20 @@
 """Scoring a list, and the files that keep the scores."""
 
 import csv
-import math
 
 import numpy as np
 import pytest
-import soundfile
-import torch
-from torch import nn
 
 from speakerlab import InputError
 from speakerlab.data.trials import Trials, read_trials
-from speakerlab.data.utterances import measure
 from speakerlab.inference.evaluation import (
     append_test_metrics,
-    score_trials,
+    check_draws,
+    keep_metrics,
     speakers_by_targets,
     trial_metrics,
     write_scores,
 )
-
-CPU = torch.device("cpu")
 
 
 def make(labels, pairs, names=None) -> Trials:
@@ -69,58 +63,6 @@ def test_written_scores(tmp_path):
     ]
 
 
-class Spectrum(nn.Module):
-    """A stub whose embedding depends on every sample of an utterance and its length, and on nothing else."""
-
-    embed_dim = 5
-
-    def __init__(self):
-        super().__init__()
-        self.batches = []
-
-    def forward(self, waveform, lengths):
-        self.batches.append(lengths.tolist())
-        time = torch.arange(waveform.shape[1]) / 16000
-        valid = time * 16000 < lengths[:, None]
-        waves = torch.stack([torch.cos(2 * math.pi * hertz * time) for hertz in (100, 200, 300, 400, 500)])
-        return (waveform * valid) @ waves.T / lengths[:, None] + 1e-3
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_scores_are_the_cosines_of_each_pair(tmp_path, workers):
-    generator = np.random.default_rng(0)
-    files, embeddings = [], []
-    for i in range(9):
-        samples = int(generator.integers(4000, 30000))
-        hertz = generator.choice([100, 200, 300, 400, 500], 2)
-        wave = sum(np.cos(2 * np.pi * h * np.arange(samples) / 16000) for h in hertz) * 0.3
-        files.append(tmp_path / f"{i}.flac")
-        soundfile.write(files[-1], wave + 0.05 * generator.uniform(-1, 1, samples), 16000)
-        read = torch.from_numpy(soundfile.read(files[-1], dtype="float32")[0])
-        embeddings.append(Spectrum()(read[None], torch.tensor([samples]))[0].double().numpy())
-    pairs = [(i, j) for i in range(9) for j in range(9)]
-    network, reports = Spectrum().train(), []
-    scores = score_trials(
-        network,
-        make([0] * len(pairs), pairs),
-        files,
-        measure(files),
-        16000,
-        CPU,
-        workers,
-        lambda *state: reports.append(state),
-    )
-    expected = [
-        embeddings[i] @ embeddings[j] / np.linalg.norm(embeddings[i]) / np.linalg.norm(embeddings[j]) for i, j in pairs
-    ]
-    np.testing.assert_allclose(scores, expected, atol=1e-4)
-    assert np.ptp(expected) > 0.5
-    assert sum(len(batch) for batch in network.batches) == 9  # each once, though in 18 trials
-    totals = {total for _, total in reports}
-    assert totals == {len(network.batches)}
-    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
-
-
 def test_metrics_of_a_list():
     """Three speakers, scores that fail one target and one non-target of four each: 25 % by hand."""
     pairs = [[0, 1], [2, 3], [4, 5], [0, 6], [0, 2], [2, 4], [4, 0], [6, 2]]
@@ -165,3 +107,20 @@ def test_scores_keep_the_lists_order_and_names(tmp_path):
     lines = [line.rsplit(" ", 1) for line in (tmp_path / "out.txt").read_text().splitlines()]
     assert [line for line, _ in lines] == (tmp_path / "list.txt").read_text().splitlines()
     assert [score for _, score in lines] == ["0.100000", "0.200000", "0.300000"]
+
+
+def test_metrics_stand_in_the_log(tmp_path, caplog):
+    with caplog.at_level("DEBUG", logger="speakerlab"):
+        keep_metrics(tmp_path, tmp_path / "x.npz", "list.txt", {"model": {"eer": 0.25, "targets": 4}})
+        keep_metrics(tmp_path, tmp_path / "x.npz", "some", {"centroid": {"accuracy": 0.5, "utterances": 2}})
+    assert caplog.messages == ["model on list.txt: eer 0.25, targets 4", "centroid on some: accuracy 0.5, utterances 2"]
+    assert ",list.txt,model,0.25," in (tmp_path / "metrics" / "test_metrics.csv").read_text()
+    assert ",some,centroid,0.5,2" in (tmp_path / "metrics" / "test_identification.csv").read_text()
+
+
+def test_draws_that_mean_nothing_are_refused():
+    check_draws(0)
+    check_draws(100)
+    for draws in (1, 99, -1):
+        with pytest.raises(InputError, match=f"bootstrap_draws={draws} must be at least 100, or 0 for no interval"):
+            check_draws(draws)
