@@ -78,6 +78,7 @@ def test_refused(refusal, overrides, expected):
 
 
 def test_evaluation_is_checked_too(refusal):
+    assert "ckpt must be given" in refusal(config_name="evaluate")
     assert "did you mean trials?" in refusal("ckpt=x", "+trial=y", config_name="evaluate")
     assert "num_workers" in refusal("ckpt=x", "num_workers=two", config_name="evaluate")
 

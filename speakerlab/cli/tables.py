@@ -91,10 +91,10 @@ def show_identification(
 
 
 def show_evaluation(folder: Path, name: str, metrics: Mapping[str, Mapping[str, float]], report: Path) -> float:
-    """The end of an evaluation. Returns the model's EER."""
-    model = metrics["model"]
+    """The end of an evaluation. Returns the EER of the first system, which is the model."""
+    model = next(iter(metrics.values()))
     counts = f"{name}: {model['targets']:,} target and {model['nontargets']:,} non-target trials"
-    lines = [f"report       {report}", f"scores       {folder / 'scores' / name}.txt"]
+    lines = [f"report       {report}", f"scores       {folder / 'scores' / name}.csv"]
     if "eer_low" in model:
         low, high = 100 * model["eer_low"], 100 * model["eer_high"]
         lines.insert(0, f"95 % interval of the EER, by bootstrap over speakers: {low:.2f} to {high:.2f} %")

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from speakerlab import InputError
-from speakerlab.data.manifest import append_rows, replacing
+from speakerlab.data.manifest import append_rows
 from speakerlab.data.trials import Trials
 from speakerlab.record import FILE_ONLY
 from speakerlab.scoring.bootstrap import bootstrap_eer_interval
@@ -50,15 +50,6 @@ def speakers_by_targets(trials: Trials) -> np.ndarray:
         (np.ones(target.sum(), dtype=np.int8), (trials.enrol[target], trials.test[target])), shape=(count, count)
     )
     return connected_components(edges, directed=False)[1]
-
-
-def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:
-    """Lines `label enrol test score`, in the list's order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = trials.utterances
-    with replacing(path) as draft, open(draft, "w", encoding="utf-8") as file:
-        for label, enrol, test, score in zip(trials.labels, trials.enrol, trials.test, scores, strict=True):
-            file.write(f"{label} {names[enrol]} {names[test]} {score:.6f}\n")
 
 
 def keep_metrics(folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]]) -> None:

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 from speakerlab import InputError
-from speakerlab.data.trials import Trials, read_trials
+from speakerlab.data.trials import Trials
 from speakerlab.inference.evaluation import (
-    append_test_metrics,
     check_draws,
     keep_metrics,
     speakers_by_targets,
     trial_metrics,
-    write_scores,
 )
 
 
@@ -53,16 +51,6 @@ def test_repeated_targets_and_none():
     assert len(set(speakers_by_targets(make([0, 0], [[0, 1], [1, 2]])).tolist())) == 3
 
 
-def test_written_scores(tmp_path):
-    trials = make([1, 0, 1], [[0, 1], [2, 0], [1, 2]], ["a/1.wav", "a/2.wav", "b/1.wav"])
-    write_scores(tmp_path / "scores" / "list.txt", trials, np.array([0.12345678, -0.5, 1.0], np.float32))
-    assert (tmp_path / "scores" / "list.txt").read_text().splitlines() == [
-        "1 a/1.wav a/2.wav 0.123457",
-        "0 b/1.wav a/1.wav -0.500000",
-        "1 a/2.wav b/1.wav 1.000000",
-    ]
-
-
 def test_metrics_of_a_list():
     """Three speakers, scores that fail one target and one non-target of four each: 25 % by hand."""
     pairs = [[0, 1], [2, 3], [4, 5], [0, 6], [0, 2], [2, 4], [4, 0], [6, 2]]
@@ -80,8 +68,8 @@ def test_metrics_of_a_list():
 
 def test_test_metrics_grow_by_a_line_a_system(tmp_path):
     path = tmp_path / "metrics" / "test_metrics.csv"
-    append_test_metrics(path, tmp_path / "best.ckpt", "list.txt", {"model": {"eer": 0.1, "targets": 4}})
-    append_test_metrics(path, tmp_path / "best.ckpt", "list.txt", {"model": {"eer": 0.2}, "mean MFCC": {"eer": 0.3}})
+    keep_metrics(tmp_path, tmp_path / "best.ckpt", "list.txt", {"model": {"eer": 0.1, "targets": 4}})
+    keep_metrics(tmp_path, tmp_path / "best.ckpt", "list.txt", {"model": {"eer": 0.2}, "mean MFCC": {"eer": 0.3}})
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["system"], row["eer"], row["targets"]) for row in rows] == [
@@ -93,20 +81,12 @@ def test_test_metrics_grow_by_a_line_a_system(tmp_path):
 
 
 def test_another_table_does_not_grow(tmp_path):
-    path = tmp_path / "test_metrics.csv"
+    path = tmp_path / "metrics" / "test_metrics.csv"
+    path.parent.mkdir()
     path.write_text("junk\n")
     with pytest.raises(InputError, match=r"test_metrics\.csv: its first line is not date,checkpoint"):
-        append_test_metrics(path, tmp_path / "best.ckpt", "list.txt", {"model": {"eer": 0.1}})
+        keep_metrics(tmp_path, tmp_path / "best.ckpt", "list.txt", {"model": {"eer": 0.1}})
     assert path.read_text() == "junk\n"
-
-
-def test_scores_keep_the_lists_order_and_names(tmp_path):
-    (tmp_path / "list.txt").write_text("0 b/1 a/1\n1 a/1 a/2\n0 a/2 b/1\n")
-    trials = read_trials(tmp_path / "list.txt")
-    write_scores(tmp_path / "out.txt", trials, np.array([0.1, 0.2, 0.3]))
-    lines = [line.rsplit(" ", 1) for line in (tmp_path / "out.txt").read_text().splitlines()]
-    assert [line for line, _ in lines] == (tmp_path / "list.txt").read_text().splitlines()
-    assert [score for _, score in lines] == ["0.100000", "0.200000", "0.300000"]
 
 
 def test_metrics_stand_in_the_log(tmp_path, caplog):

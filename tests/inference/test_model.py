@@ -17,6 +17,7 @@ from speakerlab.data.manifest import write_manifest
 from speakerlab.data.trials import read_trials
 from speakerlab.inference.model import (
     check_unseen,
+    described,
     find_checkpoint,
     find_rows,
     find_trials,
@@ -200,6 +201,13 @@ def test_the_task_is_in_the_checkpoint(tmp_path):
     assert task_of(path) == "verification" and task_of(None) is None
     path, _ = save(tmp_path / "best.ckpt", CONFIG | {"task": {"name": "identification"}})
     assert task_of(path) == "identification"
+
+
+def test_a_checkpoint_in_a_line(tmp_path):
+    path, _ = save(tmp_path / "best.ckpt", CONFIG | {"name": "mine"})
+    assert described(path) == "Ecapa of run mine, trained on 2 classes"
+    torch.save(torch.load(path, weights_only=True) | {"epoch": 7}, path)
+    assert described(path) == "Ecapa of run mine, after epoch 7, trained on 2 classes"
 
 
 def test_saved_embeddings_need_no_audio(tmp_path):

@@ -45,7 +45,6 @@ def test_what_is_asked_for(changes, task, kind, name):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({}, "ckpt must be given: add ckpt=CHECKPOINT, or embeddings=PATH, to the command line"),
         (CKPT | SAVED, "ckpt=b.ckpt and embeddings=dir/e.npz both say what to evaluate: give one"),
         (CKPT | {"split": "dev"}, "split=dev must be val or test"),
         (CKPT | {"trials": "x.txt", "split": "val"}, "trials=x.txt and split=val both say what to evaluate on"),
