@@ -166,7 +166,7 @@ def recognise(cfg: DictConfig, source) -> float:
         name = f"{results.name}_claims"
         write_scores(folder / "scores" / f"{name}.csv", claims, scores)
         accepted = {"model": evaluation.trial_metrics(claims, scores, cfg.bootstrap_draws)}
-        evaluation.keep_metrics(folder, source.path, claims.source, accepted)
+        evaluation.keep_metrics(results.folder, source.path, claims.source, accepted)
         found = Verification(name, claims, {"model": scores}, accepted)
         report = report_on_trials(cfg, folder, source.title, found, source)
         show_evaluation(folder, name, accepted, report)

@@ -38,21 +38,19 @@ def check_draws(draws: int) -> None:
         raise InputError(f"bootstrap_draws={draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
 
 
-def keep_metrics(
-    folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]], columns: tuple[str, ...] = METRICS
-) -> None:
-    """Add a line a system to a table of results, and to the log: when, of what, on what, and the metrics.
-
-    Args:
-        folder: gets `metrics/test_metrics.csv`, or `metrics/test_identification.csv` for other columns than `METRICS`.
-        evaluated: the checkpoint, embeddings or files of scores.
-        on: the trial list or what was identified.
-        rows: metrics of each system.
-        columns: of them.
-    """
+def keep_metrics(folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]]) -> None:
+    """A line a system in the log and in the table of results, `metrics/test_metrics.csv` for trials and
+    `metrics/test_identification.csv` for identification; see `append_test_metrics`."""
     for system, metrics in rows.items():
         log.log(FILE_ONLY, f"{system} on {on}: " + ", ".join(f"{key} {value:.6g}" for key, value in metrics.items()))
-    place = {"date": datetime.now().isoformat(timespec="seconds"), "checkpoint": str(evaluated), "trials": on}
-    table = "test_metrics.csv" if columns == METRICS else "test_identification.csv"
+    table = "test_metrics.csv" if "eer" in next(iter(rows.values())) else "test_identification.csv"
+    append_test_metrics(folder / "metrics" / table, evaluated, on, rows)
+
+
+def append_test_metrics(path: Path, checkpoint: Path | str, source: str, rows: dict[str, dict[str, float]]) -> None:
+    """Add a line a system to a table of results: when, which checkpoint or embeddings, on what, and the metrics."""
+    date = datetime.now().isoformat(timespec="seconds")
+    place = {"date": date, "checkpoint": str(checkpoint), "trials": source}
+    columns = METRICS if "eer" in next(iter(rows.values())) else tuple(next(iter(rows.values())))
     names = ("date", "checkpoint", "trials", "system", *columns)
-    append_rows(folder / "metrics" / table, names, [place | {"system": system} | row for system, row in rows.items()])
+    append_rows(path, names, [place | {"system": system} | metrics for system, metrics in rows.items()])

@@ -13,8 +13,6 @@ from speakerlab.inference.evaluation import keep_metrics
 from speakerlab.inference.source import Results
 from speakerlab.scoring.identification import Guesses, identification_metrics
 
-METRICS = ("accuracy", "top5_accuracy", "macro_f1", "error_rate", "utterances")
-
 
 def load_classifier(checkpoint: Path, embed_dim: int, trust: tuple[str, ...] = ()) -> tuple[nn.Module, list[str]]:
     """The loss that names speakers by embeddings, and their names in class order: all that a checkpoint alone knows."""
@@ -49,7 +47,7 @@ def keep_guesses(
         path = results.folder / "scores" / f"{name}_predictions.csv"
         write_predictions(path, utterances.names, utterances.speakers, found, speakers)
         metrics[system] = identification_metrics(found, classes)
-    keep_metrics(results.folder, evaluated, results.name, metrics, METRICS)
+    keep_metrics(results.folder, evaluated, results.name, metrics)
     return metrics
 
 

@@ -74,6 +74,15 @@ def task_of(checkpoint: Path | None) -> str | None:
     return load_checkpoint(checkpoint)["config"].get("task", {"name": "verification"})["name"]
 
 
+def described(checkpoint: Path) -> str:
+    """A line about a checkpoint for the log."""
+    contents = load_checkpoint(checkpoint)
+    config, epoch = contents["config"], contents.get("epoch")
+    trained = f"after epoch {epoch}, " if epoch is not None else ""
+    encoder = config["model"]["encoder"]["_target_"].rpartition(".")[2]
+    return f"{encoder} of run {config.get('name', '?')}, {trained}trained on {len(contents['speakers']):,} classes"
+
+
 def find_rows(cfg: DictConfig, checkpoint: Path | None, part: str) -> pa.Table:
     """The rows of a split: of `manifest=`, or of the checkpoint's run.
 

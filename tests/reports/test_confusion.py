@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from speakerlab.reports.confusion import confusion_counts, confusion_figure, most_confused
+from speakerlab.reports.confusion import confusion_counts, confusion_figure, confusions, most_confused
 
 
 def guesses(speakers: int = 30, count: int = 600):
@@ -11,6 +11,14 @@ def guesses(speakers: int = 30, count: int = 600):
     classes = generator.integers(0, speakers, count)
     wrong = generator.random(count) < 0.3
     return classes, np.where(wrong, generator.integers(0, speakers, count), classes)
+
+
+def test_who_is_taken_for_whom():
+    classes, predicted = np.array([1, 1, 0, 2, 2, 1]), np.array([0, 0, 0, 1, 2, 2])
+    found = confusions(classes, predicted, ["anna", "ben", "carl"], most=2)
+    assert found == [("ben", "anna", 2), ("ben", "carl", 1)]
+    assert len(confusions(classes, predicted, ["anna", "ben", "carl"], most=9)) == 3
+    assert confusions(classes, classes, ["anna", "ben", "carl"], most=5) == []
 
 
 def test_the_most_frequent_pairs_come_first():
