@@ -52,7 +52,7 @@ def predictions(path) -> list[dict[str, str]]:
 
 
 def test_predictions_of_every_row(table, tmp_path):
-    guesses, classes = by_tones(table)
+    guesses, _ = by_tones(table)
     names = table["utterance"].to_pylist()
     write_predictions(tmp_path / "scores" / "x.csv", names, table["speaker"].to_pylist(), guesses, SPEAKERS)
     rows = predictions(tmp_path / "scores" / "x.csv")
