@@ -1,11 +1,14 @@
 """Closed-set identification: how often the right one of the known speakers is named."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speakerlab import InputError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 class Guesses(NamedTuple):
@@ -49,7 +52,7 @@ def guesses_of(logits: ArrayLike, speakers: ArrayLike) -> Guesses:
 
 
 def identification_metrics(guesses: Guesses, speakers: ArrayLike) -> dict[str, float]:
-    """Accuracy, top-5 accuracy and macro F1 as shares, the error rate, and the number of utterances.
+    """Accuracy, top-5 accuracy, macro and micro F1 as shares, the error rate, and the number of utterances.
 
     Args:
         guesses: see `Guesses`.
@@ -66,26 +69,68 @@ def identification_metrics(guesses: Guesses, speakers: ArrayLike) -> dict[str, f
         "accuracy": accuracy,
         "top5_accuracy": float((guesses.rank <= 5).mean()),
         "macro_f1": macro_f1(guesses.predicted, speakers),
+        "micro_f1": micro_f1(guesses.predicted, speakers),
         "error_rate": 1 - accuracy,
         "utterances": len(speakers),
     }
 
 
-def macro_f1(predicted: ArrayLike, speakers: ArrayLike) -> float:
+def macro_f1(predicted: ArrayLike, speakers: ArrayLike, times: ArrayLike | None = None) -> float:
     """Mean over speakers of the harmonic mean of precision and recall; of all speakers who speak or are named.
 
     Args:
         predicted, speakers: `(utterances,)` classes.
+        times: `(utterances,)`, how often each counts; None is once.
 
     >>> macro_f1([0, 0, 1, 2], [0, 1, 1, 1])
     0.38888888888888884
     """
     predicted, speakers = np.asarray(predicted), np.asarray(speakers)
+    times = np.ones(len(speakers)) if times is None else np.asarray(times)
     classes = int(max(predicted.max(), speakers.max())) + 1
-    named, spoken = np.bincount(predicted, minlength=classes), np.bincount(speakers, minlength=classes)
-    right = np.bincount(speakers[predicted == speakers], minlength=classes)
+    named, spoken = (np.bincount(column, times, minlength=classes) for column in (predicted, speakers))
+    right = np.bincount(speakers, times * (predicted == speakers), minlength=classes)
     counted = named + spoken > 0
     return float((2 * right[counted] / (named + spoken)[counted]).mean())
+
+
+def micro_f1(predicted: ArrayLike, speakers: ArrayLike) -> float:
+    """F1 of all decisions together: where each utterance gets one name, the share of right ones.
+
+    >>> micro_f1([0, 0, 1, 2], [0, 1, 1, 1])
+    0.5
+    """
+    return float((np.asarray(predicted) == np.asarray(speakers)).mean())
+
+
+def speaker_accuracy(right: ArrayLike, speakers: ArrayLike, classes: int) -> NDArray[np.float64]:
+    """Share of each speaker's utterances that are right: `(classes,)`, NaN for one who has none.
+
+    Args:
+        right: `(utterances,)`, whether it was identified.
+        speakers: `(utterances,)` true classes.
+        classes: how many speakers there are.
+
+    >>> speaker_accuracy([True, False, True], [0, 0, 2], 3).tolist()
+    [0.5, nan, 1.0]
+    """
+    spoken = np.bincount(speakers, minlength=classes)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(speakers, np.asarray(right, np.float64), minlength=classes) / spoken
+
+
+def confusion_matrix(predicted: ArrayLike, speakers: ArrayLike, classes: int) -> "csr_array":
+    """How often each speaker (row) was taken for each (column): `(classes, classes)`, sparse.
+
+    It holds as many numbers as there are different pairs: thousands of speakers cost no more than their utterances.
+
+    >>> confusion_matrix([0, 0, 1, 2], [0, 1, 1, 1], 3).toarray().tolist()
+    [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
+    """
+    from scipy.sparse import coo_array
+
+    counted = coo_array((np.ones(len(speakers), np.int64), (speakers, predicted)), shape=(classes, classes))
+    return counted.tocsr()  # which adds up what is there several times
 
 
 def cumulative_match(rank: ArrayLike, most: int) -> NDArray[np.float64]:
