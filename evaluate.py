@@ -52,7 +52,7 @@ def verify(cfg: DictConfig) -> float:
             )
         if system == "model":  # before anything else can go wrong
             evaluation.write_scores(folder / "scores" / f"{name}.txt", trials, scores[system])
-        metrics[system] = evaluation.trial_metrics(trials, scores[system], cfg.bootstrap_draws)
+        metrics[system] = evaluation.trial_metrics(trials, scores[system], cfg.bootstrap_draws, cfg.operating_points)
 
     evaluation.append_test_metrics(folder / "metrics" / "test_metrics.csv", checkpoint, trials.source, metrics)
     report = evaluation_report(folder, f"Evaluation of {checkpoint}", name, metrics, scores, trials.labels)
@@ -78,7 +78,7 @@ def identify(cfg: DictConfig) -> float:
     folder, name = model.output_folder(cfg, checkpoint), f"identification_{cfg.split or 'test'}"
     identification.write_predictions(folder / "scores" / f"{name}.csv", table, guesses, classifier.speakers)
     results = folder / "metrics" / "test_identification.csv"
-    evaluation.append_test_metrics(results, checkpoint, name, {"model": metrics}, identification.METRICS)
+    evaluation.append_test_metrics(results, checkpoint, name, {"model": metrics})
     confused = identification.confusions(classes, guesses.predicted, classifier.speakers, most=10)
     title, speakers = f"Evaluation of {checkpoint}", len(classifier.speakers)
     report = identification_report(folder, title, name, metrics, guesses.rank, speakers, confused)

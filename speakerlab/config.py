@@ -139,6 +139,7 @@ class EvaluateConfig:
     output_dir: str | None = None
     baselines: bool = False
     bootstrap_draws: int = 1000
+    operating_points: list[str] = field(default_factory=list)
     threads: int | None = None
 
 

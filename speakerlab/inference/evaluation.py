@@ -1,5 +1,7 @@
 """A network on a trial list: embeddings, scores, metrics and the files that keep them."""
 
+import csv
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -11,16 +13,16 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from speakerlab.data import Progress
-from speakerlab.data.manifest import append_rows, replacing
+from speakerlab.data.manifest import append_rows, replacing, write_rows
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import LengthBatches, UtteranceDataset, pad_utterances
 from speakerlab.network import embed_batches, in_order
-from speakerlab.scoring.bootstrap import bootstrap_eer_interval
+from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
 from speakerlab.scoring.cosine import cosine_scores
-from speakerlab.scoring.metrics import verification_metrics
+from speakerlab.scoring.metrics import USUAL_POINTS
+from speakerlab.scoring.trial_metrics import trial_metrics as scoring_metrics
 
 FEWEST_DRAWS, FEWEST_SPEAKERS = 100, 5  # from fewer, a 95 % interval is a number without meaning
-METRICS = ("eer", "eer_low", "eer_high", "min_dcf_0.01", "min_dcf_0.05", "threshold", "targets", "nontargets")
 
 
 def embed(
@@ -76,16 +78,29 @@ def score_trials(
     return cosine_scores(embeddings, trials.enrol, trials.test)
 
 
-def trial_metrics(trials: Trials, scores: np.ndarray, draws: int) -> dict[str, float]:
-    """EER, both minDCF and the threshold; and the EER's 95 % interval over speakers where `draws` is above 0 and at
-    least `FEWEST_SPEAKERS` have target trials."""
-    metrics = verification_metrics(scores, trials.labels)
+def trial_metrics(
+    trials: Trials,
+    scores: np.ndarray,
+    draws: int,
+    points: Sequence[str | float] = USUAL_POINTS,
+    llrs: np.ndarray | None = None,
+) -> dict[str, float]:
+    """What `speakerlab.scoring.trial_metrics` gives; and of EER and each minDCF the ends `<name>_low` and `<name>_high`
+    of the 95 % interval over speakers, where `draws` is above 0 and at least `FEWEST_SPEAKERS` have target trials.
+
+    Args:
+        trials: the list.
+        scores: `(trials,)`.
+        draws: of the intervals.
+        points: operating points.
+        llrs: `(trials,)` log-likelihood ratios, if the scores were calibrated.
+    """
+    metrics = scoring_metrics(scores, trials.labels, points, llrs)
     speakers = speakers_by_targets(trials)
     if draws and len(np.unique(speakers[trials.enrol[trials.labels == 1]])) >= FEWEST_SPEAKERS:
-        low, high = bootstrap_eer_interval(
-            scores, trials.labels, speakers[trials.enrol], speakers[trials.test], draws=draws
-        )
-        metrics |= {"eer_low": low, "eer_high": high}
+        sides = speakers[trials.enrol], speakers[trials.test]
+        for name, drawn in bootstrap_metrics(scores, trials.labels, *sides, points, draws).items():
+            metrics[f"{name}_low"], metrics[f"{name}_high"] = interval(drawn)
     return metrics
 
 
@@ -111,11 +126,21 @@ def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:
             file.write(f"{label} {names[enrol]} {names[test]} {score:.6f}\n")
 
 
-def append_test_metrics(
-    path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]], columns: tuple[str, ...] = METRICS
-) -> None:
-    """Add a line a system to a table of results: when, which checkpoint, on what, and the metrics of `columns`."""
+def append_test_metrics(path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]]) -> None:
+    """Add a line a system to a table of results: when, which checkpoint, on what, and its metrics.
+
+    Metrics that the table does not have yet become columns of it, which are empty in its older lines.
+    """
     date = datetime.now().isoformat(timespec="seconds")
     place = {"date": date, "checkpoint": str(checkpoint), "trials": source}
-    names = ("date", "checkpoint", "trials", "system", *columns)
-    append_rows(path, names, [place | {"system": system} | metrics for system, metrics in rows.items()])
+    lines = [place | {"system": system} | metrics for system, metrics in rows.items()]
+    columns = tuple(dict.fromkeys(name for line in lines for name in line))
+    if path.is_file():
+        with open(path, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            older, known = list(table), tuple(table.fieldnames or ())
+        if known[:4] == columns[:4]:  # any other table is refused below
+            columns = tuple(dict.fromkeys((*known, *columns)))
+            if columns != known:
+                write_rows(path, [columns, *([row.get(name, "") for name in columns] for row in older)])
+    append_rows(path, columns, lines)

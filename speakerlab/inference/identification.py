@@ -22,8 +22,6 @@ from speakerlab.inference.model import run_folder
 from speakerlab.network import classify
 from speakerlab.scoring.identification import Guesses
 
-METRICS = ("accuracy", "top5_accuracy", "macro_f1", "error_rate", "utterances")
-
 
 @dataclass(frozen=True)
 class Classifier:

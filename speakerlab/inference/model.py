@@ -15,6 +15,7 @@ from speakerlab.data.tree import make_folder, paths_of
 from speakerlab.data.trials import Trials, find_trials_and_files
 from speakerlab.inference.baselines import MeanMfcc
 from speakerlab.inference.evaluation import FEWEST_DRAWS
+from speakerlab.scoring.metrics import operating_point
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class Systems:
 
 
 def check_numbers(cfg: DictConfig) -> None:
-    """Refuse counts out of range before anything is loaded."""
+    """Refuse numbers out of range before anything is loaded."""
     check_workers("num_workers", cfg.num_workers)
     if cfg.bootstrap_draws != 0 and cfg.bootstrap_draws < FEWEST_DRAWS:
         raise InputError(f"bootstrap_draws={cfg.bootstrap_draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
+    for point in cfg.operating_points:
+        operating_point(point)
 
 
 def find_checkpoint(path: str) -> Path:
