@@ -61,15 +61,20 @@ def identification_metrics(guesses: Guesses, speakers: ArrayLike) -> dict[str, f
     Raises:
         InputError: if there are none.
     """
-    speakers = np.asarray(speakers)
+    return ranked_metrics(guesses.predicted, guesses.rank, speakers)
+
+
+def ranked_metrics(predicted: ArrayLike, rank: ArrayLike, speakers: ArrayLike) -> dict[str, float]:
+    """What `identification_metrics` gives; predicted classes and ranks `(utterances,)` are those of `Guesses`."""
+    rank, speakers = np.asarray(rank), np.asarray(speakers)
     if not len(speakers):
         raise InputError("there are no utterances to identify")
-    accuracy = float((guesses.rank == 1).mean())
+    accuracy = float((rank == 1).mean())
     return {
         "accuracy": accuracy,
-        "top5_accuracy": float((guesses.rank <= 5).mean()),
-        "macro_f1": macro_f1(guesses.predicted, speakers),
-        "micro_f1": micro_f1(guesses.predicted, speakers),
+        "top5_accuracy": float((rank <= 5).mean()),
+        "macro_f1": macro_f1(predicted, speakers),
+        "micro_f1": micro_f1(predicted, speakers),
         "error_rate": 1 - accuracy,
         "utterances": len(speakers),
     }
