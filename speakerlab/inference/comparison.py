@@ -1,8 +1,6 @@
-"""Several systems on the lists that all were scored on: metrics with intervals, and which of them differ."""
+"""Several systems on a list that all were scored on: metrics with intervals, and which of them differ."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,67 +10,13 @@ from speakerlab.data import Progress
 from speakerlab.data.score_files import ScoreFile
 from speakerlab.inference.evaluation import FEWEST_SPEAKERS, speakers_by_targets
 from speakerlab.inference.runs import TRIALS, Predictions, Shared
-from speakerlab.scoring.bootstrap import Difference, bootstrap_metrics, difference, holm, interval
+from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
+from speakerlab.scoring.comparison import Compared, Drawn, pairs_of
 from speakerlab.scoring.identification import ranked_metrics
 from speakerlab.scoring.identification_bootstrap import bootstrap_identification
 from speakerlab.scoring.trial_metrics import trial_metrics
 
-LEAST_DRAWS = 1000
-DRAWS_A_PAIR = 200  # with fewer, no p-value corrected for so many pairs could be small
-SIGNIFICANT = 0.05
-Drawn = dict[str, NDArray[np.float64]]
 Measure = Callable[[Any, NDArray[np.int64], int], tuple[dict[str, float], Drawn]]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """How one metric of two systems differs.
-
-    Attributes:
-        first, second: labels.
-        metric: its name.
-        difference: second minus first.
-        p_value: corrected for the number of pairs of systems.
-    """
-
-    first: str
-    second: str
-    metric: str
-    difference: Difference
-    p_value: float
-
-    @property
-    def is_significant(self) -> bool:
-        return self.p_value < SIGNIFICANT
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One list.
-
-    Attributes:
-        name, kind: see `speakerlab.inference.runs.Shared`.
-        counts: what the list has, in words.
-        metrics: label -> metrics; `x_low` and `x_high` are the ends of the 95 % interval of `x`.
-        pairs: of every two systems and every metric that is drawn; none where the list has too few speakers.
-        draws: of the bootstrap; 0 where there was none.
-    """
-
-    name: str
-    kind: str
-    counts: str
-    metrics: dict[str, dict[str, float]]
-    pairs: list[Pair]
-    draws: int
-
-
-def draws_for(systems: int, wanted: int | None) -> int:
-    """Draws of a comparison: what is wanted, or enough for so many pairs of systems.
-
-    >>> draws_for(2, None), draws_for(6, None), draws_for(6, 500)
-    (1000, 3000, 500)
-    """
-    return max(LEAST_DRAWS, DRAWS_A_PAIR * systems * (systems - 1) // 2) if wanted is None else wanted
 
 
 def compare(shared: Shared, labels: Sequence[str], draws: int, progress: Progress) -> Compared:
@@ -93,7 +37,7 @@ def compare(shared: Shared, labels: Sequence[str], draws: int, progress: Progres
         for name, values in drawn[label].items():
             metrics[label][f"{name}_low"], metrics[label][f"{name}_high"] = interval(values)
     progress(len(labels), len(labels))
-    return Compared(shared.name, shared.kind, counts, metrics, _pairs(metrics, drawn), draws)
+    return Compared(shared.name, shared.kind, counts, metrics, pairs_of(metrics, drawn), draws)
 
 
 def _of_trials(shared: Shared) -> tuple[Measure, int, str]:
@@ -132,19 +76,3 @@ def _renumbered(predicted: NDArray[np.int64], speakers: NDArray[np.int64], wante
     strangers = np.flatnonzero(table < 0)  # who are named and never speak
     table[strangers] = wanted.max() + 1 + np.arange(len(strangers))
     return table[predicted]
-
-
-def _pairs(metrics: Mapping[str, Mapping[str, float]], drawn: Mapping[str, Drawn]) -> list[Pair]:
-    pairs = []
-    for name in next(iter(drawn.values())):
-        found = [
-            (
-                first,
-                second,
-                difference(metrics[first][name], metrics[second][name], drawn[first][name], drawn[second][name]),
-            )
-            for first, second in combinations(drawn, 2)
-        ]
-        corrected = holm(one.p_value for _, _, one in found)
-        pairs += [Pair(first, second, name, one, p) for (first, second, one), p in zip(found, corrected, strict=True)]
-    return pairs

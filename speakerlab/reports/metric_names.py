@@ -51,6 +51,16 @@ def metric_value(metric: str, value: float | None) -> str:
     return (format(round(value), form) if form.endswith("d") else format(factor * value, form)) + unit
 
 
+def signed_value(metric: str, value: float) -> str:
+    """A difference, without its unit.
+
+    >>> signed_value("eer", -0.0123), signed_value("auc", 0.01)
+    ('−1.23', '+0.0100')
+    """
+    _, factor, form, _ = _described(metric)
+    return format(factor * value, f"+{form.replace(',', '')}").replace("-", "−")
+
+
 def metric_unit(metric: str) -> tuple[float, str]:
     """By what a value is multiplied to be written, and the unit that it then has.
 

@@ -80,23 +80,27 @@ def ranked_metrics(predicted: ArrayLike, rank: ArrayLike, speakers: ArrayLike) -
     }
 
 
-def macro_f1(predicted: ArrayLike, speakers: ArrayLike, times: ArrayLike | None = None) -> float:
+def macro_f1(predicted: ArrayLike, speakers: ArrayLike) -> float:
     """Mean over speakers of the harmonic mean of precision and recall; of all speakers who speak or are named.
 
     Args:
         predicted, speakers: `(utterances,)` classes.
-        times: `(utterances,)`, how often each counts; None is once.
 
     >>> macro_f1([0, 0, 1, 2], [0, 1, 1, 1])
     0.38888888888888884
     """
+    return float(np.nanmean(speaker_f1(predicted, speakers)))
+
+
+def speaker_f1(predicted: ArrayLike, speakers: ArrayLike) -> NDArray[np.float64]:
+    """Each speaker's harmonic mean of precision and recall: `(highest class + 1,)`, NaN for one who neither speaks nor
+    is named; arguments as in `macro_f1`."""
     predicted, speakers = np.asarray(predicted), np.asarray(speakers)
-    times = np.ones(len(speakers)) if times is None else np.asarray(times)
     classes = int(max(predicted.max(), speakers.max())) + 1
-    named, spoken = (np.bincount(column, times, minlength=classes) for column in (predicted, speakers))
-    right = np.bincount(speakers, times * (predicted == speakers), minlength=classes)
-    counted = named + spoken > 0
-    return float((2 * right[counted] / (named + spoken)[counted]).mean())
+    named, spoken = np.bincount(predicted, minlength=classes), np.bincount(speakers, minlength=classes)
+    right = np.bincount(speakers[predicted == speakers], minlength=classes)
+    with np.errstate(invalid="ignore"):
+        return 2 * right / (named + spoken)
 
 
 def micro_f1(predicted: ArrayLike, speakers: ArrayLike) -> float:

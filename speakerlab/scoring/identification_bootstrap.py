@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speakerlab import InputError
-from speakerlab.scoring.identification import macro_f1
+from speakerlab.scoring.identification import speaker_f1
 
 
 def bootstrap_identification(
@@ -12,7 +12,9 @@ def bootstrap_identification(
 ) -> dict[str, NDArray[np.float64]]:
     """`accuracy` and `macro_f1` of each draw, `(draws,)` each; one seed gives all systems the same draws.
 
-    `interval` and `difference` of `speakerlab.scoring.bootstrap` make intervals and paired tests of them.
+    A drawn speaker brings the own F1 over all utterances: those who were not drawn are there to be named all the same,
+    or every draw's macro F1 would be far below that of the list. `interval` and `difference` of
+    `speakerlab.scoring.bootstrap` make intervals and paired tests of the draws.
 
     Args:
         right: `(utterances,)`, whether it was identified.
@@ -32,11 +34,15 @@ def bootstrap_identification(
             "right, predicted and speakers must be lists of one length, and not empty; "
             f"their shapes are {right.shape}, {predicted.shape} and {speakers.shape}"
         )
-    names, numbers = np.unique(speakers, return_inverse=True)
+    names, numbers, spoken = np.unique(speakers, return_inverse=True, return_counts=True)
+    hits = np.bincount(numbers, right)
+    every = speaker_f1(predicted, speakers)
+    # Who is named and never speaks has an F1 of 0, and can't be drawn.
+    f1 = every[names] * len(names) / np.count_nonzero(~np.isnan(every))
     random = np.random.default_rng(seed)
     found = {name: np.empty(draws) for name in ("accuracy", "macro_f1")}
     for draw in range(draws):
-        times = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))[numbers]
-        found["accuracy"][draw] = times @ right / times.sum()
-        found["macro_f1"][draw] = macro_f1(predicted, speakers, times)
+        drawn = random.integers(len(names), size=len(names))
+        found["accuracy"][draw] = hits[drawn].sum() / spoken[drawn].sum()
+        found["macro_f1"][draw] = f1[drawn].mean()
     return found
