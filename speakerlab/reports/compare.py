@@ -65,7 +65,8 @@ def write_comparison(
     write_rows(folder / "differences.csv", difference_rows(lists))
     sections = []
     for one in lists:
-        sections.append(metrics_section(f"{one.name}: {one.counts}", metrics_cells(one)))
+        sections.append(metrics_section(f"{one.name}: {one.counts}", metrics_cells(one, drawn_metrics(one))))
+        sections.append(metrics_section(f"{one.name}, further metrics", metrics_cells(one, further_metrics(one))))
         sections.append(figure_section(f"{one.name}, bars", figures[f"compare_{one.name}"], "With 95 % intervals."))
         sections.append(facts_section("Which differ", dict(enumerate(conclusions(one), 1))))
         if one.pairs:
@@ -80,9 +81,8 @@ def write_comparison(
     return write_report(folder, "Comparison", *sections, subtitle=", ".join(lists[0].metrics))
 
 
-def metrics_cells(one: Compared, names: Sequence[str] | None = None) -> Cells:
-    """A row a system, a column a metric, in words, with its interval; of all metrics or of those named."""
-    names = shown_metrics(one) if names is None else names
+def metrics_cells(one: Compared, names: Sequence[str]) -> Cells:
+    """A row a system, a column each of these metrics, in words, with its interval."""
 
     def words(name: str, metrics: Mapping[str, float]) -> str:
         bounds = interval_words(name, metrics)
@@ -104,17 +104,23 @@ def drawn_metrics(one: Compared) -> list[str]:
     return [name for name in shown_metrics(one) if name.startswith(DRAWN)]
 
 
+def further_metrics(one: Compared) -> list[str]:
+    """The others."""
+    return [name for name in shown_metrics(one) if name not in drawn_metrics(one)]
+
+
 def difference_cells(one: Compared) -> Cells:
-    """A row a pair of systems, a column a metric."""
+    """A row a metric and pair of systems."""
     cells: Cells = {}
     for pair in one.pairs:
         name, unit = metric_name(pair.metric), metric_unit(pair.metric)[1]
         found = pair.difference
         value, low, high = (signed_value(pair.metric, number) for number in (found.value, found.low, found.high))
-        star = " *" if pair.is_significant else ""
-        header = f"{name} ({unit})" if unit else name
-        words = f"{value} ({low} to {high}), p = {pair.p_value:.2g}{star}"
-        cells.setdefault(f"{pair.first} → {pair.second}", {})[header] = words
+        cells[f"{name}{f' ({unit})' if unit else ''}: {pair.first} → {pair.second}"] = {
+            "difference": value,
+            "95 % interval": f"{low} to {high}",
+            "p": f"{pair.p_value:.2g}{' *' if pair.is_significant else ''}",
+        }
     return cells
 
 
@@ -185,7 +191,14 @@ def comparison_markdown(
     """The same as a page of text; `figures` are names under `plots/`."""
     lines = ["# Comparison", "", *(_wrapped(f"- {name}: {text}") for name, text in facts.items()), ""]
     for one in lists:
-        lines += [f"## {one.name}", "", _wrapped(f"{one.counts}."), "", *_table(metrics_cells(one)), ""]
+        lines += [
+            f"## {one.name}",
+            "",
+            _wrapped(f"{one.counts}."),
+            "",
+            *_table(metrics_cells(one, shown_metrics(one))),
+            "",
+        ]
         lines += [*(_wrapped(f"- {sentence}") for sentence in conclusions(one)), ""]
         if one.pairs:
             lines += [*_table(difference_cells(one)), "", _wrapped(f"{DIFFERENCES} {one.draws:,} draws."), ""]
