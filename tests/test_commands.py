@@ -234,6 +234,11 @@ def evaluated(folder: Path) -> dict[str, str]:
     return row
 
 
+def scored(folder: Path, name: str = "development") -> list[dict[str, str]]:
+    with open(folder / "scores" / f"{name}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
     best = min(rows(trained.run, "val"), key=lambda row: float(row["eer"]))
     run = shutil.copytree(trained.run, tmp_path / "run")
@@ -244,9 +249,9 @@ def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
         assert as_written(row[name]) == pytest.approx(float(best[name]), rel=1e-5), name
     assert as_written(row["eer"]) == float(best["eer"])
     assert row["checkpoint"].endswith("best.ckpt") and (row["targets"], row["nontargets"]) == ("9", "27")
-    scores = (run / "scores" / "development.txt").read_text().splitlines()
-    assert [line.rsplit(" ", 1)[0] for line in scores] == folders.trials.read_text().splitlines()
-    assert all(-1 <= float(line.rsplit(" ", 1)[1]) <= 1 for line in scores)
+    scores = scored(run)
+    assert [f"{row['label']} {row['enrol']} {row['test']}" for row in scores] == folders.trials.read_text().splitlines()
+    assert all(-1 <= float(row["score"]) <= 1 for row in scores)
 
     # The checkpoint alone, elsewhere, with everything that the run's folder knew given.
     alone = tmp_path / "elsewhere" / "model.ckpt"
@@ -257,7 +262,7 @@ def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
     done = run_forked("evaluate.py", *given, "num_workers=0", "threads=1", "output_dir=out", cwd=tmp_path)
     assert done.rc == 0, done.stderr
     assert evaluated(tmp_path / "out")["eer"] == row["eer"]
-    assert (tmp_path / "out" / "scores" / "development.txt").read_text().splitlines() == scores
+    assert scored(tmp_path / "out") == scores
 
 
 def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
@@ -289,6 +294,69 @@ def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
         done = run_forked("evaluate.py", *arguments, "num_workers=0", cwd=tmp_path)
         assert_refused(done, *expected)
         assert "embedding" not in done.stdout
+
+
+def test_recipes_of_scoring_and_what_a_checkpoint_keeps_of_them(trained, folders, tmp_path):
+    """Calibrated on development trials by one recipe, then applied to others; scores of two recipes fused."""
+    run, quick = shutil.copytree(trained.run, tmp_path / "run"), ["num_workers=0", "threads=1", "bootstrap_draws=0"]
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+
+    def evaluate(*arguments: str) -> Finished:
+        done = run_forked("evaluate.py", *arguments, *quick, cwd=tmp_path)
+        assert done.rc == 0, done.stderr
+        return done
+
+    asnorm = [f"ckpt={run}", "scoring=asnorm", "scoring.top_n=4"]
+    done = evaluate(*asnorm, "save_calibration=true")
+    assert "calibrated by these very trials" in done.stdout and "model, calibrated" in done.stdout
+    rows = scored(run)
+    assert max(abs(float(row["score"])) for row in rows) > 1  # deviations above impostors, and no cosines
+    kept = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    (slope,), offset = (
+        kept["score_calibration"]["calibration"]["weights"],
+        kept["score_calibration"]["calibration"]["offset"],
+    )
+    for row in rows:
+        assert float(row["llr"]) == pytest.approx(slope * float(row["score"]) + offset, abs=1e-5)
+    del kept["score_calibration"]
+    assert same(kept, best)
+
+    few = tmp_path / "few.txt"
+    few.write_text("".join(folders.trials.read_text().splitlines(keepends=True)[:20]))
+    given = [f"trials={few}", f"trials_root={folders.development}"]
+    done = evaluate(*asnorm, *given)
+    assert "calibrated by" in done.stdout and "of the targets here" in done.stdout
+    for row, before in zip(scored(run, "few"), rows, strict=False):
+        assert float(row["llr"]) == pytest.approx(float(before["llr"]), abs=1e-4)
+    done = evaluate(f"ckpt={run}", "scoring=plda", "output_dir=plda")
+    assert "of another recipe and not applied: scoring.backend was cosine and is plda" in done.stdout
+    assert "llr" not in scored(tmp_path / "plda")[0]
+    evaluate(f"ckpt={run}", "scoring=full_and_five_crops", "scoring.crop_seconds=0.4", "output_dir=crops")
+
+    two = [tmp_path / "run" / "scores" / "development.csv", tmp_path / "plda" / "scores" / "development.csv"]
+    done = evaluate(f"scores=[{two[0]},{two[1]}]", f"development_scores=[{two[0]},{two[1]}]", "output_dir=fused")
+    assert "log-likelihood ratio = " in done.stdout and "run/scores/development" in done.stdout
+    assert len(scored(tmp_path / "fused", "fusion")) == 36
+    with open(tmp_path / "fused" / "metrics" / "test_metrics.csv", newline="") as file:
+        assert next(csv.DictReader(file))["system"] == "fusion"
+
+
+def test_scoring_refuses_what_it_cannot_do(trained, folders, tmp_path):
+    best = f"ckpt={trained.run}"
+    cohort = f"scoring.cohort={folders.development}"
+    for arguments, expected in [
+        ([], ["ckpt must be given: add ckpt="]),
+        ([best, "scoring=pdla"], ["scoring=pdla", "did you mean plda?"]),
+        ([best, "+scoring.topn=3"], ["scoring.topn"]),
+        ([best, "scoring.norm=as"], ["scoring.norm=as must be one of none, z, t, s"]),
+        ([best, "scoring=asnorm"], ["scoring.top_n=300: the cohort has 6 impostors"]),
+        ([best, "scoring=snorm", cohort], ["3 of its 3 speakers are in the trials"]),
+        (["scores=NOWHERE.csv"], ["NOWHERE.csv: there is no such file of scores"]),
+        ([best, f"scores={folders.trials}"], ["both say what to evaluate"]),
+        ([f"scores={folders.trials}"], ["line 1: the score is no finite number"]),
+    ]:
+        done = run_forked("evaluate.py", *arguments, "num_workers=0", "output_dir=out", cwd=tmp_path)
+        assert_refused(done, *expected)
 
 
 # --- Closed-set identification

@@ -92,22 +92,26 @@ def show_training(folder: Path, report: Path) -> float:
     return best[error]
 
 
-def show_identification(folder: Path, name: str, metrics: Mapping[str, float], speakers: int, report: Path) -> float:
-    """The end of an identification. Returns the error rate."""
-    counts = f"{name}: {metrics['utterances']:,} utterances, {speakers:,} speakers"
+def show_identification(
+    folder: Path, name: str, metrics: Mapping[str, Mapping[str, float]], speakers: int, report: Path
+) -> float:
+    """The end of an identification by one or several systems. Returns the error rate of the first."""
+    first = next(iter(metrics.values()))
+    counts = f"{name}: {first['utterances']:,} utterances, {speakers:,} speakers"
+    files = "predictions.csv" if len(metrics) == 1 else "{" + ",".join(metrics) + "}_predictions.csv"
     show(
-        metrics_table(counts, {"model": metrics}),
+        metrics_table(counts, metrics),
         f"report       {report}",
-        f"predictions  {folder / 'scores' / name}.csv",
+        f"predictions  {folder / 'scores' / name}_{files}",
     )
-    return metrics["error_rate"]
+    return first["error_rate"]
 
 
 def show_evaluation(folder: Path, name: str, metrics: Mapping[str, Mapping[str, float]], report: Path) -> float:
-    """The end of an evaluation. Returns the model's EER."""
-    model = metrics["model"]
+    """The end of an evaluation. Returns the EER of the first system, which is the model."""
+    model = next(iter(metrics.values()))
     counts = f"{name}: {model['targets']:,} target and {model['nontargets']:,} non-target trials"
-    lines = [f"report       {report}", f"scores       {folder / 'scores' / name}.txt"]
+    lines = [f"report       {report}", f"scores       {folder / 'scores' / name}.csv"]
     if "eer_low" not in model:
         lines.insert(0, "no 95 % intervals: bootstrap_draws=0, or too few speakers have target trials")
     show(trials_table(counts, metrics), *lines)

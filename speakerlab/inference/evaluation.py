@@ -1,81 +1,25 @@
-"""A network on a trial list: embeddings, scores, metrics and the files that keep them."""
+"""Scores of a trial list: their metrics, and the files that keep them."""
 
 import csv
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
 
-from speakerlab.data import Progress
-from speakerlab.data.manifest import append_rows, replacing, write_rows
+from speakerlab import InputError
+from speakerlab.data.manifest import append_rows, write_rows
 from speakerlab.data.trials import Trials
-from speakerlab.data.utterances import LengthBatches, UtteranceDataset, pad_utterances
-from speakerlab.network import embed_batches, in_order
+from speakerlab.record import FILE_ONLY
 from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
-from speakerlab.scoring.cosine import cosine_scores
-from speakerlab.scoring.metrics import USUAL_POINTS
+from speakerlab.scoring.metrics import USUAL_POINTS, operating_point
 from speakerlab.scoring.trial_metrics import trial_metrics as scoring_metrics
 
 FEWEST_DRAWS, FEWEST_SPEAKERS = 100, 5  # from fewer, a 95 % interval is a number without meaning
-
-
-def embed(
-    network: nn.Module,
-    utterances: Dataset,
-    seconds: np.ndarray,
-    device: torch.device,
-    num_workers: int,
-    progress: Progress,
-) -> np.ndarray:
-    """Embeddings `(utterances, embed_dim)`.
-
-    Args:
-        network: waveforms and lengths -> embeddings; moved to `device`.
-        utterances: items `(index, (samples,))`; see `speakerlab.data.utterances`.
-        seconds: `(utterances,)` their durations.
-        device: where to embed.
-        num_workers: processes that read audio.
-        progress: called with (batches done, batches).
-    """
-    batches = LengthBatches(seconds)
-    loader = DataLoader(utterances, batch_sampler=batches, collate_fn=pad_utterances, num_workers=num_workers)
-
-    def reported():
-        for done, batch in enumerate(loader):
-            progress(done, len(batches))
-            yield batch
-        progress(len(batches), len(batches))
-
-    return in_order(*embed_batches(network.to(device), reported(), device))
-
-
-def score_trials(
-    network: nn.Module,
-    trials: Trials,
-    files: list[Path],
-    seconds: np.ndarray,
-    sample_rate: int,
-    device: torch.device,
-    num_workers: int,
-    progress: Progress,
-) -> np.ndarray:
-    """Cosine of each trial, `(trials,)`; every utterance is embedded once.
-
-    Args:
-        network, seconds, device, num_workers, progress: see `embed`.
-        trials: the list.
-        files: audio of each of `trials.utterances`.
-        sample_rate: of the network, in hertz.
-    """
-    utterances = UtteranceDataset(files, sample_rate)
-    embeddings = embed(network, utterances, seconds, device, num_workers, progress)
-    return cosine_scores(embeddings, trials.enrol, trials.test)
+log = logging.getLogger("speakerlab")
 
 
 def trial_metrics(
@@ -104,6 +48,14 @@ def trial_metrics(
     return metrics
 
 
+def check_measures(draws: int, points: Sequence[str | float]) -> None:
+    """Refuse a number of bootstrap draws from which an interval would mean nothing, and what is no operating point."""
+    if draws != 0 and draws < FEWEST_DRAWS:
+        raise InputError(f"bootstrap_draws={draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
+    for point in points:
+        operating_point(point)
+
+
 def speakers_by_targets(trials: Trials) -> np.ndarray:
     """A speaker number for each utterance, `(utterances,)`: those that target trials connect are one speaker.
 
@@ -117,24 +69,23 @@ def speakers_by_targets(trials: Trials) -> np.ndarray:
     return connected_components(edges, directed=False)[1]
 
 
-def write_scores(path: Path, trials: Trials, scores: np.ndarray) -> None:
-    """Lines `label enrol test score`, in the list's order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = trials.utterances
-    with replacing(path) as draft, open(draft, "w", encoding="utf-8") as file:
-        for label, enrol, test, score in zip(trials.labels, trials.enrol, trials.test, scores, strict=True):
-            file.write(f"{label} {names[enrol]} {names[test]} {score:.6f}\n")
-
-
-def append_test_metrics(path: Path, checkpoint: Path, source: str, rows: dict[str, dict[str, float]]) -> None:
-    """Add a line a system to a table of results: when, which checkpoint, on what, and its metrics.
+def keep_metrics(folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]]) -> None:
+    """Add a line a system to a table of results, and to the log: when, of what, on what, and the metrics.
 
     Metrics that the table does not have yet become columns of it, which are empty in its older lines.
+
+    Args:
+        folder: gets `metrics/test_metrics.csv`, or `metrics/test_identification.csv` for metrics without an EER.
+        evaluated: the checkpoint, embeddings or files of scores.
+        on: the trial list or what was identified.
+        rows: metrics of each system.
     """
-    date = datetime.now().isoformat(timespec="seconds")
-    place = {"date": date, "checkpoint": str(checkpoint), "trials": source}
+    for system, metrics in rows.items():
+        log.log(FILE_ONLY, f"{system} on {on}: " + ", ".join(f"{key} {value:.6g}" for key, value in metrics.items()))
+    place = {"date": datetime.now().isoformat(timespec="seconds"), "checkpoint": str(evaluated), "trials": on}
     lines = [place | {"system": system} | metrics for system, metrics in rows.items()]
     columns = tuple(dict.fromkeys(name for line in lines for name in line))
+    path = folder / "metrics" / ("test_metrics.csv" if "eer" in columns else "test_identification.csv")
     if path.is_file():
         with open(path, newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)

@@ -10,6 +10,8 @@ from speakerlab import InputError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+FIRST = 5  # classes that are kept of each utterance
+
 
 class Guesses(NamedTuple):
     """What a classifier says of some utterances.
@@ -17,11 +19,15 @@ class Guesses(NamedTuple):
     predicted: `(utterances,)` the class with the highest logit.
     rank: `(utterances,)` the true class's place among all, 1 for the highest logit; others with an equal one go first.
     probability: `(utterances,)` softmax of the predicted class.
+    first: `(utterances, FIRST or all classes)` the classes with the highest logits, the highest first.
+    posteriors: of these, the softmax of each.
     """
 
     predicted: NDArray[np.int64]
     rank: NDArray[np.int64]
     probability: NDArray[np.float64]
+    first: NDArray[np.int64]
+    posteriors: NDArray[np.float64]
 
 
 def guesses_of(logits: ArrayLike, speakers: ArrayLike) -> Guesses:
@@ -43,12 +49,39 @@ def guesses_of(logits: ArrayLike, speakers: ArrayLike) -> Guesses:
         raise InputError(f"the logits of {bad} of {len(logits)} utterances are NaN or infinite; the model has diverged")
     if len(speakers) and (speakers.min() < 0 or speakers.max() >= logits.shape[1]):
         raise InputError(f"speakers must be 0 to {logits.shape[1] - 1}, but are {speakers.min()} to {speakers.max()}")
-    true = np.take_along_axis(logits, speakers[:, None], axis=1)
-    # Constant logits would otherwise name class 0 and be right about it.
-    rank = (logits >= true).sum(axis=1)
-    predicted = logits.argmax(axis=1)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return Guesses(predicted, rank, 1 / shifted.sum(axis=1))
+    return guesses_between(logits, shifted / shifted.sum(axis=1, keepdims=True), speakers)
+
+
+def guesses_between(scores: NDArray, posteriors: NDArray, speakers: NDArray) -> Guesses:
+    """The guesses that scores stand for, of which the posteriors are known.
+
+    Args:
+        scores: `(utterances, classes)`, higher for a likelier class, finite.
+        posteriors: `(utterances, classes)`.
+        speakers: `(utterances,)` the true classes.
+    """
+    true = np.take_along_axis(scores, speakers[:, None], axis=1)
+    # Constant scores would otherwise name class 0 and be right about it.
+    rank = (scores >= true).sum(axis=1)
+    first = first_classes(scores, FIRST)
+    of_first = np.take_along_axis(posteriors, first, axis=1)
+    return Guesses(first[:, 0], rank, of_first[:, 0], first, of_first)
+
+
+def first_classes(scores: NDArray, most: int) -> NDArray[np.int64]:
+    """The classes with the highest scores, the highest first and the lower number first among equals:
+    `(utterances, most or all classes)`.
+
+    >>> first_classes(np.array([[0.0, 2.0, 1.0, 2.0]]), 3).tolist()
+    [[1, 3, 2]]
+    """
+    left = np.array(scores, np.float64)
+    first = np.empty((len(left), min(most, left.shape[1])), np.int64)
+    for place in range(first.shape[1]):  # a sort of thousands of classes would take most of the time
+        first[:, place] = left.argmax(axis=1)
+        np.put_along_axis(left, first[:, place, None], -np.inf, axis=1)
+    return first
 
 
 def identification_metrics(guesses: Guesses, speakers: ArrayLike) -> dict[str, float]:
