@@ -25,14 +25,16 @@ from speakerlab.cli.launch import script, trusted_on_command_line
 def main(cfg: DictConfig) -> float:
     """Returns the EER, or the error rate of an identification."""
     from speakerlab.cli.progress import progress_bar
-    from speakerlab.inference.evaluation import check_measures
+    from speakerlab.inference.evaluation import check_draws
     from speakerlab.inference.model import task_of
     from speakerlab.inference.request import CLASSIFIER, ENROLMENT, TRIALS, check_request, kind_of
     from speakerlab.inference.source import open_source
+    from speakerlab.scoring.metrics import check_points
     from speakerlab.training.hardware import prepare_cpu
 
     check_request(cfg)
-    check_measures(cfg.bootstrap_draws, cfg.operating_points)
+    check_draws(cfg.bootstrap_draws)
+    check_points(cfg.operating_points)
     prepare_cpu(cfg.threads)
     if cfg.scores is not None:
         return evaluate_scores(cfg)
@@ -170,7 +172,7 @@ def recognise(cfg: DictConfig, source) -> float:
         name = f"{results.name}_claims"
         write_scores(folder / "scores" / f"{name}.csv", claims, scores)
         accepted = {"model": evaluation.trial_metrics(claims, scores, cfg.bootstrap_draws, cfg.operating_points)}
-        evaluation.keep_metrics(folder, source.path, claims.source, accepted)
+        evaluation.keep_metrics(results.folder, source.path, claims.source, accepted)
         report = evaluation_report(folder, source.title, name, accepted, {"model": scores}, claims.labels)
         show_evaluation(folder, name, accepted, report)
         return metrics["centroid"]["error_rate"]

@@ -31,13 +31,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from speakerlab.build import build_network, load_checkpoint
 from speakerlab.cli.launch import compose
 from speakerlab.cli.models import chosen_models, processor
+from speakerlab.cli.progress import progress_bar
 from speakerlab.data.corpora.mini import make_mini
 from speakerlab.data.development import read_development_trials
-from speakerlab.data.utterances import measure
+from speakerlab.data.utterances import utterances_in_files
 from speakerlab.inference.cost import sizes
-from speakerlab.inference.evaluation import score_trials
-from speakerlab.inference.model import pick_device
+from speakerlab.inference.embedding import NetworkEmbedder
+from speakerlab.inference.model import pick_devices
 from speakerlab.reports.curves import read_metrics
+from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.metrics import eer, error_rates
 from speakerlab.training.hardware import prepare_cpu, resolve_precision
 from speakerlab.training.run import environment
@@ -69,7 +71,7 @@ def seconds_an_utterance(model: str) -> float:
     """Of a training step, once warm, with a small batch; to be called in a process of its own."""
     prepare_cpu(None)
     cfg, _ = compose("train", [f"model={model}", *COMMON])
-    device = pick_device("auto")
+    (device,) = pick_devices("auto", 1)
     kind = resolve_precision("auto", "auto").partition("-")[0]
     network = build_network(cfg).train().to(device)
     waveform = 0.1 * torch.randn(TRIED_BATCH, round(cfg.loader.crop_seconds * cfg.loader.sample_rate), device=device)
@@ -149,8 +151,10 @@ def untrained_eer(run: Path) -> float:
     torch.manual_seed(config["seed"])
     network = build_network(config)
     trials, files = read_development_trials(run)
-    rate, device = config["loader"]["sample_rate"], pick_device("auto")
-    scores = score_trials(network, trials, files, measure(files), rate, device, 0, lambda done, total: None)
+    rate, devices = config["loader"]["sample_rate"], pick_devices("auto", 1)
+    embed = NetworkEmbedder(network, "initial weights", rate, devices, 0, None, progress_bar)
+    embeddings = embed(utterances_in_files(trials.utterances, files))
+    scores = cosine_scores(embeddings, trials.enrol, trials.test)
     return eer(error_rates(scores, trials.labels))[0]
 
 

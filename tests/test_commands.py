@@ -16,7 +16,11 @@ import pytest
 import torch
 from processes import ROOT, Finished, run_forked, run_new
 
+from speakerlab.data.embedding_files.embeddings import checked
+from speakerlab.data.embedding_files.formats import read_embeddings, write_embeddings
 from speakerlab.data.manifest import read_manifest, write_manifest
+from speakerlab.data.scan import scan_folder
+from speakerlab.data.splits import with_split
 
 EPOCHS, STEPS = 4, 6  # steps an epoch: 24 utterances in batches of 4
 SPEED = ("utterances_per_second", "data_wait_share")  # columns that differ from run to run
@@ -265,6 +269,105 @@ def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
     assert scored(tmp_path / "out") == scores
 
 
+def test_an_evaluation_tells_in_a_log_what_it_did(trained, tmp_path):
+    """The second one finds every embedding in the cache, and says the same."""
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    logs = run / "evaluation_development" / "evaluation.log"
+    given = [f"ckpt={run}", "num_workers=0", "threads=1", f"cache_dir={tmp_path / 'cache'}", "bootstrap_draws=0"]
+    for embedded in (9, 0):
+        done = run_forked("evaluate.py", *given, cwd=tmp_path)
+        assert done.rc == 0, done.stderr
+        lines = [line[24:] for line in logs.read_text().splitlines()]
+        assert lines[0].startswith("python ") and "evaluate.py" in lines[0] and given[-1] in lines[0]
+        assert any(line.startswith(f"model: {embedded} utterances embedded") for line in lines)
+        assert any(line.startswith("model on ") and "eer " in line for line in lines)
+        assert lines[-1].startswith("finished after ")
+    assert lines[-2].partition("model on ")[2] and len([line for line in lines if line.startswith("model on ")]) == 2
+    with open(run / "metrics" / "test_metrics.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert {**first, "date": ""} == {**second, "date": ""}
+    train = [line[24:] for line in (run / "train.log").read_text().splitlines()]
+    assert train[0].startswith("python ") and train[1].startswith("speakerlab ") and "device cpu" in train[3]
+    assert train[-1].startswith("finished after ")
+
+
+@pytest.mark.slow
+def test_two_processes_embed_as_one(trained, folders, tmp_path):
+    given = [f"ckpt={trained.run}", "num_workers=0", "threads=1", "cache_gigabytes=0", "bootstrap_draws=0"]
+    for processes, out in ((1, "one"), (2, "two")):
+        done = run_new(
+            *("evaluate.py", *given, "device=cpu", f"processes={processes}", f"output_dir={out}"),
+            f"save_embeddings={out}/saved.npz",
+            cwd=tmp_path,
+        )
+        assert done.rc == 0, done.stderr
+    one, two = (read_embeddings(str(tmp_path / out / "saved.npz")) for out in ("one", "two"))
+    assert one.names == two.names and (one.rows == two.rows).all()
+
+
+@pytest.mark.parametrize("place", ["saved.ark", "folder"])
+def test_saved_embeddings_are_evaluated_alone(trained, folders, tmp_path, place):
+    given = ["num_workers=0", "threads=1", "bootstrap_draws=0"]
+    first = [f"ckpt={trained.run}", f"save_embeddings={place}", "output_dir=out"]
+    done = run_forked("evaluate.py", *first, *given, cwd=tmp_path)
+    assert done.rc == 0 and f"9 embeddings are in {place}" in done.stdout, done.stderr
+    done = run_forked("evaluate.py", f"embeddings={place}", f"trials={folders.trials}", *given, cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    folder = tmp_path / "outputs" / "evaluate" / place.partition(".")[0]
+    mine, other = evaluated(folder), evaluated(tmp_path / "out")
+    assert (mine["eer"], mine["threshold"]) == (other["eer"], other["threshold"])
+    assert (folder / "scores" / "development.txt").read_text() == (tmp_path / "out/scores/development.txt").read_text()
+    assert "<html" in (folder / "evaluation_development" / "report.html").read_text()[:200]
+
+    trials = tmp_path / "more.txt"
+    trials.write_text("1 s0/a/0.flac s0/a/1.wav\n0 s0/a/0.flac s9/a/0.flac\n")
+    done = run_forked("evaluate.py", f"embeddings={place}", f"trials={trials}", *given, cwd=tmp_path)
+    assert_refused(done, "1 of the 3 utterances of", "have no embedding: s9/a/0.flac")
+
+
+def test_speakers_are_enrolled_by_a_split_or_a_file(trained, folders, tmp_path):
+    """Of speakers who were not trained on; from a checkpoint, and from what it saved."""
+    scan = scan_folder(folders.development, tmp_path / "cache", min_seconds=0.1, stereo="mix", max_bad_share=0.0)
+    table = scan.manifest
+    parts = ["test" if name.endswith("2.flac") else "train" for name in table["utterance"].to_pylist()]
+    write_manifest(with_split(table, pa.array(parts)), tmp_path / "m.parquet")
+    given = ["num_workers=0", "threads=1", "bootstrap_draws=0", "neighbours=3"]
+    first = [f"ckpt={trained.run}", "enrolment=train", "save_embeddings=saved.parquet", "output_dir=out"]
+    done = run_forked("evaluate.py", "manifest=m.parquet", *first, *given, cwd=tmp_path)
+    assert done.rc == 0 and "enrolment_test: 3 utterances, 3 speakers" in done.stdout, done.stderr
+    with open(tmp_path / "out" / "metrics" / "test_identification.csv", newline="") as file:
+        centroid, neighbours = csv.DictReader(file)
+    assert (centroid["system"], neighbours["system"]) == ("centroid", "neighbours")
+    with open(tmp_path / "out" / "scores" / "enrolment_test_centroid_predictions.csv", newline="") as file:
+        predictions = list(csv.DictReader(file))
+    right = sum(row["speaker"] == row["predicted"] for row in predictions)
+    assert float(centroid["accuracy"]) == pytest.approx(right / 3) and len(predictions) == 3
+    claims = (tmp_path / "out" / "scores" / "enrolment_test_claims.txt").read_text().splitlines()
+    assert [line[0] for line in claims].count("1") == 3 and len(claims) == 9
+
+    again = ["embeddings=saved.parquet", "manifest=m.parquet"]
+    done = run_forked("evaluate.py", *again, *given, cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    saved = read_embeddings(str(tmp_path / "saved.parquet"))
+    assert sorted(saved.names) == sorted(table["utterance"].to_pylist()) and set(saved.speakers) == {"s0", "s1", "s2"}
+    for part in ("train", "test"):
+        rows = [i for i, name in enumerate(saved.names) if parts[table["utterance"].to_pylist().index(name)] == part]
+        some = checked([saved.names[i] for i in rows], saved.rows[rows], part, [saved.speakers[i] for i in rows])
+        write_embeddings(tmp_path / f"{part}.pkl", some)
+    done = run_forked("evaluate.py", "embeddings=test.pkl", "enrolment=train.pkl", *given, cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    for name, part in (("saved", "test"), ("test", "test")):
+        scores = tmp_path / "outputs" / "evaluate" / name / "scores" / f"enrolment_{part}_claims.txt"
+        assert scores.read_text().splitlines() == claims
+
+
+def test_a_pickle_that_attacks_is_refused(folders, tmp_path):
+    (tmp_path / "x.pkl").write_bytes(b"(S'touch attacked'\nios\nsystem\n.")
+    done = run_forked("evaluate.py", "embeddings=x.pkl", f"trials={folders.trials}", cwd=tmp_path)
+    assert_refused(done, "x.pkl: this pickle is refused: it names os.system, and to read that could run code")
+    assert not (tmp_path / "attacked").exists()
+
+
 def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
     broken = tmp_path / "broken.ckpt"
     whole = (trained.run / "checkpoints" / "best.ckpt").read_bytes()
@@ -379,7 +482,7 @@ def identified(tmp_path_factory, identifying) -> Trained:
 
 
 def named(run: Path, part: str) -> list[dict[str, str]]:
-    with open(run / "scores" / f"identification_{part}.csv", newline="") as file:
+    with open(run / "scores" / f"identification_{part}_predictions.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 

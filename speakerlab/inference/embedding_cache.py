@@ -31,6 +31,7 @@ from speakerlab.data.utterances import Utterances
 KEY_BYTES = 16
 EVERY = 30.0  # seconds of work that a kill may cost
 MOST_PARTS = 32  # of a model; more are put together
+TRIES = 5  # to read parts that other processes put together meanwhile
 STALE = 24 * 3600.0  # seconds after which an unfinished part is nobody's any more
 # What turns a file into an embedding, whatever else this program does. A change in any of them makes other keys.
 SOURCES = ("features", "encoders", "network.py", "data/audio.py", "data/wav.py", "data/utterances.py")
@@ -60,24 +61,27 @@ class EmbeddingCache:
             keys: `(keys,)` as `audio_keys` gives them.
         """
         found, rows = np.zeros(len(keys), bool), None
-        for path in self._parts():
-            left = np.flatnonzero(~found)
-            if not len(left):
+        for _ in range(TRIES):
+            vanished = False
+            for path in self._parts():
+                left = np.flatnonzero(~found)
+                if not len(left):
+                    break
+                part = _read_part(path)
+                if part is None:
+                    vanished = True
+                    continue
+                stored, embeddings = part
+                places = pc.index_in(_binary(keys[left]), value_set=stored)
+                there = places.is_valid().to_numpy(zero_copy_only=False)
+                if there.any():
+                    rows = np.zeros((len(keys), embeddings.shape[1]), np.float32) if rows is None else rows
+                    rows[left[there]] = embeddings[places.drop_null().to_numpy()]
+                    found[left[there]] = True
+                    with suppress(OSError):  # another process has put it together with others, or may only read here
+                        os.utime(path)
+            if not vanished:  # else what was in it may be in a part that was written after they were listed
                 break
-            part = _read_part(path)
-            if part is None:
-                continue
-            stored, embeddings = part
-            places = pc.index_in(_binary(keys[left]), value_set=stored)
-            there = places.is_valid().to_numpy(zero_copy_only=False)
-            if not there.any():
-                continue
-            if rows is None:
-                rows = np.zeros((len(keys), embeddings.shape[1]), np.float32)
-            rows[left[there]] = embeddings[places.drop_null().to_numpy()]
-            found[left[there]] = True
-            with suppress(OSError):  # another process has put it together with others, or may only read here
-                os.utime(path)
         return found, rows
 
     def add(self, keys: np.ndarray, rows: np.ndarray) -> None:
@@ -93,7 +97,7 @@ class EmbeddingCache:
         self._flush()
         parts = list(self._parts())
         if len(self.written) > 1 or len(parts) > MOST_PARTS:
-            self._merge(parts if len(parts) > MOST_PARTS else self.written)
+            self._merge(parts if len(parts) > MOST_PARTS else list(self.written))
         self.written = []
         trim(self.root, self.gigabytes * 1e9)
 

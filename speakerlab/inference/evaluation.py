@@ -15,7 +15,7 @@ from speakerlab.data.manifest import append_rows, write_rows
 from speakerlab.data.trials import Trials
 from speakerlab.record import FILE_ONLY
 from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
-from speakerlab.scoring.metrics import USUAL_POINTS, operating_point
+from speakerlab.scoring.metrics import USUAL_POINTS
 from speakerlab.scoring.trial_metrics import trial_metrics as scoring_metrics
 
 FEWEST_DRAWS, FEWEST_SPEAKERS = 100, 5  # from fewer, a 95 % interval is a number without meaning
@@ -48,12 +48,10 @@ def trial_metrics(
     return metrics
 
 
-def check_measures(draws: int, points: Sequence[str | float]) -> None:
-    """Refuse a number of bootstrap draws from which an interval would mean nothing, and what is no operating point."""
+def check_draws(draws: int) -> None:
+    """Refuse a number of bootstrap draws from which an interval would mean nothing."""
     if draws != 0 and draws < FEWEST_DRAWS:
         raise InputError(f"bootstrap_draws={draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
-    for point in points:
-        operating_point(point)
 
 
 def speakers_by_targets(trials: Trials) -> np.ndarray:
@@ -70,22 +68,23 @@ def speakers_by_targets(trials: Trials) -> np.ndarray:
 
 
 def keep_metrics(folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]]) -> None:
-    """Add a line a system to a table of results, and to the log: when, of what, on what, and the metrics.
-
-    Metrics that the table does not have yet become columns of it, which are empty in its older lines.
-
-    Args:
-        folder: gets `metrics/test_metrics.csv`, or `metrics/test_identification.csv` for metrics without an EER.
-        evaluated: the checkpoint, embeddings or files of scores.
-        on: the trial list or what was identified.
-        rows: metrics of each system.
-    """
+    """A line a system in the log and in the table of results, `metrics/test_metrics.csv` for trials and
+    `metrics/test_identification.csv` for identification; see `append_test_metrics`."""
     for system, metrics in rows.items():
         log.log(FILE_ONLY, f"{system} on {on}: " + ", ".join(f"{key} {value:.6g}" for key, value in metrics.items()))
-    place = {"date": datetime.now().isoformat(timespec="seconds"), "checkpoint": str(evaluated), "trials": on}
+    table = "test_metrics.csv" if "eer" in next(iter(rows.values())) else "test_identification.csv"
+    append_test_metrics(folder / "metrics" / table, evaluated, on, rows)
+
+
+def append_test_metrics(path: Path, checkpoint: Path | str, source: str, rows: dict[str, dict[str, float]]) -> None:
+    """Add a line a system to a table of results: when, which checkpoint or embeddings, on what, and the metrics.
+
+    Metrics that the table does not have yet become columns of it, which are empty in its older lines.
+    """
+    date = datetime.now().isoformat(timespec="seconds")
+    place = {"date": date, "checkpoint": str(checkpoint), "trials": source}
     lines = [place | {"system": system} | metrics for system, metrics in rows.items()]
     columns = tuple(dict.fromkeys(name for line in lines for name in line))
-    path = folder / "metrics" / ("test_metrics.csv" if "eer" in columns else "test_identification.csv")
     if path.is_file():
         with open(path, newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)

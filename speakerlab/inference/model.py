@@ -74,6 +74,15 @@ def task_of(checkpoint: Path | None) -> str | None:
     return load_checkpoint(checkpoint)["config"].get("task", {"name": "verification"})["name"]
 
 
+def described(checkpoint: Path) -> str:
+    """A line about a checkpoint for the log."""
+    contents = load_checkpoint(checkpoint)
+    config, steps = contents["config"], contents.get("global_step")
+    trained = f"trained for {steps:,} steps" if steps is not None else "trained"
+    encoder = config["model"]["encoder"]["_target_"].rpartition(".")[2]
+    return f"{encoder} of run {config.get('name', '?')}, {trained} on {len(contents['speakers']):,} classes"
+
+
 def find_rows(cfg: DictConfig, checkpoint: Path | None, part: str) -> pa.Table:
     """The rows of a split: of `manifest=`, or of the checkpoint's run.
 

@@ -19,9 +19,7 @@ def check_request(cfg: DictConfig) -> None:
         InputError: naming them.
     """
     if cfg.ckpt is not None and cfg.embeddings is not None:
-        raise InputError(
-            f"ckpt={cfg.ckpt} and embeddings={cfg.embeddings} both say where embeddings come from: give one"
-        )
+        raise InputError(f"ckpt={cfg.ckpt} and embeddings={cfg.embeddings} both say what to evaluate: give one")
     if cfg.split not in (None, "val", "test"):
         raise InputError(f"split={cfg.split} must be val or test")
     if cfg.trials is not None:
@@ -46,13 +44,9 @@ def check_request(cfg: DictConfig) -> None:
     if cfg.embeddings is not None:
         _check_saved(cfg)
     elif cfg.enrolment is not None and cfg.enrolment not in SPLITS:
-        raise InputError(
-            f"enrolment={cfg.enrolment}: with ckpt= it must be a split of the manifest: {', '.join(SPLITS)}"
-        )
+        raise InputError(f"enrolment={cfg.enrolment}: with ckpt= it is a split of the manifest: {', '.join(SPLITS)}")
     if cfg.enrolment is not None and cfg.enrolment == part_of_test(cfg):
-        raise InputError(
-            f"enrolment={cfg.enrolment} and split={cfg.enrolment}: speakers are enrolled from other utterances"
-        )
+        raise InputError(f"enrolment={cfg.enrolment} is the split to recognise too; enrol from another one")
 
 
 def _check_scores(cfg: DictConfig) -> None:

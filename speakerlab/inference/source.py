@@ -18,7 +18,7 @@ from speakerlab.data.tree import make_folder
 from speakerlab.data.utterances import Utterances
 from speakerlab.inference.embedding import Embed, NetworkEmbedder, ProgressBar, SavedEmbedder
 from speakerlab.inference.embedding_cache import EmbeddingCache, model_key
-from speakerlab.inference.model import Systems, find_checkpoint, load_systems, output_folder, pick_devices
+from speakerlab.inference.model import Systems, described, find_checkpoint, load_systems, output_folder, pick_devices
 from speakerlab.inference.scoring import scored_network
 from speakerlab.record import FILE_ONLY, text_log
 
@@ -77,6 +77,8 @@ def recorded(cfg: DictConfig, source: Source, name: str) -> Iterator[Results]:
     results = Results(folder, name, place_of(cfg.save_embeddings) if cfg.save_embeddings is not None else None)
     with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
         log.log(FILE_ONLY, f"evaluation of {source.path} on {', '.join(map(str, source.devices))}: {name}")
+        if source.checkpoint is not None:
+            log.log(FILE_ONLY, described(source.checkpoint))
         yield results
 
 

@@ -8,6 +8,7 @@ import pytest
 from speakerlab import InputError
 from speakerlab.data.trials import Trials
 from speakerlab.inference.evaluation import (
+    check_draws,
     keep_metrics,
     speakers_by_targets,
     trial_metrics,
@@ -107,3 +108,20 @@ def test_another_table_does_not_grow(tmp_path):
     with pytest.raises(InputError, match=r"test_metrics\.csv: its first line is not date,checkpoint"):
         keep_metrics(tmp_path, tmp_path / "best.ckpt", "list.txt", {"model": {"eer": 0.1}})
     assert path.read_text() == "junk\n"
+
+
+def test_metrics_stand_in_the_log(tmp_path, caplog):
+    with caplog.at_level("DEBUG", logger="speakerlab"):
+        keep_metrics(tmp_path, tmp_path / "x.npz", "list.txt", {"model": {"eer": 0.25, "targets": 4}})
+        keep_metrics(tmp_path, tmp_path / "x.npz", "some", {"centroid": {"accuracy": 0.5, "utterances": 2}})
+    assert caplog.messages == ["model on list.txt: eer 0.25, targets 4", "centroid on some: accuracy 0.5, utterances 2"]
+    assert ",list.txt,model,0.25," in (tmp_path / "metrics" / "test_metrics.csv").read_text()
+    assert ",some,centroid,0.5,2" in (tmp_path / "metrics" / "test_identification.csv").read_text()
+
+
+def test_draws_that_mean_nothing_are_refused():
+    check_draws(0)
+    check_draws(100)
+    for draws in (1, 99, -1):
+        with pytest.raises(InputError, match=f"bootstrap_draws={draws} must be at least 100, or 0 for no interval"):
+            check_draws(draws)

@@ -9,7 +9,6 @@ from sklearn.metrics import confusion_matrix as confusion_of
 
 from speakerlab import InputError
 from speakerlab.scoring.identification import (
-    Guesses,
     confusion_matrix,
     cumulative_match,
     guesses_of,
@@ -93,7 +92,7 @@ def test_impossible_speakers_are_refused():
         with pytest.raises(InputError, match="speakers must be 0 to 3"):
             guesses_of(np.zeros((2, 4)), speakers)
     with pytest.raises(InputError, match="no utterances"):
-        identification_metrics(Guesses(np.zeros(0, int), np.zeros(0, int), np.zeros(0)), [])
+        identification_metrics(guesses_of(np.zeros((0, 3)), np.zeros(0, int)), [])
 
 
 def test_cumulative_match_against_top_k():
@@ -105,3 +104,15 @@ def test_cumulative_match_against_top_k():
         [*(top_k_accuracy_score(speakers, logits, k=k, labels=labels) for k in range(1, 9)), 1.0]
     )
     assert len(cumulative_match([1, 20], 5)) == 5
+
+
+@pytest.mark.parametrize("classes", [3, 5, 60])
+def test_the_first_few_are_those_of_a_sort(classes):
+    generator = np.random.default_rng(classes)
+    logits = generator.integers(0, 9, (40, classes)).astype(float)  # many are equal: the lower number goes first
+    guesses = guesses_of(logits, np.zeros(40, int))
+    np.testing.assert_array_equal(guesses.first, np.argsort(-logits, axis=1, kind="stable")[:, :5])
+    every = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(guesses.posteriors, np.take_along_axis(every, guesses.first, axis=1))
+    np.testing.assert_array_equal(guesses.predicted, guesses.first[:, 0])
+    np.testing.assert_array_equal(guesses.probability, guesses.posteriors[:, 0])
