@@ -29,10 +29,12 @@ def main(cfg: DictConfig) -> float:
     from speakerlab.inference.model import task_of
     from speakerlab.inference.request import CLASSIFIER, ENROLMENT, TRIALS, check_request, kind_of
     from speakerlab.inference.source import open_source
+    from speakerlab.scoring.metrics import check_points
     from speakerlab.training.hardware import prepare_cpu
 
     check_request(cfg)
     check_draws(cfg.bootstrap_draws)
+    check_points(cfg.operating_points)
     prepare_cpu(cfg.threads)
     if cfg.scores is not None:
         return evaluate_scores(cfg)
@@ -62,7 +64,7 @@ def verify(cfg: DictConfig, source) -> float:
         material = find_material(cfg.scoring, source.checkpoint, utterances, cfg.cache_dir, progress)
 
     with recorded(cfg, source, name_of(cfg, TRIALS)) as results:
-        embeddings, scores, metrics, kept = {}, {}, {}, None
+        embeddings, scores, ratios, metrics, kept = {}, {}, {}, {}, None
         for system, embed in source.systems.items():
             embeddings[system] = embed(utterances)
             scored = scoring.score(cfg.scoring, trials, utterances, embeddings[system], material, embed, progress_bar)
@@ -73,11 +75,13 @@ def verify(cfg: DictConfig, source) -> float:
                 llrs = None if kept is None else kept.calibration.llrs(scored.table)
                 write_scores(results.folder / "scores" / f"{results.name}.csv", trials, scored.scores, llrs)
                 if llrs is not None:
-                    scores["model, calibrated"] = llrs
+                    scores["model, calibrated"] = ratios["model, calibrated"] = llrs
         if cfg.save_calibration:
             calibration.keep(source.checkpoint, kept)
         for system, values in scores.items():
-            metrics[system] = evaluation.trial_metrics(trials, values, cfg.bootstrap_draws)
+            metrics[system] = evaluation.trial_metrics(
+                trials, values, cfg.bootstrap_draws, cfg.operating_points, ratios.get(system)
+            )
         evaluation.keep_metrics(results.folder, source.path, trials.source, metrics)
         found = Verification(results.name, trials, scores, metrics, embeddings["model"])
         report = report_on_trials(cfg, results.folder, source.title, found, source, utterances)
@@ -99,12 +103,15 @@ def evaluate_scores(cfg: DictConfig) -> float:
     check_both_kinds(systems.trials)
     folder, name = fusion.output_folder(cfg, systems), systems.name
     with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
-        scores, metrics, llrs = dict(systems.scores), {}, fusion.fuse(systems, development)
+        scores, ratios, metrics, llrs = dict(systems.scores), {}, {}, fusion.fuse(systems, development)
         if llrs is not None:
-            scores = {"fusion" if len(scores) > 1 else "calibrated": llrs, **scores}
+            ratios = {"fusion" if len(scores) > 1 else "calibrated": llrs}
+            scores = ratios | scores
         write_scores(folder / "scores" / f"{name}.csv", systems.trials, next(iter(scores.values())), llrs)
         for system, values in scores.items():
-            metrics[system] = evaluation.trial_metrics(systems.trials, values, cfg.bootstrap_draws)
+            metrics[system] = evaluation.trial_metrics(
+                systems.trials, values, cfg.bootstrap_draws, cfg.operating_points, ratios.get(system)
+            )
         evaluation.keep_metrics(folder, systems.source, systems.trials.source, metrics)
         found = Verification(name, systems.trials, scores, metrics)
         report = report_on_trials(cfg, folder, f"Evaluation of {systems.source}", found)
@@ -165,7 +172,7 @@ def recognise(cfg: DictConfig, source) -> float:
         claims, scores = enrolment.claim(embeddings, known, classes, speakers, tested.utterances.names)
         name = f"{results.name}_claims"
         write_scores(folder / "scores" / f"{name}.csv", claims, scores)
-        accepted = {"model": evaluation.trial_metrics(claims, scores, cfg.bootstrap_draws)}
+        accepted = {"model": evaluation.trial_metrics(claims, scores, cfg.bootstrap_draws, cfg.operating_points)}
         evaluation.keep_metrics(results.folder, source.path, claims.source, accepted)
         found = Verification(name, claims, {"model": scores}, accepted)
         report = report_on_trials(cfg, folder, source.title, found, source)

@@ -261,9 +261,7 @@ def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
     assert [f"{row['label']} {row['enrol']} {row['test']}" for row in scores] == folders.trials.read_text().splitlines()
     assert all(-1 <= float(row["score"]) <= 1 for row in scores)
     page = (run / "evaluation_development" / "report.html").read_text()
-    assert all(
-        f"<h2>{heading}</h2>" in page for heading in ("ROC", "Worst false rejects", "Attention to the worst mistakes")
-    )
+    assert all(f"<h2>{heading}</h2>" in page for heading in ("ROC", "Worst false rejects", "Attention to mistakes"))
     assert f'src="{(folders.development / "s0").as_uri()}/' in page and page.count("<details>") == 3
 
     # The checkpoint alone, elsewhere, with everything that the run's folder knew given.
@@ -392,6 +390,7 @@ def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
         ([best, "device=tpu"], ["device=tpu"]),
         ([best, "trials_root=3"], ["trials_root", "'3'"]),
         ([best, "bootstrap_draws=1"], ["bootstrap_draws=1 must be at least 100"]),
+        ([best, "operating_points=[2]"], ["operating point 2 is neither a prior"]),
         ([f"ckpt={trials}"], ["trials.txt is damaged or none: it can't be read as a checkpoint"]),
         (["ckpt="], ["ckpt= is empty"]),
     ]:

@@ -77,10 +77,10 @@ def task_of(checkpoint: Path | None) -> str | None:
 def described(checkpoint: Path) -> str:
     """A line about a checkpoint for the log."""
     contents = load_checkpoint(checkpoint)
-    config, epoch = contents["config"], contents.get("epoch")
-    trained = f"after epoch {epoch}, " if epoch is not None else ""
+    config, steps = contents["config"], contents.get("global_step")
+    trained = f"trained for {steps:,} steps" if steps is not None else "trained"
     encoder = config["model"]["encoder"]["_target_"].rpartition(".")[2]
-    return f"{encoder} of run {config.get('name', '?')}, {trained}trained on {len(contents['speakers']):,} classes"
+    return f"{encoder} of run {config.get('name', '?')}, {trained} on {len(contents['speakers']):,} classes"
 
 
 def find_rows(cfg: DictConfig, checkpoint: Path | None, part: str) -> pa.Table:

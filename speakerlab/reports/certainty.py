@@ -66,13 +66,6 @@ def certainty_figure(probability: NDArray, right: NDArray) -> Figure:
     return figure
 
 
-def speaker_accuracy(classes: NDArray, right: NDArray, speakers: int) -> tuple[NDArray, NDArray]:
-    """Share of right guesses (NaN without utterances) and utterances of each speaker, `(speakers,)` each."""
-    count = np.bincount(classes, minlength=speakers)
-    with np.errstate(invalid="ignore"):
-        return np.bincount(classes, weights=right, minlength=speakers) / count, count
-
-
 def accuracy_figure(accuracy: NDArray) -> Figure:
     """Histogram of speakers by their own accuracy, `(speakers,)`; NaN are left out."""
     known = 100 * accuracy[np.isfinite(accuracy)]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from speakerlab.data.trial_speakers import sample_rows
-from speakerlab.reports.certainty import accuracy_figure, calibration_error, certainty_figure, speaker_accuracy
+from speakerlab.reports.certainty import accuracy_figure, calibration_error, certainty_figure
 from speakerlab.reports.confusion import confusion_counts, confusion_figure, confusions, most_confused
 from speakerlab.reports.embedding_map import Sample, map_figure
 from speakerlab.reports.events import PROJECTED_SPEAKERS, PROJECTED_UTTERANCES, write_events
@@ -22,7 +22,7 @@ from speakerlab.reports.page import (
     table_section,
     write_report,
 )
-from speakerlab.scoring.identification import Guesses, cumulative_match
+from speakerlab.scoring.identification import Guesses, cumulative_match, speaker_accuracy
 
 RANKS = 20
 SHOWN = 10  # mistakes, and speakers with the lowest accuracy
@@ -127,7 +127,7 @@ def identification_report(folder: Path, title: str, found: Identification) -> Pa
 def _figures(found: Identification) -> dict[str, Figure]:
     """Each figure that there is something to draw for."""
     confused = most_confused(found.classes, found.guesses.predicted)
-    accuracy, _ = speaker_accuracy(found.classes, found.right, len(found.speakers))
+    accuracy = speaker_accuracy(found.right, found.classes, len(found.speakers))
     figures = {
         "match": match_figure(found.guesses.rank, len(found.speakers)),
         "speakers": accuracy_figure(accuracy),
@@ -158,7 +158,8 @@ def _mistakes(found: Identification) -> str:
 
 def _hardest(found: Identification) -> str:
     """A table of the speakers with the lowest accuracy, the one with the most mistakes first among equals."""
-    accuracy, count = speaker_accuracy(found.classes, found.right, len(found.speakers))
+    accuracy = speaker_accuracy(found.right, found.classes, len(found.speakers))
+    count = np.bincount(found.classes, minlength=len(found.speakers))
     order = np.lexsort((-count, accuracy))[:SHOWN]  # NaN comes last
     rows = {
         found.speakers[number]: {"accuracy (%)": f"{100 * accuracy[number]:.2f}", "utterances": f"{count[number]:,}"}

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from speakerlab.data.manifest import replacing
 from speakerlab.reports.figure import figure_svg
+from speakerlab.reports.metric_names import metric_name, metric_value
 
 # Metric -> (column header, factor, format). Others keep their own name.
 COLUMNS = {
@@ -29,10 +30,20 @@ COLUMNS = {
     "eer_high": ("EER, high end (%)", 100, ".2f"),
     "min_dcf_0.01": ("minDCF, p = 0.01", 1, ".4f"),
     "min_dcf_0.05": ("minDCF, p = 0.05", 1, ".4f"),
+    "min_dcf_voxsrc": ("minDCF, VoxSRC", 1, ".4f"),
+    "act_dcf_0.01": ("actual DCF, p = 0.01", 1, ".4f"),
+    "act_dcf_0.05": ("actual DCF, p = 0.05", 1, ".4f"),
+    "act_dcf_voxsrc": ("actual DCF, VoxSRC", 1, ".4f"),
+    "auc": ("AUC", 1, ".4f"),
+    "frr_at_far_0.01": ("FRR at FAR 1 % (%)", 100, ".2f"),
+    "frr_at_far_0.001": ("FRR at FAR 0.1 % (%)", 100, ".2f"),
+    "min_cllr": ("min Cllr (bits)", 1, ".4f"),
+    "cllr": ("Cllr (bits)", 1, ".4f"),
     "threshold": ("EER threshold (score)", 1, ".4f"),
     "accuracy": ("accuracy (%)", 100, ".2f"),
     "top5_accuracy": ("top-5 accuracy (%)", 100, ".2f"),
     "macro_f1": ("macro F1 (%)", 100, ".2f"),
+    "micro_f1": ("micro F1 (%)", 100, ".2f"),
     "calibration_error": ("calibration error (%)", 100, ".2f"),
     "error_rate": ("error rate (%)", 100, ".2f"),
     "utterances": ("utterances", 1, ",d"),
@@ -239,7 +250,7 @@ def section(title: str, content: str) -> str:
 
 
 def _header(metric: str) -> str:
-    return COLUMNS[metric][0] if metric in COLUMNS else metric
+    return COLUMNS[metric][0] if metric in COLUMNS else metric_name(metric)
 
 
 def _with_interval(metric: str, metrics: Mapping[str, float]) -> str:
@@ -257,6 +268,8 @@ def _value(metric: str, value: float | None) -> str:
 
 
 def _number(metric: str, value: float) -> str:
-    _, factor, form = COLUMNS.get(metric, (metric, 1, ".4g"))
+    if metric not in COLUMNS:
+        return metric_value(metric, value)
+    _, factor, form = COLUMNS[metric]
     # CSV files give whole numbers as floats, which "d" refuses.
     return format(round(value), form) if form.endswith("d") else format(factor * value, form)

@@ -17,13 +17,11 @@ def write_measured(
     """Keep what was found, and the embeddings of some utterances, `rows` of the development utterances.
 
     Args:
-        trainer: whose epoch ends.
+        trainer: whose epoch ends; of several processes, the first.
         speakers: `(utterances,)` a number each.
         embeddings: `(utterances, dim)`.
         found: name -> array, such as the scores of the trials.
     """
-    if not trainer.is_global_zero:
-        return
     path = Path(trainer.default_root_dir) / MEASURED
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = sample_rows(speakers)

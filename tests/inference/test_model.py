@@ -206,8 +206,8 @@ def test_the_task_is_in_the_checkpoint(tmp_path):
 def test_a_checkpoint_in_a_line(tmp_path):
     path, _ = save(tmp_path / "best.ckpt", CONFIG | {"name": "mine"})
     assert described(path) == "Ecapa of run mine, trained on 2 classes"
-    torch.save(torch.load(path, weights_only=True) | {"epoch": 7}, path)
-    assert described(path) == "Ecapa of run mine, after epoch 7, trained on 2 classes"
+    torch.save(torch.load(path, weights_only=True) | {"global_step": 7000}, path)
+    assert described(path) == "Ecapa of run mine, trained for 7,000 steps on 2 classes"
 
 
 def test_saved_embeddings_need_no_audio(tmp_path):

@@ -1,19 +1,16 @@
 """Arguments that go together, and what they mean."""
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from speakerlab import InputError
-from speakerlab.config import CONF
+from speakerlab.cli.launch import compose
 from speakerlab.inference.request import CLASSIFIER, ENROLMENT, TRIALS, check_request, kind_of, name_of
 
 
 def request(**changes) -> DictConfig:
-    """The defaults of `conf/evaluate.yaml`, and what is changed of them."""
-    plain = OmegaConf.load(CONF / "evaluate.yaml")
-    for key in ("defaults", "hydra", "cache_dir"):
-        del plain[key]
-    return OmegaConf.merge(plain, changes)
+    """What the command line `key=value ...` means."""
+    return compose("evaluate", [f"{key}={value}" for key, value in changes.items()])[0]
 
 
 CKPT, SAVED = {"ckpt": "b.ckpt"}, {"embeddings": "dir/e.npz"}
@@ -51,7 +48,7 @@ def test_what_is_asked_for(changes, task, kind, name):
         (CKPT | {"trials": "x.txt", "manifest": "m"}, "trials=x.txt and manifest=m both say what to evaluate on"),
         (CKPT | {"trials": "x.txt", "enrolment": "val"}, "trials=x.txt and enrolment=val both say"),
         (CKPT | {"trials_root": "r"}, "trials_root is given without trials: add trials=LIST"),
-        (CKPT | {"cache_gigabytes": -1}, "cache_gigabytes=-1 must be a number from 0"),
+        (CKPT | {"cache_gigabytes": -1}, "cache_gigabytes=-1.0 must be a number from 0"),
         (CKPT | {"cache_gigabytes": float("nan")}, "cache_gigabytes=nan must be a number from 0"),
         (CKPT | {"neighbours": 0}, "neighbours=0 must be at least 1"),
         (CKPT | {"processes": 0}, "processes=0 must be at least 1"),

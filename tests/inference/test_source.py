@@ -5,10 +5,9 @@ import logging
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from speakerlab import InputError
-from speakerlab.config import CONF
+from speakerlab.cli.launch import compose
 from speakerlab.data.embedding_files.embeddings import checked
 from speakerlab.data.embedding_files.formats import read_embeddings, write_embeddings
 from speakerlab.data.utterances import utterances_in_files
@@ -16,10 +15,10 @@ from speakerlab.inference.source import Source, open_source, recorded
 
 
 def request(tmp_path, **changes):
-    plain = OmegaConf.load(CONF / "evaluate.yaml")
-    del plain["defaults"], plain["hydra"]
-    plain.cache_dir = str(tmp_path / "cache")
-    return OmegaConf.merge(plain, {"output_dir": str(tmp_path / "out"), "num_workers": 0}, changes)
+    """What the command line `key=value ...` means."""
+    places = {"cache_dir": tmp_path / "cache", "output_dir": tmp_path / "out", "num_workers": 0}
+    given = {"embeddings": "e.npz"} | places | changes
+    return compose("evaluate", [f"{key}={value}" for key, value in given.items()])[0]
 
 
 def test_saved_embeddings(tmp_path):

@@ -32,9 +32,8 @@ def data(tmp_path):
 def test_recognition_is_measured(data, tmp_path, voices):
     data.trainer = SimpleNamespace(global_rank=0, world_size=1)
     module = SimpleNamespace(network=ToneNetwork().train(), loss=tone_loss(voices).train(), device=torch.device("cpu"))
-    trainer = SimpleNamespace(
-        datamodule=data, is_global_zero=True, default_root_dir=str(tmp_path), current_epoch=3, global_step=9
-    )
+    place = {"default_root_dir": str(tmp_path), "current_epoch": 3, "global_step": 9}
+    trainer = SimpleNamespace(datamodule=data, global_rank=0, world_size=1, is_global_zero=True, **place)
     measured = Identification().measure(trainer, module)
     assert measured["accuracy"] == pytest.approx(5 / 7) and measured["error_rate"] == pytest.approx(2 / 7)
     assert measured["macro_f1"] == pytest.approx(5 / 7) and measured["utterances"] == 7

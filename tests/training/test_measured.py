@@ -22,8 +22,3 @@ def test_the_last_epoch_is_kept_with_some_embeddings(tmp_path):
         np.testing.assert_array_equal(kept["embeddings"], embeddings[kept["rows"]])
         assert len(kept["rows"]) == 500
     assert [path.name for path in (tmp_path / MEASURED).parent.iterdir()] == [MEASURED.name]
-
-
-def test_the_first_rank_writes(tmp_path):
-    write_measured(trainer(tmp_path, 0, first=False), np.zeros(3), np.zeros((3, 2)), {})
-    assert not (tmp_path / MEASURED).exists()
