@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> float | None:
     from speakerlab.build import build_corpus
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show_training
-    from speakerlab.reports.training import training_report
+    from speakerlab.reports.training import epoch_images, training_report
     from speakerlab.training.assembly import build_datamodule, build_system, build_trainer, try_components
     from speakerlab.training.fine_tuning import read_start
     from speakerlab.training.hardware import hardware_of, prepare_cpu
@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> float | None:
     run = find_run(cfg)
     with run.recorded():
         run.check(cfg, data.corpus, data.augment)
-        trainer = build_trainer(cfg, run.folder, run.step, trust)
+        trainer = build_trainer(cfg, run.folder, run.step, trust, epoch_images)
         data.check(trainer.world_size, run.data_state)
         torch.manual_seed(cfg.seed)
         start = read_start(cfg) if run.checkpoint is None else None

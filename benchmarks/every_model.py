@@ -29,7 +29,7 @@ from speakerlab.cli.launch import compose
 from speakerlab.cli.models import chosen_models, processor
 from speakerlab.data.corpora.mini import make_mini
 from speakerlab.inference.cost import sizes
-from speakerlab.inference.model import pick_device
+from speakerlab.inference.model import pick_devices
 from speakerlab.reports.curves import read_metrics
 from speakerlab.training.hardware import prepare_cpu, resolve_precision
 from speakerlab.training.run import environment
@@ -60,7 +60,7 @@ def seconds_an_utterance(model: str) -> float:
     """Of a training step, once warm, with a small batch; to be called in a process of its own."""
     prepare_cpu(None)
     cfg, _ = compose("train", [f"model={model}", *COMMON])
-    device = pick_device("auto")
+    (device,) = pick_devices("auto", 1)
     kind = resolve_precision("auto", "auto").partition("-")[0]
     network = build_network(cfg).train().to(device)
     waveform = 0.1 * torch.randn(TRIED_BATCH, round(cfg.loader.crop_seconds * cfg.loader.sample_rate), device=device)

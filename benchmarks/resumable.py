@@ -12,10 +12,12 @@ from pathlib import Path
 import torch
 
 from speakerlab.build import build_network, load_checkpoint
+from speakerlab.cli.progress import progress_bar
 from speakerlab.data.development import read_development_trials
-from speakerlab.data.utterances import measure
-from speakerlab.inference.evaluation import score_trials
-from speakerlab.inference.model import pick_device
+from speakerlab.data.utterances import utterances_in_files
+from speakerlab.inference.embedding import NetworkEmbedder
+from speakerlab.inference.model import pick_devices
+from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.metrics import verification_metrics
 from speakerlab.training.hardware import prepare_cpu
 
@@ -60,8 +62,10 @@ def untrained_metrics(run: Path) -> dict[str, float]:
     torch.manual_seed(config["seed"])
     network = build_network(config)
     trials, files = read_development_trials(run)
-    rate, device = config["loader"]["sample_rate"], pick_device("auto")
-    scores = score_trials(network, trials, files, measure(files), rate, device, 0, lambda done, total: None)
+    rate, devices = config["loader"]["sample_rate"], pick_devices("auto", 1)
+    embed = NetworkEmbedder(network, "initial weights", rate, devices, 0, None, progress_bar)
+    embeddings = embed(utterances_in_files(trials.utterances, files))
+    scores = cosine_scores(embeddings, trials.enrol, trials.test)
     return verification_metrics(scores, trials.labels)
 
 

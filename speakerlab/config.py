@@ -1,4 +1,4 @@
-"""The schema of the root configs, and the checks that stop a typo before anything is built."""
+"""The checks that stop a typo before anything is built."""
 
 import difflib
 import inspect
@@ -7,16 +7,17 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import speakerlab
 from speakerlab import InputError
+from speakerlab.schema import SCHEMAS
 
 # Beside the package in a checkout, inside it in a wheel.
 CONF = next(
@@ -25,124 +26,6 @@ CONF = next(
     if folder.is_dir()
 )
 HYDRA_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_"}
-
-
-@dataclass
-class LoaderConfig:
-    crop_seconds: float | None = MISSING
-    sample_rate: int = MISSING
-    num_workers: int = MISSING
-    cache: str | None = None
-    max_bad_share: float = MISSING
-
-
-@dataclass
-class TaskConfig:
-    """What is trained for; `callbacks` has a measurement under each task's name."""
-
-    name: str = MISSING
-
-
-@dataclass
-class FramesConfig:
-    """What `FeaturePipeline` does besides features and normalisation."""
-
-    deltas: int = MISSING
-    stack: str = MISSING
-    target_frames: int | None = MISSING
-    pad: str = MISSING
-    image: int | None = MISSING
-
-
-@dataclass
-class RegulariserConfig:
-    """What is added to the loss, with an optimizer of its own; without a loss there is none."""
-
-    weight: float = 0.0
-    loss: Any = None
-    optimizer: Any = None
-
-
-@dataclass
-class FineTuningConfig:
-    """Another run's weights as a start; see `speakerlab.training.fine_tuning`."""
-
-    ckpt: str | None = None
-    load: list[str] = field(default_factory=list)
-    freeze: list[str] = field(default_factory=list)
-    freeze_batch_norms: bool = False
-    rates: dict[str, float] | None = None  # {} could not be given keys on the command line
-
-
-@dataclass
-class AugmentConfig:
-    """Named augmentations, each a `_target_` node; null switches one off."""
-
-    noise_dir: str | None = None
-    music_dir: str | None = None
-    babble_dir: str | None = None
-    rir_dir: str | None = None
-    speed: Any = None
-    mixup: Any = None
-    recording: dict[str, Any] = field(default_factory=dict)
-    waveform: dict[str, Any] = field(default_factory=dict)
-    spectrum: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class TrainConfig:
-    """Root of `conf/train.yaml`; groups are checked against the classes that they name."""
-
-    name: str = MISSING
-    seed: int = MISSING
-    ckpt: str | None = None
-    cache_dir: str = MISSING
-    output_dir: str = MISSING
-    compile: bool = False
-    threads: int | None = None
-    trust: list[str] = field(default_factory=list)
-    features: Any = MISSING
-    frames: FramesConfig = field(default_factory=FramesConfig)
-    norm: Any = MISSING
-    pooling: Any = MISSING
-    model: Any = MISSING
-    loss: Any = MISSING
-    regulariser: RegulariserConfig = field(default_factory=RegulariserConfig)
-    margin: Any = MISSING
-    task: TaskConfig = field(default_factory=TaskConfig)
-    data: Any = MISSING
-    sampler: Any = MISSING
-    loader: LoaderConfig = field(default_factory=LoaderConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    optimizer: Any = MISSING
-    scheduler: Any = MISSING
-    fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
-    checkpoint_activations: bool = False
-    trainer: Any = MISSING
-    callbacks: dict[str, Any] = field(default_factory=dict)
-    logger: Any = MISSING
-
-
-@dataclass
-class EvaluateConfig:
-    """Root of `conf/evaluate.yaml`."""
-
-    ckpt: str = MISSING
-    trials: str | None = None
-    trials_root: str | list[str] | None = None
-    split: str | None = None
-    manifest: str | None = None
-    allow_overlap: bool = False
-    device: str = "auto"
-    trust: list[str] = field(default_factory=list)
-    num_workers: int = MISSING
-    output_dir: str | None = None
-    baselines: bool = False
-    bootstrap_draws: int = 1000
-    threads: int | None = None
-
-
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
 
 
 @cache
@@ -189,6 +72,8 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
     if lost:
         key = lost[0].split(".")[0]
         raise InputError(f"{key} is missing from the config: take ~{key} off the command line")
+    if config_name == "evaluate" and typed.ckpt is None and typed.embeddings is None and typed.scores is None:
+        raise InputError("ckpt must be given: add ckpt=CHECKPOINT, or embeddings=PATH, to the command line")
     if typed.ckpt == "":
         raise InputError("ckpt= is empty: give a checkpoint's path")
     targets = {*known_targets(), *trust}

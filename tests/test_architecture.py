@@ -13,12 +13,12 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = [ROOT / name for name in ("train.py", "evaluate.py", "sweep.py") if (ROOT / name).is_file()]
 
 LEAVES = ("data", "augment", "features", "encoders", "losses", "scoring")
-CORE = (*LEAVES, "network", "config", "build")
+CORE = (*LEAVES, "record", "network", "schema", "config", "build")
 # Part of speakerlab -> the other parts that it may import. Everything may import the package itself (InputError).
 ALLOWED = {
-    **dict.fromkeys(LEAVES, ()),
+    **dict.fromkeys((*LEAVES, "record", "schema"), ()),
     "network": LEAVES,
-    "config": LEAVES,
+    "config": (*LEAVES, "schema"),
     "build": (*LEAVES, "network", "config"),
     **dict.fromkeys(("training", "inference", "reports", "sweeping"), CORE),
     "cli": (*CORE, "training", "inference", "reports", "sweeping"),
@@ -29,7 +29,7 @@ CONFIGS = ("hydra", "omegaconf")
 # Library -> the parts that may import it; a late import counts as much as any other.
 LIBRARIES = {
     **dict.fromkeys(LIGHTNING, ("training",)),
-    **dict.fromkeys(CONFIGS, ("config", "build", "training", "inference", "sweeping", "cli")),
+    **dict.fromkeys(CONFIGS, ("schema", "config", "build", "training", "inference", "sweeping", "cli")),
     "matplotlib": ("reports",),
     "gradio": ("inference",),
 }

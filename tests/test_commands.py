@@ -16,7 +16,11 @@ import pytest
 import torch
 from processes import ROOT, Finished, run_forked, run_new
 
+from speakerlab.data.embedding_files.embeddings import checked
+from speakerlab.data.embedding_files.formats import read_embeddings, write_embeddings
 from speakerlab.data.manifest import read_manifest, write_manifest
+from speakerlab.data.scan import scan_folder
+from speakerlab.data.splits import with_split
 
 EPOCHS, STEPS = 4, 6  # steps an epoch: 24 utterances in batches of 4
 SPEED = ("utterances_per_second", "data_wait_share")  # columns that differ from run to run
@@ -220,6 +224,10 @@ def test_tensorboard_has_every_metric(trained):
     assert {"val/eer", "val/min_dcf_0.01", "val/min_dcf_0.05", "val/threshold"} <= set(events.Tags()["scalars"])
     eer = [event.value for event in events.Scalars("val/eer")]
     assert eer == pytest.approx([float(row["eer"]) for row in rows(trained.run, "val")], abs=1e-6)
+    assert [image.step for image in events.Images("val/det")] == [STEPS * (epoch + 1) for epoch in range(EPOCHS)]
+    last = EventAccumulator(str(trained.run / "tensorboard" / "development")).Reload()
+    assert [image.step for image in last.Images("last_epoch/scores")] == [STEPS * EPOCHS]
+    assert (trained.run / "tensorboard" / "development" / "projector_config.pbtxt").is_file()
 
 
 def as_written(value: str) -> float:
@@ -234,6 +242,11 @@ def evaluated(folder: Path) -> dict[str, str]:
     return row
 
 
+def scored(folder: Path, name: str = "development") -> list[dict[str, str]]:
+    with open(folder / "scores" / f"{name}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
     best = min(rows(trained.run, "val"), key=lambda row: float(row["eer"]))
     run = shutil.copytree(trained.run, tmp_path / "run")
@@ -244,9 +257,12 @@ def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
         assert as_written(row[name]) == pytest.approx(float(best[name]), rel=1e-5), name
     assert as_written(row["eer"]) == float(best["eer"])
     assert row["checkpoint"].endswith("best.ckpt") and (row["targets"], row["nontargets"]) == ("9", "27")
-    scores = (run / "scores" / "development.txt").read_text().splitlines()
-    assert [line.rsplit(" ", 1)[0] for line in scores] == folders.trials.read_text().splitlines()
-    assert all(-1 <= float(line.rsplit(" ", 1)[1]) <= 1 for line in scores)
+    scores = scored(run)
+    assert [f"{row['label']} {row['enrol']} {row['test']}" for row in scores] == folders.trials.read_text().splitlines()
+    assert all(-1 <= float(row["score"]) <= 1 for row in scores)
+    page = (run / "evaluation_development" / "report.html").read_text()
+    assert all(f"<h2>{heading}</h2>" in page for heading in ("ROC", "Worst false rejects", "Attention to mistakes"))
+    assert f'src="{(folders.development / "s0").as_uri()}/' in page and page.count("<details>") == 3
 
     # The checkpoint alone, elsewhere, with everything that the run's folder knew given.
     alone = tmp_path / "elsewhere" / "model.ckpt"
@@ -257,7 +273,106 @@ def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
     done = run_forked("evaluate.py", *given, "num_workers=0", "threads=1", "output_dir=out", cwd=tmp_path)
     assert done.rc == 0, done.stderr
     assert evaluated(tmp_path / "out")["eer"] == row["eer"]
-    assert (tmp_path / "out" / "scores" / "development.txt").read_text().splitlines() == scores
+    assert scored(tmp_path / "out") == scores
+
+
+def test_an_evaluation_tells_in_a_log_what_it_did(trained, tmp_path):
+    """The second one finds every embedding in the cache, and says the same."""
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    logs = run / "evaluation_development" / "evaluation.log"
+    given = [f"ckpt={run}", "num_workers=0", "threads=1", f"cache_dir={tmp_path / 'cache'}", "bootstrap_draws=0"]
+    for embedded in (9, 0):
+        done = run_forked("evaluate.py", *given, cwd=tmp_path)
+        assert done.rc == 0, done.stderr
+        lines = [line[24:] for line in logs.read_text().splitlines()]
+        assert lines[0].startswith("python ") and "evaluate.py" in lines[0] and given[-1] in lines[0]
+        assert any(line.startswith(f"model: {embedded} utterances embedded") for line in lines)
+        assert any(line.startswith("model on ") and "eer " in line for line in lines)
+        assert lines[-1].startswith("finished after ")
+    assert lines[-2].partition("model on ")[2] and len([line for line in lines if line.startswith("model on ")]) == 2
+    with open(run / "metrics" / "test_metrics.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert {**first, "date": ""} == {**second, "date": ""}
+    train = [line[24:] for line in (run / "train.log").read_text().splitlines()]
+    assert train[0].startswith("python ") and train[1].startswith("speakerlab ") and "device cpu" in train[3]
+    assert train[-1].startswith("finished after ")
+
+
+@pytest.mark.slow
+def test_two_processes_embed_as_one(trained, folders, tmp_path):
+    given = [f"ckpt={trained.run}", "num_workers=0", "threads=1", "cache_gigabytes=0", "bootstrap_draws=0"]
+    for processes, out in ((1, "one"), (2, "two")):
+        done = run_new(
+            *("evaluate.py", *given, "device=cpu", f"processes={processes}", f"output_dir={out}"),
+            f"save_embeddings={out}/saved.npz",
+            cwd=tmp_path,
+        )
+        assert done.rc == 0, done.stderr
+    one, two = (read_embeddings(str(tmp_path / out / "saved.npz")) for out in ("one", "two"))
+    assert one.names == two.names and (one.rows == two.rows).all()
+
+
+@pytest.mark.parametrize("place", ["saved.ark", "folder"])
+def test_saved_embeddings_are_evaluated_alone(trained, folders, tmp_path, place):
+    given = ["num_workers=0", "threads=1", "bootstrap_draws=0"]
+    first = [f"ckpt={trained.run}", f"save_embeddings={place}", "output_dir=out"]
+    done = run_forked("evaluate.py", *first, *given, cwd=tmp_path)
+    assert done.rc == 0 and f"9 embeddings are in {place}" in done.stdout, done.stderr
+    done = run_forked("evaluate.py", f"embeddings={place}", f"trials={folders.trials}", *given, cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    folder = tmp_path / "outputs" / "evaluate" / place.partition(".")[0]
+    mine, other = evaluated(folder), evaluated(tmp_path / "out")
+    assert (mine["eer"], mine["threshold"]) == (other["eer"], other["threshold"])
+    assert (folder / "scores" / "development.txt").read_text() == (tmp_path / "out/scores/development.txt").read_text()
+    assert "<html" in (folder / "evaluation_development" / "report.html").read_text()[:200]
+
+    trials = tmp_path / "more.txt"
+    trials.write_text("1 s0/a/0.flac s0/a/1.wav\n0 s0/a/0.flac s9/a/0.flac\n")
+    done = run_forked("evaluate.py", f"embeddings={place}", f"trials={trials}", *given, cwd=tmp_path)
+    assert_refused(done, "1 of the 3 utterances of", "have no embedding: s9/a/0.flac")
+
+
+def test_speakers_are_enrolled_by_a_split_or_a_file(trained, folders, tmp_path):
+    """Of speakers who were not trained on; from a checkpoint, and from what it saved."""
+    scan = scan_folder(folders.development, tmp_path / "cache", min_seconds=0.1, stereo="mix", max_bad_share=0.0)
+    table = scan.manifest
+    parts = ["test" if name.endswith("2.flac") else "train" for name in table["utterance"].to_pylist()]
+    write_manifest(with_split(table, pa.array(parts)), tmp_path / "m.parquet")
+    given = ["num_workers=0", "threads=1", "bootstrap_draws=0", "neighbours=3"]
+    first = [f"ckpt={trained.run}", "enrolment=train", "save_embeddings=saved.parquet", "output_dir=out"]
+    done = run_forked("evaluate.py", "manifest=m.parquet", *first, *given, cwd=tmp_path)
+    assert done.rc == 0 and "enrolment_test: 3 utterances, 3 speakers" in done.stdout, done.stderr
+    with open(tmp_path / "out" / "metrics" / "test_identification.csv", newline="") as file:
+        centroid, neighbours = csv.DictReader(file)
+    assert (centroid["system"], neighbours["system"]) == ("centroid", "neighbours")
+    with open(tmp_path / "out" / "scores" / "enrolment_test_centroid_predictions.csv", newline="") as file:
+        predictions = list(csv.DictReader(file))
+    right = sum(row["speaker"] == row["predicted"] for row in predictions)
+    assert float(centroid["accuracy"]) == pytest.approx(right / 3) and len(predictions) == 3
+    claims = (tmp_path / "out" / "scores" / "enrolment_test_claims.txt").read_text().splitlines()
+    assert [line[0] for line in claims].count("1") == 3 and len(claims) == 9
+
+    again = ["embeddings=saved.parquet", "manifest=m.parquet"]
+    done = run_forked("evaluate.py", *again, *given, cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    saved = read_embeddings(str(tmp_path / "saved.parquet"))
+    assert sorted(saved.names) == sorted(table["utterance"].to_pylist()) and set(saved.speakers) == {"s0", "s1", "s2"}
+    for part in ("train", "test"):
+        rows = [i for i, name in enumerate(saved.names) if parts[table["utterance"].to_pylist().index(name)] == part]
+        some = checked([saved.names[i] for i in rows], saved.rows[rows], part, [saved.speakers[i] for i in rows])
+        write_embeddings(tmp_path / f"{part}.pkl", some)
+    done = run_forked("evaluate.py", "embeddings=test.pkl", "enrolment=train.pkl", *given, cwd=tmp_path)
+    assert done.rc == 0, done.stderr
+    for name, part in (("saved", "test"), ("test", "test")):
+        scores = tmp_path / "outputs" / "evaluate" / name / "scores" / f"enrolment_{part}_claims.txt"
+        assert scores.read_text().splitlines() == claims
+
+
+def test_a_pickle_that_attacks_is_refused(folders, tmp_path):
+    (tmp_path / "x.pkl").write_bytes(b"(S'touch attacked'\nios\nsystem\n.")
+    done = run_forked("evaluate.py", "embeddings=x.pkl", f"trials={folders.trials}", cwd=tmp_path)
+    assert_refused(done, "x.pkl: this pickle is refused: it names os.system, and to read that could run code")
+    assert not (tmp_path / "attacked").exists()
 
 
 def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
@@ -275,6 +390,7 @@ def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
         ([best, "device=tpu"], ["device=tpu"]),
         ([best, "trials_root=3"], ["trials_root", "'3'"]),
         ([best, "bootstrap_draws=1"], ["bootstrap_draws=1 must be at least 100"]),
+        ([best, "operating_points=[2]"], ["operating point 2 is neither a prior"]),
         ([f"ckpt={trials}"], ["trials.txt is damaged or none: it can't be read as a checkpoint"]),
         (["ckpt="], ["ckpt= is empty"]),
     ]:
@@ -288,6 +404,69 @@ def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
         done = run_forked("evaluate.py", *arguments, "num_workers=0", cwd=tmp_path)
         assert_refused(done, *expected)
         assert "embedding" not in done.stdout
+
+
+def test_recipes_of_scoring_and_what_a_checkpoint_keeps_of_them(trained, folders, tmp_path):
+    """Calibrated on development trials by one recipe, then applied to others; scores of two recipes fused."""
+    run, quick = shutil.copytree(trained.run, tmp_path / "run"), ["num_workers=0", "threads=1", "bootstrap_draws=0"]
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+
+    def evaluate(*arguments: str) -> Finished:
+        done = run_forked("evaluate.py", *arguments, *quick, cwd=tmp_path)
+        assert done.rc == 0, done.stderr
+        return done
+
+    asnorm = [f"ckpt={run}", "scoring=asnorm", "scoring.top_n=4"]
+    done = evaluate(*asnorm, "save_calibration=true")
+    assert "calibrated by these very trials" in done.stdout and "model, calibrated" in done.stdout
+    rows = scored(run)
+    assert max(abs(float(row["score"])) for row in rows) > 1  # deviations above impostors, and no cosines
+    kept = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    (slope,), offset = (
+        kept["score_calibration"]["calibration"]["weights"],
+        kept["score_calibration"]["calibration"]["offset"],
+    )
+    for row in rows:
+        assert float(row["llr"]) == pytest.approx(slope * float(row["score"]) + offset, abs=1e-5)
+    del kept["score_calibration"]
+    assert same(kept, best)
+
+    few = tmp_path / "few.txt"
+    few.write_text("".join(folders.trials.read_text().splitlines(keepends=True)[:20]))
+    given = [f"trials={few}", f"trials_root={folders.development}"]
+    done = evaluate(*asnorm, *given)
+    assert "calibrated by" in done.stdout and "of the targets here" in done.stdout
+    for row, before in zip(scored(run, "few"), rows, strict=False):
+        assert float(row["llr"]) == pytest.approx(float(before["llr"]), abs=1e-4)
+    done = evaluate(f"ckpt={run}", "scoring=plda", "output_dir=plda")
+    assert "of another recipe and not applied: scoring.backend was cosine and is plda" in done.stdout
+    assert "llr" not in scored(tmp_path / "plda")[0]
+    evaluate(f"ckpt={run}", "scoring=full_and_five_crops", "scoring.crop_seconds=0.4", "output_dir=crops")
+
+    two = [tmp_path / "run" / "scores" / "development.csv", tmp_path / "plda" / "scores" / "development.csv"]
+    done = evaluate(f"scores=[{two[0]},{two[1]}]", f"development_scores=[{two[0]},{two[1]}]", "output_dir=fused")
+    assert "log-likelihood ratio = " in done.stdout and "run/scores/development" in done.stdout
+    assert len(scored(tmp_path / "fused", "fusion")) == 36
+    with open(tmp_path / "fused" / "metrics" / "test_metrics.csv", newline="") as file:
+        assert next(csv.DictReader(file))["system"] == "fusion"
+
+
+def test_scoring_refuses_what_it_cannot_do(trained, folders, tmp_path):
+    best = f"ckpt={trained.run}"
+    cohort = f"scoring.cohort={folders.development}"
+    for arguments, expected in [
+        ([], ["ckpt must be given: add ckpt="]),
+        ([best, "scoring=pdla"], ["scoring=pdla", "did you mean plda?"]),
+        ([best, "+scoring.topn=3"], ["scoring.topn"]),
+        ([best, "scoring.norm=as"], ["scoring.norm=as must be one of none, z, t, s"]),
+        ([best, "scoring=asnorm"], ["scoring.top_n=300: the cohort has 6 impostors"]),
+        ([best, "scoring=snorm", cohort], ["3 of its 3 speakers are in the trials"]),
+        (["scores=NOWHERE.csv"], ["NOWHERE.csv: there is no such file of scores"]),
+        ([best, f"scores={folders.trials}"], ["both say what to evaluate"]),
+        ([f"scores={folders.trials}"], ["line 1: the score is no finite number"]),
+    ]:
+        done = run_forked("evaluate.py", *arguments, "num_workers=0", "output_dir=out", cwd=tmp_path)
+        assert_refused(done, *expected)
 
 
 # --- Closed-set identification
@@ -310,7 +489,7 @@ def identified(tmp_path_factory, identifying) -> Trained:
 
 
 def named(run: Path, part: str) -> list[dict[str, str]]:
-    with open(run / "scores" / f"identification_{part}.csv", newline="") as file:
+    with open(run / "scores" / f"identification_{part}_predictions.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -19,7 +19,9 @@ from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
 from speakerlab.build import build, build_augment, build_loss, build_network, clips_below
 from speakerlab.cli.launch import compose as compose_config
-from speakerlab.config import CONF, SCHEMAS, check, known_targets, locate
+from speakerlab.config import CONF, check, known_targets, locate
+from speakerlab.inference.scoring import check_scoring
+from speakerlab.schema import SCHEMAS
 from speakerlab.training.assembly import try_components
 
 # `hydra` is Hydra's own; `prepare` holds no config of a run but the sources of corpora.
@@ -106,12 +108,19 @@ def test_the_page_on_augmentation_names_every_recipe_and_part():
 
 @pytest.mark.parametrize("root", sorted(SCHEMAS))
 def test_root_composes_and_passes(compose, root):
-    cfg, choices = compose(config_name=root)
+    cfg, choices = compose(*(["ckpt=given"] if root == "evaluate" else []), config_name=root)
     fill(cfg)
     assert check(cfg, root, choices)
 
 
-@pytest.mark.parametrize("path", MEMBERS, ids=name)
+@pytest.mark.parametrize("member", members("scoring"))
+def test_scoring_works_with_the_defaults(compose, member):
+    """Of `evaluate.py`, whose only group it is."""
+    cfg, choices = compose("ckpt=given", f"scoring={member}", config_name="evaluate")
+    check_scoring(check(cfg, "evaluate", choices).scoring)
+
+
+@pytest.mark.parametrize("path", [path for path in MEMBERS if path.parent.name != "scoring"], ids=name)
 def test_member_works_with_the_defaults(compose, path):
     group = path.parent.relative_to(CONF).as_posix()
     is_default = re.search(rf"^  - {group}: ", (CONF / "train.yaml").read_text(), re.MULTILINE)

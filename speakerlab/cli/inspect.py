@@ -52,22 +52,18 @@ def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run_attention(chosen: argparse.Namespace) -> None:
     """Write the page; print where it is and how even the attention is."""
+    from speakerlab.cli.reporting import hear
     from speakerlab.cli.tables import show, text_table
-    from speakerlab.data.audio import read_audio
     from speakerlab.data.utterances import measure
-    from speakerlab.inference.attention import attend, attentive_pooling
-    from speakerlab.reports.attention import Heard, share_of_half, write_attention
+    from speakerlab.inference.attention import attentive_pooling
+    from speakerlab.reports.attention import share_of_half, write_attention
 
     checkpoint, contents, network = _load(chosen)
     pooling = type(attentive_pooling(network)).__name__
     files = [Path(file).expanduser() for file in chosen.words] or _own_utterances(checkpoint)
     measure(files)  # a file that can't be used stops here, with a line
     sample_rate = contents["config"]["loader"]["sample_rate"]
-    utterances = []
-    for file in files:
-        waveform = read_audio(file, sample_rate=sample_rate)
-        heard = attend(network, waveform, sample_rate)
-        utterances.append(Heard("/".join(file.parts[-3:]), waveform, heard.spectrogram, heard.relative, heard.seconds))
+    utterances = hear(network, files, sample_rate)
     facts = {
         "checkpoint": checkpoint,
         "pooling": f"{pooling}, {len(utterances[0].relative)} weightings",

@@ -11,6 +11,8 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.manifest import read_manifest, replacing, write_manifest
 from speakerlab.data.trials import Trials, read_trials, write_trials
 
+MEASURED = Path("scores", "last_epoch.npz")  # in a run's folder: what was found when it was last judged
+
 
 def write_development(run: Path, corpus: Corpus) -> None:
     """Write the corpus's trials (`trials/development.txt`, `trials/test.txt`), or the utterances to identify

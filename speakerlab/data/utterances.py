@@ -1,10 +1,13 @@
 """Whole utterances for embedding, in batches of similar length."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -14,6 +17,68 @@ from speakerlab.data.audio import probe, read_audio
 from speakerlab.data.recordings import Recordings
 
 SHORTEST_SECONDS = 0.1
+TO_THE_END = -1  # in place of a number of samples
+
+
+@dataclass(frozen=True, eq=False)
+class Utterances:
+    """What is to be embedded: files, or parts of files, and what they are called.
+
+    Attributes:
+        names: of the utterances; enough where their embeddings are saved.
+        files: `(utterances,)` their audio files; None where only saved embeddings can be meant.
+        first_sample: `(utterances,)` int64, at the file's own rate.
+        samples: `(utterances,)` int64, at the file's own rate, or `TO_THE_END`.
+        seconds: `(utterances,)` durations, NaN where nobody has measured yet.
+        speakers: `(utterances,)` or None where nobody said.
+    """
+
+    names: list[str]
+    files: list[str] | None
+    first_sample: np.ndarray
+    samples: np.ndarray
+    seconds: np.ndarray
+    speakers: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def measured(self, rows: np.ndarray) -> np.ndarray:
+        """Durations of some rows, `(rows,)`, from the headers where they are not known.
+
+        Raises:
+            InputError: if a file can't be used.
+        """
+        seconds = self.seconds[rows]
+        unknown = np.flatnonzero(np.isnan(seconds))
+        if len(unknown):
+            seconds[unknown] = measure([Path(self.files[row]) for row in rows[unknown]])
+            self.seconds[rows] = seconds  # nobody needs to measure again
+        return seconds
+
+
+def utterances_in_files(
+    names: list[str], files: Sequence[str | Path] | None, speakers: list[str] | None = None
+) -> Utterances:
+    """Each file as a whole."""
+    count = len(names)
+    nothing, whole = np.zeros(count, np.int64), np.full(count, TO_THE_END, np.int64)
+    paths = None if files is None else [os.fspath(file) for file in files]
+    return Utterances(names, paths, nothing, whole, np.full(count, np.nan), speakers)
+
+
+def utterances_of_rows(table: pa.Table) -> Utterances:
+    """The rows of a manifest, each of which may be a part of a file."""
+    roots, paths = table["root"].to_pylist(), table["path"].to_pylist()
+    first, samples = table["first_sample"].to_numpy(), table["samples"].to_numpy()
+    return Utterances(
+        names=table["utterance"].to_pylist(),
+        files=[f"{root}/{path}" for root, path in zip(roots, paths, strict=True)],
+        first_sample=first,
+        samples=samples,
+        seconds=samples / table["sample_rate"].to_numpy(),
+        speakers=table["speaker"].to_pylist(),
+    )
 
 
 def measure(files: list[Path]) -> np.ndarray:
@@ -53,6 +118,23 @@ class UtteranceDataset(Dataset):
 
     def __getitem__(self, index: int) -> tuple[int, np.ndarray]:
         return index, read_audio(self.files[index], sample_rate=self.sample_rate)
+
+
+class PartDataset(Dataset):
+    """Some of `Utterances`: item `i` is `(i, (samples,) float32)` of row `rows[i]`."""
+
+    def __init__(self, utterances: Utterances, rows: np.ndarray, sample_rate: int):
+        self.files = [utterances.files[row] for row in rows]
+        self.first_sample, self.samples = utterances.first_sample[rows], utterances.samples[rows]
+        self.sample_rate = sample_rate
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[int, np.ndarray]:
+        samples = int(self.samples[index])
+        count = None if samples == TO_THE_END else samples
+        return index, read_audio(self.files[index], int(self.first_sample[index]), count, self.sample_rate)
 
 
 class RowDataset(Dataset):

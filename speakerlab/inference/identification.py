@@ -1,101 +1,75 @@
-"""Who speaks: utterances of a network's own training speakers, classified by the loss it was trained with."""
+"""Who speaks: the classifier that a network was trained with, and the files that keep whom utterances are taken for."""
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import torch
-from omegaconf import DictConfig
 from torch import nn
 
-from speakerlab.build import load_checkpoint, loss_from_checkpoint, network_from_checkpoint
-from speakerlab.data import Progress
-from speakerlab.data.development import read_utterances
-from speakerlab.data.manifest import manifest_at, read_manifest, replacing, seconds_of, speaker_classes
-from speakerlab.data.recordings import AudioFiles
-from speakerlab.data.splits import rows_of_splits
-from speakerlab.data.utterances import RowDataset
-from speakerlab.inference.evaluation import embed
-from speakerlab.inference.model import run_folder
-from speakerlab.network import classify
-from speakerlab.scoring.identification import Guesses
-
-METRICS = ("accuracy", "top5_accuracy", "macro_f1", "error_rate", "utterances")
+from speakerlab.build import load_checkpoint, loss_from_checkpoint
+from speakerlab.data.manifest import replacing
+from speakerlab.data.utterances import Utterances
+from speakerlab.inference.evaluation import keep_metrics
+from speakerlab.inference.source import Results
+from speakerlab.scoring.identification import Guesses, identification_metrics
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """A network, the loss that names speakers, their names in class order, and the sample rate in hertz."""
-
-    network: nn.Module
-    loss: nn.Module
-    speakers: list[str]
-    sample_rate: int
-
-
-def load_classifier(checkpoint: Path, trust: tuple[str, ...] = ()) -> Classifier:
-    """All that a checkpoint alone knows of its speakers."""
+def load_classifier(checkpoint: Path, embed_dim: int, trust: tuple[str, ...] = ()) -> tuple[nn.Module, list[str]]:
+    """The loss that names speakers by embeddings, and their names in class order: all that a checkpoint alone knows."""
     contents = load_checkpoint(checkpoint)
-    network = network_from_checkpoint(contents, trust)
-    loss = loss_from_checkpoint(contents, network.embed_dim, trust)
+    loss = loss_from_checkpoint(contents, embed_dim, trust)
     # Behind the speakers themselves come the voices that speed perturbation made of them.
-    speakers = contents["speakers"][: len(contents["speakers"]) // contents.get("voices", 1)]
-    return Classifier(network, loss, speakers, contents["config"]["loader"]["sample_rate"])
+    return loss, contents["speakers"][: len(contents["speakers"]) // contents.get("voices", 1)]
 
 
-def find_utterances(cfg: DictConfig, checkpoint: Path, speakers: list[str]) -> tuple[pa.Table, np.ndarray]:
-    """The manifest rows to identify, and the class of each.
-
-    Raises:
-        InputError: if there are none, or one is of a speaker whom the model does not know.
-    """
-    part = cfg.split or "test"
-    if cfg.manifest is None:
-        table = read_utterances(run_folder(checkpoint) or checkpoint.parent, part)
-    else:
-        table = rows_of_splits(read_manifest(manifest_at(cfg.manifest, "manifest")), [part], f"manifest={cfg.manifest}")
-    return table, speaker_classes(table, speakers)
-
-
-def identify(
-    classifier: Classifier,
-    table: pa.Table,
+def keep_guesses(
+    results: Results,
+    evaluated: Path,
+    utterances: Utterances,
     classes: np.ndarray,
-    device: torch.device,
-    num_workers: int,
-    progress: Progress,
-) -> Guesses:
-    """Whom the classifier takes the speaker of each row for.
+    speakers: list[str],
+    guesses: dict[str, Guesses],
+) -> dict[str, dict[str, float]]:
+    """Write `scores/<name>_predictions.csv`, of several systems `scores/<name>_<system>_predictions.csv`, and a line
+    each to `metrics/test_identification.csv`; the metrics of each system.
 
     Args:
-        classifier: see `Classifier`.
-        table: manifest.
-        classes: `(rows,)` true speakers.
-        device, num_workers, progress: see `speakerlab.inference.evaluation.embed`.
+        results: where.
+        evaluated: the checkpoint or embeddings.
+        utterances: that were identified, with their speakers.
+        classes: `(utterances,)` true speakers.
+        speakers: names in class order.
+        guesses: of each system.
     """
-    utterances = RowDataset(AudioFiles(table, classifier.sample_rate))
-    embeddings = embed(classifier.network, utterances, seconds_of(table), device, num_workers, progress)
-    return classify(classifier.loss.to(device), embeddings, classes, len(classifier.speakers), device)
+    metrics = {}
+    for system, found in guesses.items():
+        name = results.name if len(guesses) == 1 else f"{results.name}_{system}"
+        path = results.folder / "scores" / f"{name}_predictions.csv"
+        write_predictions(path, utterances.names, utterances.speakers, found, speakers)
+        metrics[system] = identification_metrics(found, classes)
+    keep_metrics(results.folder, evaluated, results.name, metrics)
+    return metrics
 
 
-def write_predictions(path: Path, table: pa.Table, guesses: Guesses, speakers: list[str]) -> None:
-    """CSV with a line an utterance: who speaks, whom the model names and how surely, and the true speaker's rank."""
+def write_predictions(path: Path, names: list[str], truth: list[str], guesses: Guesses, speakers: list[str]) -> None:
+    """CSV with a line an utterance: who speaks, at which place of all speakers the system names them, and the first few
+    that it names, with the posterior of each.
+
+    Args:
+        path: of the file.
+        names, truth: `(utterances,)` and who speaks in each.
+        guesses: see `Guesses`.
+        speakers: names in class order.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = zip(table["utterance"].to_pylist(), table["speaker"].to_pylist(), *guesses, strict=True)
+    places = range(1, guesses.first.shape[1] + 1)
+    header = ["utterance", "speaker", "rank"]
+    for place in places:
+        header += ["predicted", "posterior"] if place == 1 else [f"predicted_{place}", f"posterior_{place}"]
+    columns = zip(names, truth, guesses.rank.tolist(), guesses.first.tolist(), guesses.posteriors.tolist(), strict=True)
     with replacing(path) as draft, open(draft, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("utterance", "speaker", "predicted", "probability", "rank"))
-        for utterance, speaker, predicted, rank, probability in rows:
-            writer.writerow((utterance, speaker, speakers[predicted], f"{probability:.6f}", rank))
-
-
-def confusions(
-    classes: np.ndarray, predicted: np.ndarray, speakers: list[str], most: int
-) -> list[tuple[str, str, int]]:
-    """The most frequent mistakes: (speaker, taken for, times), at most `most` of them."""
-    wrong = classes != predicted
-    pairs, counts = np.unique(np.stack([classes[wrong], predicted[wrong]]), axis=1, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:most]
-    return [(speakers[pairs[0, i]], speakers[pairs[1, i]], int(counts[i])) for i in order]
+        writer.writerow(header)
+        for name, speaker, rank, first, posteriors in columns:
+            named = zip((speakers[one] for one in first), (f"{value:.6f}" for value in posteriors), strict=True)
+            writer.writerow((name, speaker, rank, *(cell for pair in named for cell in pair)))

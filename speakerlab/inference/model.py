@@ -3,33 +3,31 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 from omegaconf import DictConfig
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.build import build_network, check_workers, load_checkpoint, network_from_checkpoint
+from speakerlab.build import NETWORK_PARTS, build_network, load_checkpoint, network_from_checkpoint
+from speakerlab.data import usable_cpus
 from speakerlab.data.corpus import check_strangers
-from speakerlab.data.development import read_development_trials
+from speakerlab.data.development import read_development_trials, read_utterances
+from speakerlab.data.manifest import manifest_at, read_manifest
+from speakerlab.data.splits import rows_of_splits
 from speakerlab.data.tree import make_folder, paths_of
-from speakerlab.data.trials import Trials, find_trials_and_files
+from speakerlab.data.trials import Trials, find_list, find_trials_and_files, read_trials
+from speakerlab.data.utterances import Utterances, utterances_in_files
 from speakerlab.inference.baselines import MeanMfcc
-from speakerlab.inference.evaluation import FEWEST_DRAWS
 
 
 @dataclass(frozen=True)
 class Systems:
-    """Networks by name, the model first, and the sample rate that they take."""
+    """Networks by name, the model first, the sample rate that they take, and what of the config they depend on."""
 
     networks: dict[str, nn.Module]
     sample_rate: int
-
-
-def check_numbers(cfg: DictConfig) -> None:
-    """Refuse counts out of range before anything is loaded."""
-    check_workers("num_workers", cfg.num_workers)
-    if cfg.bootstrap_draws != 0 and cfg.bootstrap_draws < FEWEST_DRAWS:
-        raise InputError(f"bootstrap_draws={cfg.bootstrap_draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
+    settings: dict
 
 
 def find_checkpoint(path: str) -> Path:
@@ -47,42 +45,53 @@ def load_systems(checkpoint: Path, with_baselines: bool, trust: tuple[str, ...] 
     """The checkpoint's network; for comparison also an untrained one of its shape and the mean MFCC."""
     contents = load_checkpoint(checkpoint)
     sample_rate = contents["config"]["loader"]["sample_rate"]
+    settings = {part: contents["config"].get(part) for part in (*NETWORK_PARTS, "frames")} | {"rate": sample_rate}
     networks: dict[str, nn.Module] = {"model": network_from_checkpoint(contents, trust)}
     if with_baselines:
         torch.manual_seed(contents["config"]["seed"])
         networks["untrained network"] = build_network(contents["config"], trust)
         networks["mean MFCC"] = MeanMfcc(sample_rate)
-    return Systems(networks, sample_rate)
+    return Systems(networks, sample_rate, settings)
 
 
-def find_trials(cfg: DictConfig, checkpoint: Path) -> tuple[Trials, list[Path]]:
-    """The trial list and the file of each of its utterances; missing ones are named before any model runs."""
-    if cfg.trials is None:
-        if cfg.trials_root is not None:
-            raise InputError("trials_root is given without trials: add trials=LIST")
+def find_trials(cfg: DictConfig, checkpoint: Path | None) -> tuple[Trials, Utterances]:
+    """The trial list and its utterances, with their files unless embeddings are saved; missing files are named before
+    any model runs."""
+    if checkpoint is None:
+        trials, files = read_trials(find_list(cfg.trials, paths_of(cfg.trials_root))), None
+    elif cfg.trials is None:
         name = "test" if cfg.split == "test" else "development"
-        return read_development_trials(run_folder(checkpoint) or checkpoint.parent, name)
-    return find_trials_and_files(cfg.trials, paths_of(cfg.trials_root))
+        trials, files = read_development_trials(run_folder(checkpoint) or checkpoint.parent, name)
+    else:
+        trials, files = find_trials_and_files(cfg.trials, paths_of(cfg.trials_root))
+    return trials, utterances_in_files(trials.utterances, files)
 
 
-def is_identification(cfg: DictConfig, checkpoint: Path) -> bool:
-    """Whether utterances are to be identified, and not trials to be scored.
+def task_of(checkpoint: Path | None) -> str | None:
+    """What a checkpoint was trained for; None without one."""
+    if checkpoint is None:
+        return None
+    return load_checkpoint(checkpoint)["config"].get("task", {"name": "verification"})["name"]
+
+
+def described(checkpoint: Path) -> str:
+    """A line about a checkpoint for the log."""
+    contents = load_checkpoint(checkpoint)
+    config, steps = contents["config"], contents.get("global_step")
+    trained = f"trained for {steps:,} steps" if steps is not None else "trained"
+    encoder = config["model"]["encoder"]["_target_"].rpartition(".")[2]
+    return f"{encoder} of run {config.get('name', '?')}, {trained} on {len(contents['speakers']):,} classes"
+
+
+def find_rows(cfg: DictConfig, checkpoint: Path | None, part: str) -> pa.Table:
+    """The rows of a split: of `manifest=`, or of the checkpoint's run.
 
     Raises:
-        InputError: for arguments that don't go together.
+        InputError: if there are none.
     """
-    if cfg.split not in (None, "val", "test"):
-        raise InputError(f"split={cfg.split} must be val or test")
-    if cfg.trials is not None:
-        for name in ("split", "manifest"):
-            if cfg[name] is not None:
-                raise InputError(f"trials={cfg.trials} and {name}={cfg[name]} both say what to evaluate on: give one")
-        return False
-    task = load_checkpoint(checkpoint)["config"].get("task", {"name": "verification"})["name"]
-    wanted = cfg.manifest is not None or task == "identification"
-    if wanted and cfg.baselines:
-        raise InputError("baselines=true is for trials: mean MFCC and an untrained network can name no speaker")
-    return wanted
+    if cfg.manifest is None:
+        return read_utterances(run_folder(checkpoint) or checkpoint.parent, part)
+    return rows_of_splits(read_manifest(manifest_at(cfg.manifest, "manifest")), [part], f"manifest={cfg.manifest}")
 
 
 def check_unseen(checkpoint: Path, trials: Trials, allow_overlap: bool) -> None:
@@ -100,32 +109,38 @@ def run_folder(checkpoint: Path) -> Path | None:
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
 
 
-def output_folder(cfg: DictConfig, checkpoint: Path) -> Path:
-    """Where an evaluation writes; made, so that a folder that can't be is known before hours of embedding."""
+def output_folder(cfg: DictConfig, path: Path) -> Path:
+    """Where an evaluation of a checkpoint or of saved embeddings writes; made, so that a folder that can't be is known
+    before hours of embedding."""
     if cfg.output_dir is not None:
         folder = Path(cfg.output_dir)
     else:
-        folder = run_folder(checkpoint) or Path("outputs") / "evaluate" / checkpoint.stem
+        folder = run_folder(path) or Path("outputs") / "evaluate" / path.stem
     return make_folder(folder, "output_dir")
 
 
-def list_name(cfg: DictConfig) -> str:
-    """What files about this list are called."""
-    if cfg.trials is None:
-        return "test" if cfg.split == "test" else "development"
-    return Path(cfg.trials).stem
+def pick_devices(device: str, processes: int | None) -> list[torch.device]:
+    """Where to embed, one device a process.
 
-
-def pick_device(device: str) -> torch.device:
-    """`auto` is the GPU where there is one.
+    Args:
+        device: `auto` is the GPUs where there are any; `cuda` is all of them, `cuda:1` is one.
+        processes: how many; None is one a GPU, or one on the CPU.
 
     Raises:
-        InputError: for a device that this machine lacks.
+        InputError: for a device that this machine lacks, or more processes than it has GPUs or CPUs.
     """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    gpus = ["cuda", *(f"cuda:{index}" for index in range(count))] if count else []
-    if device in ("cpu", *gpus):
-        return torch.device(device)
-    raise InputError(f"device={device} is not here; use {', '.join(['auto', 'cpu', *gpus])}")
+    if device == "auto":
+        device = "cuda" if count else "cpu"
+    gpus = [f"cuda:{index}" for index in range(count)]
+    if device == "cpu":
+        most, there = usable_cpus(), ["cpu"] * (processes or 1)
+    elif count and device in ("cuda", *gpus):
+        there = gpus if device == "cuda" else [device]
+        most = len(there)
+    else:
+        shown = ", ".join(["auto", "cpu", *(["cuda"] if count else []), *gpus])
+        raise InputError(f"device={device} is not here; use {shown}")
+    if processes is not None and processes > most:
+        raise InputError(f"processes={processes} must be at most {most} with device={device}")
+    return [torch.device(name) for name in there[:processes]]

@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from speakerlab import InputError
-from speakerlab.reports.figure import COLOURS, GREY, new_figure
+from speakerlab.reports.figure import COLOURS, GREY, new_figure, thinned
 from speakerlab.scoring.metrics import ErrorRates, eer, min_dcf_point
 
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
 WIDE_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
 LOWEST_LIMIT = 0.0005
 OUTSIDE = 1e-6  # rates of 0 and 1 have infinite probits; this is beyond every limit of the axes
-CELL = 0.002  # in probits, finer than a pixel: with all its 580,000 vertices, a curve would make a 40 MB SVG
+CELL = 0.002  # in probits, finer than a pixel
 LINE_STYLES = ("-", "--", ":", "-.")  # another one after each round of colours
 MARKERS = {"o": 11.0, "s": 8.0, "^": 6.5, "D": 5.0, "v": 5.0}  # -> size; smaller ones lie on larger ones
 
@@ -47,26 +47,27 @@ def det_figure(curves: dict[str, ErrorRates], points: Sequence[float] = (0.01, 0
     _draw_axes(axes, *limits)
     names = []
     for number, (name, rates) in enumerate(curves.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        style = LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)]
+        colour, style = line_look(number)
         rate, _ = eer(rates)
         label = f"{name}  (EER {100 * rate:.2f} %)"
         names += axes.plot(*det_line(rates), style, color=colour, linewidth=1.8, label=label)
         marked = [(rate, rate)] + [min_dcf_point(rates, p_target) for p_target in points]
         for marker, (miss, false_alarm) in zip(MARKERS, marked):
             _mark(axes, marker, colour, probit(false_alarm, *limits), probit(miss, *limits))
-    _draw_legend(figure, names, ["EER"] + [f"minDCF, p = {p_target:g}" for p_target in points])
+    curves_legend(figure, names, ["EER"] + [f"minDCF, p = {p_target:g}" for p_target in points])
     return figure
+
+
+def line_look(number: int) -> tuple[str, str]:
+    """Colour and line style of the system of this number, the same in every plot of curves."""
+    return COLOURS[number % len(COLOURS)], LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)]
 
 
 def det_line(rates: ErrorRates) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Probits of false alarm and miss, `(vertices,)` each; vertices within `CELL` of their neighbours are left out."""
     line = np.stack((probit(rates.false_alarm, OUTSIDE, 1 - OUTSIDE), probit(rates.miss, OUTSIDE, 1 - OUTSIDE)))
-    grid = np.round(line / CELL)
-    moves = np.any(grid[:, 1:] != grid[:, :-1], axis=0)
-    # The first and the last vertex of a cell stay, so that a jump is drawn from where it starts.
-    keep = np.append(True, moves) | np.append(moves, True)
-    return line[0, keep], line[1, keep]
+    x, y = thinned(line, CELL)
+    return x, y
 
 
 def probit(rate: ArrayLike, low: float, high: float) -> NDArray[np.float64]:
@@ -103,7 +104,7 @@ def _mark(axes: Axes, marker: str, colour: str, x: float, y: float) -> None:
     axes.plot(x, y, marker, color=colour, markersize=MARKERS[marker], markeredgecolor="white", clip_on=False, zorder=5)
 
 
-def _draw_legend(figure: Figure, names: list[Line2D], marked: list[str]) -> None:
+def curves_legend(figure: Figure, names: list[Line2D], marked: list[str]) -> None:
     """Curves on the left, markers on the right, under the plot: inside it, no corner is free for every curve."""
     marks = [Line2D([], [], linestyle="", marker=m, color=GREY, markersize=7, label=n) for m, n in zip(MARKERS, marked)]
     blank = Line2D([], [], linestyle="", label=" ")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from speakerlab.data.summary import UNKNOWN, Group, Look, Summary, spread
-from speakerlab.reports.figure import COLOURS, GREY, new_figure, save_figure
+from speakerlab.reports.figure import COLOURS, GREY, new_figure, save_figure, shortened
 from speakerlab.reports.page import facts_section, figure_section, metrics_section, write_report
 
 Rows = dict[str, dict[str, str]]
@@ -157,7 +157,7 @@ def _bars(axes: Axes, summary: Summary) -> None:
     labels, shares, colours = [], [], []
     for colour, (name, groups) in zip(COLOURS, summary.groups.items()):
         for value, group in list(groups.items())[:SHOWN_BARS]:
-            labels.append(f"{name}: {_shortened(_worded(name, value))}")
+            labels.append(f"{name}: {shortened(_worded(name, value))}")
             shares.append(100 * group.utterances / len(summary.seconds))
             colours.append(GREY if value == UNKNOWN else colour)
     places = np.arange(len(labels))
@@ -172,11 +172,6 @@ def _bars(axes: Axes, summary: Summary) -> None:
 
 def _worded(name: str, value: str) -> str:
     return f"{int(value) / 1000:g} kHz" if name == "sample rate" else value
-
-
-def _shortened(text: str) -> str:
-    """The end of a long value, such as a folder."""
-    return text if len(text) <= 24 else f"…{text[-23:]}"
 
 
 def _hours(hours: float) -> str:

@@ -2,11 +2,42 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from speakerlab.data.development import MEASURED, read_development_trials, read_utterances
+from speakerlab.data.trial_speakers import speaker_names, speakers_by_targets
+from speakerlab.reports.certainty import certainty_figure
 from speakerlab.reports.curves import read_metrics, training_curves
-from speakerlab.reports.figure import save_figure
+from speakerlab.reports.det import det_figure
+from speakerlab.reports.embedding_map import Sample, map_figure
+from speakerlab.reports.environment import in_words, versions
+from speakerlab.reports.events import write_events
+from speakerlab.reports.figure import figure_image, save_figure
+from speakerlab.reports.histogram import histogram_figure
+from speakerlab.reports.identification import match_figure
 from speakerlab.reports.page import facts_section, figure_section, folded_section, metrics_section, write_report
-from speakerlab.scoring.metrics import monitored
+from speakerlab.scoring.metrics import error_rates, monitored
+
+HEADINGS = {
+    "det": "Detection error trade-off of the development trials",
+    "scores": "Scores of the development trials",
+    "match": "Cumulative match of the validation utterances",
+    "certainty": "How sure, and how rightly",
+    "map": "Map of embeddings",
+}
+
+
+class Measured(NamedTuple):
+    """The last measured epoch: when, its figures by kind, and some of its embeddings."""
+
+    epoch: int
+    step: int
+    figures: dict[str, Figure]
+    sample: Sample
 
 
 def best_epoch(folder: Path) -> dict[str, float]:
@@ -17,34 +48,77 @@ def best_epoch(folder: Path) -> dict[str, float]:
 
 
 def training_report(folder: Path) -> Path:
-    """Write `report.html` and `plots/training.png|svg`; returns the page."""
+    """Write `report.html`, its figures under `plots/` and, of the last measured epoch, as TensorBoard events under
+    `tensorboard/development/`; returns the page."""
     curves = training_curves(folder)
     save_figure(curves, folder / "plots" / "training")
     best = best_epoch(folder)
-    environment = json.loads((folder / "environment.json").read_text())
-    facts = {
-        "command": (folder / "command.txt").read_text().strip().replace("\n", "  then  "),
-        "started": environment["started"],
-        "machine": f"{environment['platform']}, {environment['cpus']} CPUs",
-        "computed on": f"{environment['processes']} x {environment['device']}, {environment['precision']}",
-        "speakerlab": f"{environment['speakerlab']} {_commit(environment['git'])}",
-    }
-    libraries = {name: version for name, version in environment["libraries"].items() if version}
     rows = {
         f"epoch {best['epoch']:.0f}": {name: value for name, value in best.items() if name not in ("epoch", "step")}
     }
+    environment = json.loads((folder / "environment.json").read_text())
+    command = (folder / "command.txt").read_text().strip().replace("\n", "  then  ")
     return write_report(
         folder,
         f"Training {folder.parent.name}",
         metrics_section("Best epoch", rows),
         figure_section("Training", curves),
-        facts_section("Run", facts | libraries | {"python": environment["python"]}),
+        *_measured_sections(folder),
+        facts_section("Run", {"command": command} | in_words(environment)),
         folded_section("Configuration", (folder / "config.yaml").read_text()),
+        folded_section("Versions", versions(environment)),
         subtitle=folder.name,
     )
 
 
-def _commit(git: dict | None) -> str:
-    if git is None:
-        return ""
-    return f"commit {git['commit'][:10]}" + (" with uncommitted changes" if git["changed"] else "")
+def epoch_images(folder: Path) -> dict[str, NDArray[np.uint8]]:
+    """The first figure of the epoch that was just measured: tag -> `(height, width, 3)` pixels for TensorBoard."""
+    with np.load(folder / MEASURED) as found:
+        if "scores" in found:
+            labels = read_development_trials(folder)[0].labels
+            return {"val/det": figure_image(_det(found, labels))}
+        return {"val/match": figure_image(_match(found))}
+
+
+def last_measured(folder: Path) -> Measured | None:
+    """What a run's folder knows of its last measured epoch; None of a run that kept nothing."""
+    if not (folder / MEASURED).is_file():
+        return None
+    with np.load(folder / MEASURED) as found:
+        if "scores" in found:
+            trials, _ = read_development_trials(folder)
+            names = speaker_names(trials.utterances, speakers_by_targets(trials))
+            figures = {"det": _det(found, trials.labels), "scores": histogram_figure(found["scores"], trials.labels)}
+        else:
+            names = np.array(read_utterances(folder, "val")["speaker"].to_pylist())
+            figures = {
+                "match": _match(found),
+                "certainty": certainty_figure(found["probability"], found["rank"] == 1),
+            }
+        sample = Sample(found["embeddings"], names[found["rows"]])
+        drawn = map_figure(sample)
+        if drawn is not None:
+            figures["map"] = drawn
+        return Measured(int(found["epoch"]), int(found["step"]), figures, sample)
+
+
+def _det(found: dict[str, NDArray], labels: NDArray) -> Figure:
+    return det_figure({f"after epoch {found['epoch']}": error_rates(found["scores"], labels)})
+
+
+def _match(found: dict[str, NDArray]) -> Figure:
+    return match_figure(found["rank"], int(found["speakers"]))
+
+
+def _measured_sections(folder: Path) -> list[str]:
+    """The figures of the last measured epoch, which are saved and written for TensorBoard as well."""
+    measured = last_measured(folder)
+    if measured is None:
+        return []
+    for kind, figure in measured.figures.items():
+        save_figure(figure, folder / "plots" / f"{kind}_last_epoch")
+    _, *others = measured.figures  # the first is in TensorBoard already, of every epoch: see `epoch_images`
+    tags = {f"last_epoch/{kind}": measured.figures[kind] for kind in others}
+    write_events(folder / "tensorboard" / "development", tags, measured.sample, measured.step)
+    caption = f"After epoch {measured.epoch}, the last one that was measured."
+    return [figure_section(HEADINGS[kind], figure, caption) for kind, figure in measured.figures.items()]

@@ -1,27 +1,29 @@
-"""Cosine scores of trials, computed in blocks of gathered rows."""
+"""Cosine scores of trials."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speakerlab import InputError
+from speakerlab.scoring.products import BLOCK, trial_products
 
 
 def cosine_scores(
     embeddings: ArrayLike,
     enrol: ArrayLike,
     test: ArrayLike,
-    block: int = 4096,
+    block: int = BLOCK,
     mean: ArrayLike | None = None,
 ) -> NDArray[np.floating]:
     """Cosine of the two embeddings of each trial.
 
-    Each embedding is normalised once, not once a trial; memory beyond that is two blocks of `block * dim` numbers.
+    Each embedding is normalised once, not once a trial; memory beyond that is two blocks of `block * dim` numbers, or
+    what `trial_products` says of a dense list.
 
     Args:
         embeddings: `(utterances, dim)`; float64 is scored in float64, everything else in float32.
         enrol: `(trials,)`, rows of `embeddings`.
         test: `(trials,)`, rows of `embeddings`.
-        block: trials that are scored at once; 4096 rows of 192 numbers stay in the cache.
+        block: trials that are scored at once.
         mean: `(dim,)`, subtracted from each embedding first (the mean of training or cohort embeddings).
 
     Returns:
@@ -40,10 +42,7 @@ def cosine_scores(
     enrol, test = _rows(enrol, "enrol", len(units)), _rows(test, "test", len(units))
     if len(enrol) != len(test):
         raise InputError(f"enrol has {len(enrol)} rows and test has {len(test)}; each trial needs one of both")
-    scores = np.empty(len(enrol), dtype=units.dtype)
-    for first in range(0, len(enrol), block):
-        part = slice(first, first + block)
-        np.einsum("td,td->t", units[enrol[part]], units[test[part]], out=scores[part])
+    scores = trial_products(units, units, enrol, test, block)
     return scores.clip(-1.0, 1.0, out=scores)  # rounding may leave [-1, 1], which an arc cosine would not survive
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from speakerlab import InputError
 from speakerlab.scoring.cosine import unit_rows
+from speakerlab.scoring.products import BLOCK_BYTES, product_statistics
 
 KINDS = ("z", "t", "s")
-BLOCK_BYTES = 2**28  # of scores against the cohort at a time
 
 
 def cohort_statistics(
@@ -21,37 +21,12 @@ def cohort_statistics(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of each embedding's cosines with a cohort, or with its `top` nearest in it.
 
-    The cosines are computed in blocks of rows; the nearest are selected, not sorted.
-
     Args:
         embeddings: `(utterances, dim)`, one row at least.
         cohort: `(impostors, dim)`; usually the mean of each training speaker.
-        top: nearest impostors a row; None takes all.
-        block_bytes: bound of the cosines held at a time, but for one row's.
-
-    Returns:
-        means and deviations `(utterances,)`.
-
-    Raises:
-        InputError: if the sizes do not fit, or fewer than two impostors are asked for or there.
+        top, block_bytes, errors and what is returned: see `speakerlab.scoring.products.product_statistics`.
     """
-    if embeddings.ndim != 2 or cohort.ndim != 2 or embeddings.shape[1] != cohort.shape[1]:
-        raise InputError(f"embeddings {embeddings.shape} and cohort {cohort.shape} must be two tables of one dim")
-    count = len(cohort) if top is None else top
-    if not 2 <= count <= len(cohort):
-        raise InputError(f"score normalisation by {count} impostors needs 2 to {len(cohort)}, the cohort's size")
-    columns = unit_rows(cohort).T
-    rows = unit_rows(embeddings)
-    means, deviations = np.empty(len(rows)), np.empty(len(rows))
-    step = max(1, block_bytes // (columns.shape[1] * columns.itemsize))
-    for first in range(0, len(rows), step):
-        cosines = rows[first : first + step] @ columns  # (block, impostors)
-        if count < len(cohort):
-            cosines.partition(len(cohort) - count, axis=1)
-            cosines = cosines[:, len(cohort) - count :]
-        means[first : first + step] = cosines.mean(axis=1, dtype=np.float64)
-        deviations[first : first + step] = cosines.std(axis=1, dtype=np.float64)
-    return means, deviations
+    return product_statistics(unit_rows(embeddings), unit_rows(cohort), top, block_bytes)
 
 
 def normalise(
@@ -66,7 +41,7 @@ def normalise(
     Args:
         scores: `(trials,)`.
         enrol, test: `(trials,)`, rows of the embeddings that the statistics are of.
-        statistics: as `cohort_statistics` gives them; with `top`, the forms are adaptive.
+        statistics: as `cohort_statistics` or `product_statistics` gives them; with `top`, the forms are adaptive.
         kind: one of `KINDS`.
 
     Raises:

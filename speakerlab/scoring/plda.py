@@ -11,9 +11,9 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from speakerlab import InputError
-
-BLOCK = 4096  # trials scored at once
+from speakerlab.scoring.cosine import unit_rows
+from speakerlab.scoring.products import trial_products
+from speakerlab.scoring.speaker_statistics import floored, speaker_statistics
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,17 @@ class Plda:
     def scores(self, embeddings: ArrayLike, enrol: ArrayLike, test: ArrayLike) -> NDArray[np.float64]:
         """Log-likelihood ratio of each trial, one embedding a side: the same speaker against two of them.
 
-        Both covariances are made diagonal at once, so that a trial costs two products of vectors.
-
         Args:
             embeddings: `(utterances, dim)`.
             enrol, test: `(trials,)`, rows of `embeddings`.
+        """
+        return trial_products(*self.sides(embeddings), np.asarray(enrol), np.asarray(test))
+
+    def sides(self, embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Left and right rows `(utterances, dim + 2)`: the product of a left and a right one is their trial's ratio.
+
+        Both covariances are made diagonal at once. A trial's squares are then sums of its two rows' own, and what is
+        left is a product of the rows.
         """
         ratios, basis = scipy.linalg.eigh(self.between, self.within)  # basis.T @ within @ basis = 1
         ratios = ratios.clip(min=0.0)
@@ -45,15 +51,9 @@ class Plda:
         total = 1.0 + ratios
         joint = total**2 - ratios**2
         square = 0.5 * (1.0 / total - total / joint)
-        # Each trial's sum of squares is of its two rows; what is left is one product of gathered rows.
-        alone = x**2 @ square + 0.25 * np.sum(np.log(total**2 / joint))  # (utterances,)
-        weighted = x * (ratios / joint)
-        enrol, test = np.asarray(enrol), np.asarray(test)
-        found = alone[enrol] + alone[test]
-        for first in range(0, len(found), BLOCK):
-            part = slice(first, first + BLOCK)
-            found[part] += np.einsum("td,td->t", weighted[enrol[part]], x[test[part]])
-        return found
+        alone = (x**2 @ square + 0.25 * np.sum(np.log(total**2 / joint)))[:, None]  # (utterances, 1)
+        one = np.ones_like(alone)
+        return np.hstack([x * (ratios / joint), alone, one]), np.hstack([x, one, alone])
 
 
 def train_plda(
@@ -68,41 +68,26 @@ def train_plda(
         floor: smallest variance, as a share of the mean one: directions in which nothing varies stay invertible.
 
     Raises:
-        InputError: if there are fewer than two speakers, or none has two utterances, or sizes do not fit.
+        InputError: see `speaker_statistics`.
     """
-    x, statistics = np.asarray(embeddings, np.float64), _statistics(embeddings, speakers)
+    statistics = speaker_statistics(embeddings, speakers)
     counts, means, scatter = statistics
-    mean = x.mean(axis=0)
+    mean = statistics.mean
     means = means - mean
-    within = _floored(scatter / len(x), floor)
-    between = _floored(means.T @ means / len(means), floor)
+    within = floored(statistics.within, floor)
+    between = floored(means.T @ means / len(means), floor)
     likelihoods = []
     for _ in range(iterations):
         likelihoods.append(_log_likelihood(counts, means, scatter, between, within))
         between, within = _step(counts, means, scatter, between, within)
-        between, within = _floored(between, floor), _floored(within, floor)
+        between, within = floored(between, floor), floored(within, floor)
     return Plda(mean, between, within), likelihoods
 
 
-def length_normalised(embeddings: ArrayLike, mean: ArrayLike) -> NDArray[np.float64]:
-    """`(utterances, dim)` without the mean, each scaled to the length `sqrt(dim)`."""
-    x = np.asarray(embeddings, np.float64) - np.asarray(mean, np.float64)
-    return x * (np.sqrt(x.shape[1]) / np.linalg.norm(x, axis=1, keepdims=True))
-
-
-def _statistics(embeddings: ArrayLike, speakers: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
-    """Utterances of each speaker, their means, and the scatter of all about their speaker's mean."""
-    x, speakers = np.asarray(embeddings, np.float64), np.asarray(speakers)
-    if x.ndim != 2 or speakers.shape != x.shape[:1]:
-        raise InputError(f"embeddings {x.shape} must be a table, with a speaker for each row, not {speakers.shape}")
-    names, numbers, counts = np.unique(speakers, return_inverse=True, return_counts=True)
-    if len(names) < 2 or counts.max() < 2:
-        raise InputError(f"PLDA needs two speakers, one with two utterances; there are {len(x)} of {len(names)}")
-    sums = np.zeros((len(names), x.shape[1]))
-    np.add.at(sums, numbers, x)
-    means = sums / counts[:, None]
-    about = x - means[numbers]
-    return counts, means, about.T @ about
+def length_normalised(embeddings: ArrayLike, mean: ArrayLike | None = None) -> NDArray[np.float64]:
+    """`(utterances, dim)` without the mean, each scaled to the length `sqrt(dim)`; errors as in `unit_rows`."""
+    rows = unit_rows(np.asarray(embeddings, np.float64), mean)
+    return rows * np.sqrt(rows.shape[1])
 
 
 def _step(counts, means, scatter, between, within) -> tuple[NDArray, NDArray]:
@@ -130,9 +115,3 @@ def _log_likelihood(counts, means, scatter, between, within) -> float:
         total -= 0.5 * len(own) * np.linalg.slogdet(covariance)[1]
         total -= 0.5 * count * np.sum(own @ np.linalg.inv(covariance) * own)
     return float(total / counts.sum())
-
-
-def _floored(covariance: NDArray, floor: float) -> NDArray:
-    """Symmetric, with no variance below a share of the mean one."""
-    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
-    return (vectors * values.clip(min=floor * max(values.mean(), np.finfo(float).tiny))) @ vectors.T

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
@@ -38,6 +40,7 @@ from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.fine_tuning import freeze, read_start, start_from
 from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
+from speakerlab.training.pictures import Pictures
 from speakerlab.training.progress import Bar
 from speakerlab.training.similar_speakers import check_use
 from speakerlab.training.system import SpeakerSystem
@@ -255,8 +258,22 @@ def _initialise(network: SpeakerNetwork) -> tuple[str, ...]:
         raise InputError(f"model.encoder: {error}") from error
 
 
-def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple[str, ...] = ()) -> pl.Trainer:
-    """Lightning's trainer with this run's callbacks and logger; `precision: auto` becomes what the hardware has."""
+def build_trainer(
+    cfg: DictConfig,
+    folder: Path,
+    resumed_step: int,
+    trust: tuple[str, ...] = (),
+    draw: Callable[[Path], dict[str, NDArray]] | None = None,
+) -> pl.Trainer:
+    """Lightning's trainer with this run's callbacks and logger; `precision: auto` becomes what the hardware has.
+
+    Args:
+        cfg: the whole config.
+        folder: of the run.
+        resumed_step: optimizer steps in the checkpoint; 0 for a new run.
+        trust: as in `build`.
+        draw: makes figures of each measured epoch; see `speakerlab.training.pictures`.
+    """
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its import sets it to INFO, tips and all
     callbacks = [
         build(node, f"callbacks.{name}", trust=trust)
@@ -269,6 +286,8 @@ def build_trainer(cfg: DictConfig, folder: Path, resumed_step: int, trust: tuple
         progress_bar = sys.stdout.isatty()
     if progress_bar:
         callbacks.append(Bar())
+    if draw is not None:
+        callbacks.append(Pictures(draw))
     logger = build(
         cfg.logger, "logger", trust=trust, save_dir=str(folder), purge_step=resumed_step + 1 if resumed_step else None
     )

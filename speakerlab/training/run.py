@@ -4,37 +4,32 @@ import fcntl
 import json
 import logging
 import os
-import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TextIO
 
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-import speakerlab
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing
+from speakerlab.record import FILE_ONLY, environment, text_log
 from speakerlab.training.checkpoints import LAST, Stopped
 from speakerlab.training.datamodule import SpeakerDataModule
 
 # Tell the other ranks, which run the same script, where rank 0 writes and what it resumes from.
 FOLDER_VARIABLE, CHECKPOINT_VARIABLE = "SPEAKERLAB_RUN_FOLDER", "SPEAKERLAB_RUN_CHECKPOINT"
-LIBRARIES = ("torch", "torchaudio", "pytorch-lightning", "hydra-core", "omegaconf", "optuna", "numpy", "soundfile")
 DATA = SpeakerDataModule.__qualname__  # where Lightning keeps the state of the data module
 SAVED = ("config", "speakers", "utterances", "epoch", "global_step", DATA)  # what a resumed run is checked by
 # What must stay as it was when a run goes on.
 FIXED = ("task", "features", "frames", "norm", "pooling", "model", "loss", "regulariser", "optimizer", "sampler")
-FILE_ONLY = logging.DEBUG  # the console's level is higher: an error's line is printed there by the script
 log = logging.getLogger("speakerlab")
 
 
@@ -56,6 +51,7 @@ class Run:
         self.step: int = self.saved.get("global_step", 0)
         self.data_state: dict | None = self.saved.get(DATA)
         self.lock: TextIO | None = None
+        self.log = ExitStack()
 
     def check(self, cfg: DictConfig, corpus: Corpus, augment: Recipe) -> None:
         """Refuse to go on with another network, loss, optimizer or other training data than the checkpoint's, before
@@ -112,9 +108,9 @@ class Run:
             file.write(shlex.join(["python", *sys.argv]) + "\n")
         write_development(self.folder, corpus)
         self.mark("running")
-        handler = logging.FileHandler(self.folder / "train.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        log.addHandler(handler)
+        self.log.enter_context(text_log(self.folder / "train.log"))
+        log.log(FILE_ONLY, ", ".join(f"{name} {value}" for name, value in hardware.items()))
+        log.log(FILE_ONLY, f"new run {self.folder}" if self.checkpoint is None else f"goes on from {self.checkpoint}")
         for note in (*corpus.notes, *notes):
             log.info(note)
 
@@ -127,12 +123,14 @@ class Run:
             SystemExit: in place of `Stopped`, with the status that shells give to a process ended by that signal.
         """
         try:
-            yield
+            with self.log:
+                yield
         except BaseException as error:
             stopped = isinstance(error, Stopped)
             if (self.folder / "train.log").is_file() and self.lock is not None:
                 self.mark("stopped" if stopped else "failed")
-                log.log(logging.INFO if stopped else FILE_ONLY, str(error) or type(error).__name__)
+                if stopped:
+                    log.info(str(error))
             else:
                 with suppress(OSError):  # it is not empty: somebody's checkpoint lies there
                     self.folder.rmdir()
@@ -193,19 +191,6 @@ def find_run(cfg: DictConfig) -> Run:
     return Run(_new_folder(runs))
 
 
-def environment() -> dict[str, object]:
-    """Versions, machine and git state, for whoever wants to repeat the run."""
-    return {
-        "speakerlab": speakerlab.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
-        "git": _git_state(),
-        "started": datetime.now().isoformat(timespec="seconds"),
-    }
-
-
 def _resumed(folder: Path, checkpoint: Path) -> Run:
     from speakerlab.build import load_checkpoint
 
@@ -260,28 +245,3 @@ def _new_folder(runs: Path) -> Path:
             raise InputError(f"can't make the run's folder {folder}: {error.strerror}; set output_dir=") from error
         return folder
     raise InputError(f"can't make a new run folder in {runs}")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_state() -> dict[str, object] | None:
-    """Commit of this program's checkout and whether it has changes; None outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        folder = Path(speakerlab.__file__).parent
-        return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "changed": bool(git("status", "--porcelain", "--untracked-files=no")),
-        }
-    except (OSError, subprocess.CalledProcessError):
-        return None

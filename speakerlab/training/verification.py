@@ -1,11 +1,14 @@
 """Equal error rate while training: the development trials scored every few epochs."""
 
 import pytorch_lightning as pl
+import torch
 
+from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.network import embed_batches, in_order
 from speakerlab.scoring.cosine import cosine_scores
-from speakerlab.scoring.metrics import verification_metrics
-from speakerlab.training.development import DevelopmentLog, gather_ranks
+from speakerlab.training.development import DevelopmentLog, gather_ranks, metrics_on
+from speakerlab.training.measured import write_measured
+from speakerlab.training.verification_metrics import VerificationMetrics
 
 LOGGED = ("eer", "min_dcf_0.01", "min_dcf_0.05", "threshold")
 
@@ -13,7 +16,8 @@ LOGGED = ("eer", "min_dcf_0.01", "min_dcf_0.05", "threshold")
 class Verification(pl.Callback):
     """After every `every_n_epochs` epochs and after the last, embeds each development utterance once and scores all
     trials by cosine. Logs `val/eer`, `val/min_dcf_0.01`, `val/min_dcf_0.05` and `val/threshold` to the logger and the
-    callback metrics, a row to `metrics/val_metrics.csv`, and leaves them in `pl_module.development_metrics`.
+    callback metrics, a row to `metrics/val_metrics.csv`, and leaves them in `pl_module.development_metrics`; the
+    scores stay in `scores/last_epoch.npz` for the report.
 
     Args:
         every_n_epochs: how often; 0 is only after the last epoch.
@@ -24,13 +28,21 @@ class Verification(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.record.open(trainer)
+        self.speakers = speakers_by_targets(trainer.datamodule.corpus.trials)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.record.measured(trainer, pl_module, self.measure)
 
     def measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-        """Metrics of the development trials, the same on every rank."""
+        """Metrics of the development trials, the same on every rank; each scores its share of them."""
         trials = trainer.datamodule.corpus.trials
         loader = trainer.datamodule.development_dataloader()
         embeddings = in_order(*gather_ranks(*embed_batches(pl_module.network, loader, pl_module.device)))
-        return verification_metrics(cosine_scores(embeddings, trials.enrol, trials.test), trials.labels)
+        share = slice(trainer.global_rank, None, trainer.world_size)
+        scores = cosine_scores(embeddings, trials.enrol[share], trials.test[share])
+        metrics = metrics_on(VerificationMetrics(), trainer, pl_module)
+        metrics.update(torch.from_numpy(scores), torch.from_numpy(trials.labels[share]))
+        if trainer.is_global_zero:
+            every = scores if trainer.world_size == 1 else cosine_scores(embeddings, trials.enrol, trials.test)
+            write_measured(trainer, self.speakers, embeddings, {"scores": every})
+        return metrics.compute()

@@ -6,23 +6,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from omegaconf import OmegaConf
 from tones import SPEAKERS, ToneNetwork, tone_loss, write_tones
 
-from speakerlab import InputError
 from speakerlab.build import build_network
-from speakerlab.data.corpus import Corpus
-from speakerlab.data.development import write_development
-from speakerlab.data.manifest import speaker_classes, write_manifest
-from speakerlab.inference.identification import (
-    Classifier,
-    confusions,
-    find_utterances,
-    identify,
-    load_classifier,
-    write_predictions,
-)
+from speakerlab.data.manifest import file_of, speaker_classes
+from speakerlab.data.utterances import utterances_of_rows
+from speakerlab.inference.identification import keep_guesses, load_classifier, write_predictions
+from speakerlab.inference.source import Results
 from speakerlab.losses.aam import AamSoftmax
+from speakerlab.network import classify
+from speakerlab.scoring.identification import Guesses, guesses_of
 
 ENCODER = {"channels": 16, "pooled_channels": 24, "embed_dim": 8, "se_bottleneck": 8}
 CONFIG = {
@@ -43,47 +36,58 @@ def table(tmp_path):
     return write_tones(tmp_path / "audio", HUMMED)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_every_row_gets_its_own_answer(table, tmp_path, workers):
-    classifier = Classifier(ToneNetwork(), tone_loss(), SPEAKERS, 16000)
+def by_tones(table) -> tuple[Guesses, np.ndarray]:
+    """What the network and loss of tones say of each row, and the true classes."""
+    network, rows = ToneNetwork(), []
+    for row in range(len(table)):
+        wave = torch.from_numpy(soundfile.read(file_of(table, row), dtype="float32")[0])[None]
+        rows.append(network(wave, torch.tensor([wave.shape[1]]))[0].numpy())
     classes = speaker_classes(table, SPEAKERS)
-    guesses = identify(classifier, table, classes, torch.device("cpu"), workers, lambda done, total: None)
-    assert guesses.predicted.tolist() == [tone for _, tone in HUMMED]
-    assert (guesses.rank == 1).tolist() == [True, True, True, False, True, False, False]
-    write_predictions(tmp_path / "scores" / "x.csv", table, guesses, SPEAKERS)
-    with open(tmp_path / "scores" / "x.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["utterance"] for row in rows] == table["utterance"].to_pylist()
+    return classify(tone_loss(), np.stack(rows), classes, len(SPEAKERS), torch.device("cpu")), classes
+
+
+def predictions(path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_predictions_of_every_row(table, tmp_path):
+    guesses, _ = by_tones(table)
+    names = table["utterance"].to_pylist()
+    write_predictions(tmp_path / "scores" / "x.csv", names, table["speaker"].to_pylist(), guesses, SPEAKERS)
+    rows = predictions(tmp_path / "scores" / "x.csv")
+    assert list(rows[0]) == [
+        *("utterance", "speaker", "rank", "predicted", "posterior", "predicted_2", "posterior_2"),
+        *("predicted_3", "posterior_3", "predicted_4", "posterior_4", "predicted_5", "posterior_5"),
+    ]
+    assert [row["utterance"] for row in rows] == names
     assert [(row["speaker"], row["predicted"]) for row in rows] == [(name, f"s{tone}") for name, tone in HUMMED]
     assert [int(row["rank"]) for row in rows] == guesses.rank.tolist()
-    assert all(0.5 < float(row["probability"]) <= 1 for row in rows)
-    mixed = confusions(classes, guesses.predicted, SPEAKERS, most=5)
-    assert (
-        mixed == [("s1", "s4", 2), ("s2", "s0", 1)] and confusions(classes, guesses.predicted, SPEAKERS, 1) == mixed[:1]
-    )
-    assert confusions(classes, classes, SPEAKERS, 5) == []
+    for i, row in enumerate(rows):
+        posteriors = [float(row[key]) for key in row if key.startswith("posterior")]
+        assert posteriors == sorted(posteriors, reverse=True) and 0.5 < posteriors[0] <= 1 >= sum(posteriors) - 1e-5
+        assert [row[key] for key in row if key.startswith("predicted")] == [f"s{one}" for one in guesses.first[i]]
 
 
-def evaluation(**changes):
-    return OmegaConf.create({"split": None, "manifest": None} | changes)
+def test_few_speakers_have_few_columns(tmp_path):
+    guesses = guesses_of(np.array([[1.0, 0.0]]), [1])
+    write_predictions(tmp_path / "x.csv", ["a, b"], ["t"], guesses, ["s", "t"])
+    (row,) = predictions(tmp_path / "x.csv")
+    assert list(row.values()) == ["a, b", "t", "2", "s", "0.731059", "t", "0.268941"]
 
 
-def test_what_is_identified(table, tmp_path):
-    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
-    with pytest.raises(InputError, match=f"{tmp_path / 'run'} holds no utterances of test; give manifest=MANIFEST"):
-        find_utterances(evaluation(), checkpoint, SPEAKERS)
-    write_development(tmp_path / "run", Corpus(table, None, [], validation=table.slice(0, 3), test=table.slice(3)))
-    for split, expected in ((None, table.slice(3)), ("test", table.slice(3)), ("val", table.slice(0, 3))):
-        rows, classes = find_utterances(evaluation(split=split), checkpoint, SPEAKERS)
-        assert rows["utterance"].to_pylist() == expected["utterance"].to_pylist()
-        assert [SPEAKERS[i] for i in classes] == expected["speaker"].to_pylist()
-    write_manifest(table, tmp_path / "mine.parquet")
-    given = evaluation(manifest=str(tmp_path / "mine.parquet"))
-    assert len(find_utterances(given, tmp_path / "elsewhere.ckpt", SPEAKERS)[0]) == 7
-    with pytest.raises(InputError, match="has no utterance of split 'val'; it has 'test'"):
-        find_utterances(evaluation(manifest=str(tmp_path / "mine.parquet"), split="val"), checkpoint, SPEAKERS)
-    with pytest.raises(InputError, match="speaker 's3' is not among the 2 known speakers"):
-        find_utterances(given, checkpoint, ["s0", "s1"])
+def test_several_systems(table, tmp_path):
+    guesses, classes = by_tones(table)
+    results = Results(tmp_path, "some", None)
+    utterances = utterances_of_rows(table)
+    for systems in ({"model": guesses}, {"centroid": guesses, "neighbours": guesses}):
+        metrics = keep_guesses(results, tmp_path / "x.ckpt", utterances, classes, SPEAKERS, systems)
+        assert list(metrics) == list(systems) and metrics[next(iter(systems))]["accuracy"] == pytest.approx(4 / 7)
+    names = sorted(path.name for path in (tmp_path / "scores").iterdir())
+    assert names == [f"some_{name}predictions.csv" for name in ("centroid_", "neighbours_", "")]
+    rows = predictions(tmp_path / "metrics" / "test_identification.csv")
+    assert [row["system"] for row in rows] == ["model", "centroid", "neighbours"]
+    assert {row["trials"] for row in rows} == {"some"} and {row["utterances"] for row in rows} == {"7"}
 
 
 def test_the_checkpoint_alone_names_speakers(tmp_path):
@@ -97,9 +101,12 @@ def test_the_checkpoint_alone_names_speakers(tmp_path):
     torch.save(contents | {"voices": 3}, tmp_path / "best.ckpt")
     table = write_tones(tmp_path / "audio", [("s3", 3), ("s0", 0), ("s6", 6)])
     classes = speaker_classes(table, SPEAKERS)
-    classifier = load_classifier(tmp_path / "best.ckpt")
-    assert classifier.speakers == SPEAKERS
-    guesses = identify(classifier, table, classes, torch.device("cpu"), 0, lambda done, total: None)
+    found, speakers = load_classifier(tmp_path / "best.ckpt", 8)
+    assert speakers == SPEAKERS
+    waves = [torch.from_numpy(soundfile.read(file_of(table, row), dtype="float32")[0])[None] for row in range(3)]
+    with torch.inference_mode():
+        rows = np.concatenate([network(wave, torch.tensor([wave.shape[1]])).numpy() for wave in waves])
+    guesses = classify(found, rows, classes, len(SPEAKERS), torch.device("cpu"))
     for row, (name, samples) in enumerate(zip(table["path"].to_pylist(), table["samples"].to_pylist(), strict=True)):
         wave = torch.from_numpy(soundfile.read(tmp_path / "audio" / name, dtype="float32")[0])[None]
         with torch.inference_mode():

@@ -7,21 +7,25 @@ import pytest
 import soundfile
 import torch
 from omegaconf import OmegaConf
+from tones import write_tones
 
 from speakerlab import InputError
 from speakerlab.build import build_network
-from speakerlab.data.development import write_development_trials
+from speakerlab.data.corpus import Corpus
+from speakerlab.data.development import write_development, write_development_trials
+from speakerlab.data.manifest import write_manifest
 from speakerlab.data.trials import read_trials
 from speakerlab.inference.model import (
     check_unseen,
+    described,
     find_checkpoint,
+    find_rows,
     find_trials,
-    is_identification,
-    list_name,
     load_systems,
     output_folder,
-    pick_device,
+    pick_devices,
     run_folder,
+    task_of,
 )
 
 CONFIG = {
@@ -131,13 +135,18 @@ def test_a_checkpoint_may_name_networks_only(tmp_path):
 def test_devices(monkeypatch, cuda):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 * cuda)
-    assert pick_device("auto").type == ("cuda" if cuda else "cpu")
-    assert pick_device("cpu").type == "cpu"
+    both, cpu = [torch.device("cuda", 0), torch.device("cuda", 1)], torch.device("cpu")
+    assert pick_devices("auto", None) == (both if cuda else [cpu])
+    assert pick_devices("cpu", None) == [cpu] and pick_devices("cpu", 2) == [cpu, cpu]
     for name in ("gpu", "tpu", "", "cuda:2") if cuda else ("cuda", "cuda:0", "gpu", "mps"):
         with pytest.raises(InputError, match=f"device={name} is not here; use auto, cpu"):
-            pick_device(name)
+            pick_devices(name, None)
     if cuda:
-        assert pick_device("cuda:1") == torch.device("cuda", 1)
+        assert pick_devices("cuda:1", None) == [both[1]] and pick_devices("cuda", None) == both
+        assert pick_devices("cuda", 1) == both[:1]
+    for device, processes in [("cpu", 10_000), *([("cuda", 3), ("cuda:1", 2)] if cuda else [])]:
+        with pytest.raises(InputError, match=f"processes={processes} must be at most .* with device={device}"):
+            pick_devices(device, processes)
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -150,7 +159,7 @@ def test_development_trials_come_from_the_run(tmp_path, inside):
     files = [tmp_path / "a/1.flac", tmp_path / "a/2.flac"]
     write_development_trials(tmp_path / "run", read_trials(tmp_path / "list.txt"), files)
     trials, found = find_trials(evaluation(), checkpoint)
-    assert trials.utterances == ["a/1.wav", "a/2.wav"] and found == files
+    assert trials.utterances == found.names == ["a/1.wav", "a/2.wav"] and found.files == [str(file) for file in files]
     (tmp_path / "run" / "trials" / "development_files.txt").unlink()
     with pytest.raises(InputError, match=f"{tmp_path / 'run'} holds no development trials"):
         find_trials(evaluation(), checkpoint)
@@ -165,7 +174,8 @@ def test_given_trials(tmp_path, roots):
     given = {None: None, "one": str(tmp_path), "two": [str(tmp_path), str(tmp_path / "other")]}[roots]
     trials, files = find_trials(evaluation(trials=str(path), trials_root=given), tmp_path / "best.ckpt")
     assert trials.utterances == ["a/1.wav", "b/1.wav"]
-    assert files == [tmp_path / "a/1.wav", tmp_path / ("other/b/1.flac" if roots == "two" else "b/1.flac")]
+    second = tmp_path / ("other/b/1.flac" if roots == "two" else "b/1.flac")
+    assert files.files == [str(tmp_path / "a/1.wav"), str(second)]
 
 
 def test_bad_trials_are_refused(tmp_path):
@@ -184,25 +194,42 @@ def test_names_and_places(tmp_path, monkeypatch):
     assert output_folder(evaluation(), lone) == Path("outputs/evaluate/ecapa")
     assert output_folder(evaluation(output_dir="here"), inside) == Path("here")
     assert Path("here").is_dir()
-    assert list_name(evaluation()) == "development"
-    assert list_name(evaluation(trials="/data/veri_test2.txt")) == "veri_test2"
 
 
-def test_what_an_evaluation_is_of(tmp_path):
+def test_the_task_is_in_the_checkpoint(tmp_path):
     path, _ = save(tmp_path / "best.ckpt")
-    assert not is_identification(evaluation(), path)
-    assert is_identification(evaluation(manifest="x.parquet"), path)
+    assert task_of(path) == "verification" and task_of(None) is None
     path, _ = save(tmp_path / "best.ckpt", CONFIG | {"task": {"name": "identification"}})
-    assert is_identification(evaluation(), path) and is_identification(evaluation(split="val"), path)
-    assert not is_identification(evaluation(trials="list.txt"), path)
-    for changes, message in [
-        ({"split": "dev"}, "split=dev must be val or test"),
-        ({"trials": "x.txt", "split": "val"}, "trials=x.txt and split=val both say what to evaluate on"),
-        ({"trials": "x.txt", "manifest": "m"}, "trials=x.txt and manifest=m both say what to evaluate on"),
-        ({"baselines": True}, "baselines=true is for trials"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            is_identification(evaluation(**changes), path)
+    assert task_of(path) == "identification"
+
+
+def test_a_checkpoint_in_a_line(tmp_path):
+    path, _ = save(tmp_path / "best.ckpt", CONFIG | {"name": "mine"})
+    assert described(path) == "Ecapa of run mine, trained on 2 classes"
+    torch.save(torch.load(path, weights_only=True) | {"global_step": 7000}, path)
+    assert described(path) == "Ecapa of run mine, trained for 7,000 steps on 2 classes"
+
+
+def test_saved_embeddings_need_no_audio(tmp_path):
+    (tmp_path / "list.txt").write_text("0 a/1.wav b/1.wav\n")
+    trials, utterances = find_trials(evaluation(trials=str(tmp_path / "list.txt")), None)
+    assert utterances.names == ["a/1.wav", "b/1.wav"] and utterances.files is None and len(trials) == 1
+
+
+def test_rows_of_a_split(tmp_path):
+    table = write_tones(tmp_path / "audio", [("s3", 3), ("s0", 0), ("s6", 6)])
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    with pytest.raises(InputError, match=f"{tmp_path / 'run'} holds no utterances of test; give manifest=MANIFEST"):
+        find_rows(evaluation(), checkpoint, "test")
+    write_development(tmp_path / "run", Corpus(table, None, [], validation=table.slice(0, 1), test=table.slice(1)))
+    assert (
+        len(find_rows(evaluation(), checkpoint, "test")) == 2 and len(find_rows(evaluation(), checkpoint, "val")) == 1
+    )
+    write_manifest(table, tmp_path / "mine.parquet")
+    given = evaluation(manifest=str(tmp_path / "mine.parquet"))
+    assert find_rows(given, None, "test")["utterance"].to_pylist() == table["utterance"].to_pylist()
+    with pytest.raises(InputError, match="has no utterance of split 'val'; it has 'test'"):
+        find_rows(given, checkpoint, "val")
 
 
 def test_voxceleb1_speakers_that_were_trained_on_are_refused(tmp_path):
@@ -230,5 +257,4 @@ def test_test_trials_come_from_the_run(tmp_path):
     with pytest.raises(InputError, match="holds no test trials"):
         find_trials(evaluation(split="test"), checkpoint)
     write_development_trials(tmp_path / "run", read_trials(tmp_path / "list.txt"), files, "test")
-    assert find_trials(evaluation(split="test"), checkpoint)[1] == files
-    assert list_name(evaluation(split="test")) == "test"
+    assert find_trials(evaluation(split="test"), checkpoint)[1].files == [str(file) for file in files]

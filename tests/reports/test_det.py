@@ -11,7 +11,7 @@ from speakerlab.reports.curves import read_metrics, training_curves
 from speakerlab.reports.det import CELL, OUTSIDE, det_figure, det_limits, det_line
 from speakerlab.reports.figure import save_figure
 from speakerlab.reports.histogram import histogram_figure
-from speakerlab.scoring.metrics import eer, error_rates, min_dcf_point
+from speakerlab.scoring.metrics import eer, error_rates, min_dcf, min_dcf_point
 
 
 def make_rates(trials, seed=0):
@@ -95,10 +95,25 @@ def test_bad_arguments_are_named():
 
 def test_histogram_shows_shares_of_each_class():
     scores, labels = [0.0, 0.0, 0.0, 1.0, 1.0], [0, 0, 0, 0, 1]
-    axes = histogram_figure(scores, labels, threshold=0.25).axes[0]
+    axes = histogram_figure(scores, labels, thresholds={"chosen": 0.25}).axes[0]
     nontargets, targets = [patch.get_data().values for patch in axes.patches if "trials" in patch.get_label()]
     assert (nontargets[0], nontargets[-1], targets[0], targets[-1]) == (75, 25, 0, 100)
-    assert axes.lines[0].get_xdata()[0] == 0.25
+    assert [(line.get_xdata()[0], line.get_label()) for line in axes.lines] == [(0.25, "chosen: 0.25")]
+
+
+def test_histogram_has_the_thresholds_of_its_own_trials():
+    rng = np.random.default_rng(0)
+    labels = np.append([0, 1], rng.integers(0, 2, 500))
+    scores = rng.normal(size=502) + 2 * labels
+    rates = error_rates(scores, labels)
+    drawn = {
+        line.get_label().split(":")[0]: line.get_xdata()[0] for line in histogram_figure(scores, labels).axes[0].lines
+    }
+    assert drawn == {
+        "EER": eer(rates)[1],
+        "minDCF, p = 0.01": min_dcf(rates, 0.01)[1],
+        "minDCF, p = 0.05": min_dcf(rates, 0.05)[1],
+    }
 
 
 def test_training_curves_by_epoch(tmp_path):

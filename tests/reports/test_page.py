@@ -14,6 +14,9 @@ from speakerlab.reports.page import (
     media_section,
     metrics_section,
     page,
+    pictures_section,
+    results_section,
+    table_section,
     write_report,
 )
 from speakerlab.scoring.metrics import verification_metrics
@@ -77,6 +80,28 @@ def test_metrics_by_hand():
     assert cells == [*header, "validation", "3", "1.23", "0.2000", "18,802", "1234", "cpu"]
 
 
+def test_results_by_hand():
+    model = {"eer": 0.0123, "eer_low": 0.01, "eer_high": 0.02, "targets": 18802, "min_dcf_sre08": 0.5}
+    html = results_section("Results", {"model": model, "<b>": {"eer": 0.5}})
+    assert Reader(html).cells[:3] == ["model", "<b>", "EER (%)"]
+    assert "<td>1.23 <small>[1.00, 2.00]</small></td><td>50.00</td>" in html
+    assert "minDCF(sre08)</th><td>0.5000</td><td>–</td>" in html and "18,802" in html
+    assert "bootstrap" in html and "eer_low" not in html
+    assert "bootstrap" not in results_section("Results", {"model": {"eer": 0.5}})
+
+
+def test_table_by_hand():
+    cells = Reader(table_section("Parts", {"short": {"EER": "1.2", "trials": "<3>"}}, "a note")).cells
+    assert cells == ["EER", "trials", "short", "1.2", "<3>"]
+
+
+def test_pictures_are_inside():
+    html = pictures_section("Attention", [histogram_figure([0.0, 1.0], [0, 1])] * 2, "what it <is>")
+    images = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', html)
+    assert len(images) == 2 and base64.b64decode(images[0]).startswith(b"\xff\xd8")
+    assert html.count('class="picture"') == 2 and "what it &lt;is&gt;" in html
+
+
 def test_escapes_what_it_is_given(report):
     tags = [tag for tag, _ in Reader(report).tags]
     assert "script" not in tags
@@ -95,7 +120,7 @@ def test_needs_nothing_from_outside(report):
 
 
 def test_sections_come_in_order_and_the_configuration_is_folded(report):
-    order = [report.index(part) for part in ("<table", "<figure>", "<details>", "Versions")]
+    order = [report.index(part) for part in ("<table", "<figure", "<details>", "Versions")]
     assert order == sorted(order)
     assert "prefers-color-scheme: dark" in report
 

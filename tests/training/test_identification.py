@@ -2,12 +2,14 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from tones import SPEAKERS, ToneNetwork, tone_loss, write_tones
 
 from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpus import Corpus
+from speakerlab.data.development import MEASURED
 from speakerlab.data.recordings import AudioFiles
 from speakerlab.data.samplers.random import RandomSampler
 from speakerlab.training.datamodule import SpeakerDataModule
@@ -27,13 +29,18 @@ def data(tmp_path):
 
 
 @pytest.mark.parametrize("voices", [1, 3])
-def test_recognition_is_measured(data, voices):
+def test_recognition_is_measured(data, tmp_path, voices):
     data.trainer = SimpleNamespace(global_rank=0, world_size=1)
     module = SimpleNamespace(network=ToneNetwork().train(), loss=tone_loss(voices).train(), device=torch.device("cpu"))
-    measured = Identification().measure(SimpleNamespace(datamodule=data), module)
+    place = {"default_root_dir": str(tmp_path), "current_epoch": 3, "global_step": 9}
+    trainer = SimpleNamespace(datamodule=data, global_rank=0, world_size=1, is_global_zero=True, **place)
+    measured = Identification().measure(trainer, module)
     assert measured["accuracy"] == pytest.approx(5 / 7) and measured["error_rate"] == pytest.approx(2 / 7)
     assert measured["macro_f1"] == pytest.approx(5 / 7) and measured["utterances"] == 7
     assert module.network.training and module.loss.training
+    with np.load(tmp_path / MEASURED) as kept:
+        assert (kept["rank"] == 1).sum() == 5 and (kept["speakers"], kept["epoch"], kept["step"]) == (7, 4, 9)
+        assert kept["embeddings"].shape[0] == len(kept["rows"]) == len(kept["predicted"]) == 7
 
 
 @pytest.mark.parametrize("world_size", [2, 5])

@@ -1,0 +1,1 @@
+"""Speaker embeddings as files: one format a file of this folder, with `read(path)` and `write(path, embeddings)`."""

@@ -1,0 +1,192 @@
+"""From embeddings to scores, as the config's group `scoring` says."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from omegaconf import DictConfig
+from torch import nn
+
+from speakerlab import InputError
+from speakerlab.config import nearest
+from speakerlab.data.trials import Trials
+from speakerlab.data.utterances import Utterances
+from speakerlab.inference.crops import CroppedNetwork
+from speakerlab.inference.embedding import Embed, ProgressBar
+from speakerlab.inference.material import Known, Material, trains
+from speakerlab.schema import ScoringConfig
+from speakerlab.scoring.backend import KINDS as BACKENDS
+from speakerlab.scoring.backend import Averaged, Backend, train_backend
+from speakerlab.scoring.normalisation import KINDS as NORMS
+from speakerlab.scoring.normalisation import normalise
+from speakerlab.scoring.products import product_statistics, trial_products
+from speakerlab.scoring.quality import MEASURES, quality_columns
+from speakerlab.scoring.speaker_statistics import speaker_means
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of a list.
+
+    Attributes:
+        scores: `(trials,)`.
+        measures: of quality: name -> `(trials,)`.
+    """
+
+    scores: np.ndarray
+    measures: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns of `table`."""
+        return ("score", *self.measures)
+
+    @property
+    def table(self) -> np.ndarray:
+        """`(trials, columns)`, what a calibration takes."""
+        return np.stack([self.scores, *self.measures.values()], axis=1).astype(np.float64)
+
+
+def check_scoring(scoring: ScoringConfig | DictConfig) -> None:
+    """Refuse a recipe that makes no sense, before anything is loaded.
+
+    Raises:
+        InputError: naming the key, and what it may be.
+    """
+    for name, known in (("backend", BACKENDS), ("norm", ("none", *NORMS))):
+        if scoring[name] not in known:
+            raise InputError(
+                f"scoring.{name}={scoring[name]} must be one of {', '.join(known)}{nearest(scoring[name], list(known))}"
+            )
+    lowest = {"lda": 1, "top_n": 2, "cohort_size": 2, "utterances_per_speaker": 1, "crops": 0, "block_mb": 1}
+    for name, least in lowest.items():
+        if scoring[name] is not None and scoring[name] < least:
+            raise InputError(f"scoring.{name}={scoring[name]} must be at least {least}")
+    if not 0.1 <= scoring.crop_seconds < np.inf:
+        raise InputError(f"scoring.crop_seconds={scoring.crop_seconds} must be at least 0.1")
+    if not (scoring.crops or scoring.whole):
+        raise InputError("scoring.whole=false leaves nothing to score: give scoring.crops=10 or the like")
+    _check_measures(scoring)
+    _check_goes_together(scoring)
+
+
+def _check_measures(scoring: ScoringConfig | DictConfig) -> None:
+    for name in scoring.measures:
+        if name not in MEASURES:
+            raise InputError(
+                f"scoring.measures: {name} must be one of {', '.join(MEASURES)}{nearest(name, [*MEASURES])}"
+            )
+    if "cohort_mean" in scoring.measures and scoring.norm == "none":
+        raise InputError("scoring.measures: cohort_mean needs a cohort: add scoring.norm=s")
+    if "magnitude" in scoring.measures and scoring.crops:
+        raise InputError("scoring.measures: magnitude is of whole utterances' embeddings: take scoring.crops=0")
+
+
+def _check_goes_together(scoring: ScoringConfig | DictConfig) -> None:
+    if scoring.crops and trains(scoring):
+        raise InputError(
+            f"scoring.crops={scoring.crops} averages cosines: with it, take scoring.backend=cosine and neither "
+            "subtract_mean nor lda nor wccn"
+        )
+    for name in ("top_n", "cohort"):
+        if scoring[name] is not None and scoring.norm == "none":
+            raise InputError(f"scoring.{name}={scoring[name]} is for a normalisation: add scoring.norm=s")
+    if scoring.train is not None and not trains(scoring):
+        raise InputError(f"scoring.train={scoring.train}: nothing in this recipe is trained; add scoring.backend=plda")
+
+
+def is_plain(scoring: ScoringConfig | DictConfig) -> bool:
+    """Whether scores are cosines of whole utterances' embeddings as they are."""
+    return not (trains(scoring) or scoring.crops or scoring.norm != "none")
+
+
+def scored_network(network: nn.Module, scoring: ScoringConfig | DictConfig, sample_rate: int) -> nn.Module:
+    """The network that gives the rows to score: of whole utterances, or averaged over crops."""
+    if not scoring.crops:
+        return network
+    samples = round(scoring.crop_seconds * sample_rate)
+    return CroppedNetwork(network, scoring.crops, samples, sample_rate, scoring.whole)
+
+
+def score(
+    scoring: ScoringConfig | DictConfig,
+    trials: Trials,
+    utterances: Utterances,
+    embeddings: np.ndarray,
+    material: Material,
+    embed: Embed,
+    progress_bar: ProgressBar,
+) -> Scored:
+    """Scores of a list; beside the embeddings, some `scoring.block_mb` of memory.
+
+    Args:
+        scoring: the config's group, checked.
+        trials: the list.
+        utterances: of the list; measured where their durations count.
+        embeddings: `(utterances, dim)` theirs.
+        material: as `find_material` gives it.
+        embed: gave the embeddings, and gives those of the material.
+        progress_bar: makes a progress bar of a description.
+
+    Raises:
+        InputError: if the cohort or the training data is too small for the recipe.
+    """
+    trained = None if material.train is None else _embedded(material.train, embed)
+    backend = _backend(scoring, material.train, trained)
+    left, right = backend.sides(embeddings)
+    block_bytes = scoring.block_mb * 2**20
+    scores = trial_products(left, right, trials.enrol, trials.test, block_bytes=block_bytes)
+    if scoring.backend == "cosine":
+        scores.clip(-1.0, 1.0, out=scores)  # rounding may leave it
+    values = {}
+    if "duration" in scoring.measures:
+        values["duration"] = np.log(_seconds(utterances))
+    if "magnitude" in scoring.measures:
+        values["magnitude"] = np.linalg.norm(embeddings, axis=1)
+    if scoring.norm != "none":
+        cohort = backend.sides(_cohort(scoring, material, trained, embed))[1]
+        if scoring.top_n is not None and scoring.top_n > len(cohort):
+            raise InputError(
+                f"scoring.top_n={scoring.top_n}: the cohort has {len(cohort)} impostors; take fewer, or all"
+            )
+        with progress_bar("scores against the cohort") as progress:
+            statistics = product_statistics(left, cohort, scoring.top_n, block_bytes, progress)
+        scores = normalise(scores, trials.enrol, trials.test, statistics, scoring.norm)
+        values["cohort_mean"] = statistics[0]
+    wanted = {name: values[name] for name in scoring.measures}
+    return Scored(scores, quality_columns(wanted, trials.enrol, trials.test))
+
+
+def _backend(
+    scoring: ScoringConfig | DictConfig, train: Known | None, embeddings: np.ndarray | None
+) -> Backend | Averaged:
+    if scoring.crops:
+        return Averaged()
+    if train is None:
+        return Backend()
+    try:
+        return train_backend(
+            embeddings, train.classes, scoring.backend, scoring.subtract_mean, scoring.lda, scoring.wccn
+        )
+    except InputError as error:
+        raise InputError(f"scoring.{error}") from error
+
+
+def _cohort(
+    scoring: ScoringConfig | DictConfig, material: Material, trained: np.ndarray | None, embed: Embed
+) -> np.ndarray:
+    """Embeddings of the impostors, `(impostors, dim)`."""
+    if trained is not None and material.within_train is not None:
+        rows = trained[material.within_train]
+    else:
+        rows = _embedded(material.cohort, embed)
+    return speaker_means(rows, material.cohort.classes).astype(rows.dtype) if scoring.cohort_means else rows
+
+
+def _embedded(known: Known, embed: Embed) -> np.ndarray:
+    return (known.saved or embed)(known.utterances)
+
+
+def _seconds(utterances: Utterances) -> np.ndarray:
+    if utterances.files is None and np.isnan(utterances.seconds).any():
+        raise InputError("scoring.measures: duration needs audio, which saved embeddings come without")
+    return utterances.measured(np.arange(len(utterances)))

@@ -1,0 +1,124 @@
+"""Where an evaluation's embeddings come from: a checkpoint's network, or files of embeddings."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from speakerlab.build import check_workers
+from speakerlab.data.embedding_files.embeddings import checked
+from speakerlab.data.embedding_files.formats import place_of, read_embeddings, write_embeddings
+from speakerlab.data.tree import make_folder
+from speakerlab.data.utterances import Utterances
+from speakerlab.inference.embedding import Embed, NetworkEmbedder, ProgressBar, SavedEmbedder
+from speakerlab.inference.embedding_cache import EmbeddingCache, model_key
+from speakerlab.inference.model import Systems, described, find_checkpoint, load_systems, output_folder, pick_devices
+from speakerlab.inference.scoring import scored_network
+from speakerlab.record import FILE_ONLY, text_log
+
+log = logging.getLogger("speakerlab")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is evaluated.
+
+    Attributes:
+        path: the checkpoint, or the embeddings.
+        checkpoint: None for saved embeddings.
+        systems: what embeds utterances, by name, the "model" first.
+        devices: where is computed, the first for what is no network.
+    """
+
+    path: Path
+    checkpoint: Path | None
+    systems: dict[str, Embed]
+    devices: list[torch.device]
+
+    @property
+    def title(self) -> str:
+        """Of reports."""
+        return f"Evaluation of {self.path}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where an evaluation writes.
+
+    Attributes:
+        folder: of the run, or of its own.
+        name: of what is evaluated on, which its files are called by.
+        embeddings: the file that the model's embeddings are kept in; None where nobody asked.
+    """
+
+    folder: Path
+    name: str
+    embeddings: Path | None
+
+    def keep(self, utterances: Utterances, rows: np.ndarray) -> None:
+        """Save the model's embeddings if the user asked for them."""
+        if self.embeddings is not None:
+            found = checked(utterances.names, rows, "the model's embeddings", utterances.speakers)
+            write_embeddings(self.embeddings, found)
+            log.info(f"{len(found):,} embeddings are in {self.embeddings}")
+
+
+@contextmanager
+def recorded(cfg: DictConfig, source: Source, name: str) -> Iterator[Results]:
+    """Around all that is written: the folders are made, so that one that can't be is known before hours of embedding,
+    and what is logged within stands in `evaluation_<name>/evaluation.log`."""
+    folder = output_folder(cfg, source.path)
+    results = Results(folder, name, place_of(cfg.save_embeddings) if cfg.save_embeddings is not None else None)
+    with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
+        log.log(FILE_ONLY, f"evaluation of {source.path} on {', '.join(map(str, source.devices))}: {name}")
+        if source.checkpoint is not None:
+            log.log(FILE_ONLY, described(source.checkpoint))
+        yield results
+
+
+def open_source(cfg: DictConfig, trust: tuple[str, ...], progress_bar: ProgressBar) -> Source:
+    """Load what `ckpt=` or `embeddings=` names.
+
+    Args:
+        cfg: checked.
+        trust: classes that the checkpoint may name besides this project's own.
+        progress_bar: makes a progress bar of a description.
+
+    Raises:
+        InputError: if it can't be used.
+    """
+    check_workers("num_workers", cfg.num_workers)
+    devices = pick_devices(cfg.device, cfg.processes)
+    if cfg.embeddings is not None:
+        path, checkpoint = Path(cfg.embeddings).expanduser().absolute(), None
+        systems = {"model": SavedEmbedder(read_embeddings(cfg.embeddings), cfg.trials or cfg.manifest or "the list")}
+    else:
+        path = checkpoint = find_checkpoint(cfg.ckpt)
+        networks = load_systems(path, cfg.baselines, trust)
+        systems = {
+            name: _embedder(network, name, networks, devices, cfg, progress_bar)
+            for name, network in networks.networks.items()
+        }
+    return Source(path, checkpoint, systems, devices)
+
+
+def _embedder(
+    network: nn.Module,
+    name: str,
+    systems: Systems,
+    devices: list[torch.device],
+    cfg: DictConfig,
+    progress_bar: ProgressBar,
+) -> NetworkEmbedder:
+    cache = None
+    network = scored_network(network, cfg.scoring, systems.sample_rate)
+    if cfg.cache_gigabytes:
+        folder = make_folder(Path(cfg.cache_dir), "cache_dir") / "embeddings"
+        cache = EmbeddingCache(folder, model_key(network, systems.settings, devices[0]), cfg.cache_gigabytes)
+    return NetworkEmbedder(network, name, systems.sample_rate, devices, cfg.num_workers, cache, progress_bar)

@@ -1,0 +1,46 @@
+"""Names and samples of speakers; their numbers are tested with the metrics that need them."""
+
+import numpy as np
+import pytest
+
+from speakerlab.data.trial_speakers import sample_rows, speaker_names, speakers_by_targets
+from speakerlab.data.trials import Trials
+
+
+def test_target_trials_connect_speakers():
+    trials = Trials(
+        labels=np.array([1, 1, 0, 1], np.int8),
+        enrol=np.array([0, 1, 0, 4], np.int32),
+        test=np.array([1, 2, 3, 5], np.int32),
+        utterances=list("abcdef"),
+        lines=np.arange(1, 5, dtype=np.int32),
+        source="",
+    )
+    numbers = speakers_by_targets(trials)
+    assert numbers[0] == numbers[1] == numbers[2] and numbers[4] == numbers[5]
+    assert len({numbers[0], numbers[3], numbers[4]}) == 3
+
+
+@pytest.mark.parametrize(
+    "utterances, speakers, expected",
+    [
+        (["a/x/1", "b/y/1", "a/z/2", "b/y/2"], [3, 5, 3, 5], ["a", "b/y", "a", "b/y"]),
+        (["test/a/1", "test/b/1", "test/a/2"], [0, 1, 0], ["a", "b", "a"]),  # what all share tells nothing
+        (["wav/a/1", "wav/a/2"], [0, 0], ["a", "a"]),
+        (["d/1", "d/2", "d/3"], [0, 1, 0], ["as in d/1", "as in d/2", "as in d/1"]),
+        (["1", "2"], [0, 1], ["as in 1", "as in 2"]),
+    ],
+)
+def test_a_speaker_is_named_by_the_folders(utterances, speakers, expected):
+    assert speaker_names(utterances, np.array(speakers)).tolist() == expected
+
+
+def test_a_sample_has_the_most_frequent_speakers_and_spreads_over_them():
+    speakers = np.repeat([7, 1, 4], [3, 9, 9])
+    rows = sample_rows(speakers, most_speakers=2, most_each=3)
+    assert rows.tolist() == [3, 7, 11, 12, 16, 20]
+    assert len(sample_rows(speakers)) == 21
+    many = np.random.default_rng(0).integers(0, 300, 20_000)
+    rows = sample_rows(many)
+    _, counts = np.unique(many[rows], return_counts=True)
+    assert len(counts) == 20 and set(counts) == {25} and len(set(rows.tolist())) == 500
