@@ -25,14 +25,14 @@ from speakerlab.cli.launch import script, trusted_on_command_line
 def main(cfg: DictConfig) -> float:
     """Returns the EER, or the error rate of an identification."""
     from speakerlab.cli.progress import progress_bar
-    from speakerlab.inference.evaluation import check_draws
+    from speakerlab.inference.evaluation import check_numbers
     from speakerlab.inference.model import task_of
     from speakerlab.inference.request import CLASSIFIER, ENROLMENT, TRIALS, check_request, kind_of
     from speakerlab.inference.source import open_source
     from speakerlab.training.hardware import prepare_cpu
 
     check_request(cfg)
-    check_draws(cfg.bootstrap_draws)
+    check_numbers(cfg.bootstrap_draws, cfg.operating_points)
     prepare_cpu(cfg.threads)
     if cfg.scores is not None:
         return evaluate_scores(cfg)
@@ -76,7 +76,7 @@ def verify(cfg: DictConfig, source) -> float:
         if cfg.save_calibration:
             calibration.keep(source.checkpoint, kept)
         for system, values in scores.items():
-            metrics[system] = evaluation.trial_metrics(trials, values, cfg.bootstrap_draws)
+            metrics[system] = evaluation.trial_metrics(trials, values, cfg.bootstrap_draws, cfg.operating_points)
         evaluation.keep_metrics(results.folder, source.path, trials.source, metrics)
         report = evaluation_report(results.folder, source.title, results.name, metrics, scores, trials.labels)
         return show_evaluation(results.folder, results.name, metrics, report)
@@ -101,7 +101,9 @@ def evaluate_scores(cfg: DictConfig) -> float:
             scores = {"fusion" if len(scores) > 1 else "calibrated": llrs, **scores}
         write_scores(folder / "scores" / f"{name}.csv", systems.trials, next(iter(scores.values())), llrs)
         for system, values in scores.items():
-            metrics[system] = evaluation.trial_metrics(systems.trials, values, cfg.bootstrap_draws)
+            metrics[system] = evaluation.trial_metrics(
+                systems.trials, values, cfg.bootstrap_draws, cfg.operating_points
+            )
         evaluation.keep_metrics(folder, systems.source, systems.trials.source, metrics)
         title = f"Evaluation of {systems.source}"
         report = evaluation_report(folder, title, name, metrics, scores, systems.trials.labels)
@@ -164,7 +166,7 @@ def recognise(cfg: DictConfig, source) -> float:
         claims, scores = enrolment.claim(embeddings, known, classes, speakers, tested.utterances.names)
         name = f"{results.name}_claims"
         write_scores(folder / "scores" / f"{name}.csv", claims, scores)
-        accepted = {"model": evaluation.trial_metrics(claims, scores, cfg.bootstrap_draws)}
+        accepted = {"model": evaluation.trial_metrics(claims, scores, cfg.bootstrap_draws, cfg.operating_points)}
         evaluation.keep_metrics(results.folder, source.path, claims.source, accepted)
         report = evaluation_report(folder, source.title, name, accepted, {"model": scores}, claims.labels)
         show_evaluation(folder, name, accepted, report)

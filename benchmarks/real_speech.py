@@ -22,7 +22,7 @@ from speakerlab.data.development import read_development_trials
 from speakerlab.inference.evaluation import speakers_by_targets
 from speakerlab.reports.curves import read_metrics
 from speakerlab.reports.training import best_epoch
-from speakerlab.scoring.bootstrap import bootstrap_eers
+from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
 
 
 def train_command(arguments: argparse.Namespace, seed: int) -> list[str]:
@@ -79,9 +79,9 @@ def mean_interval(folders: list[Path]) -> tuple[float, float]:
         trials, _ = read_development_trials(folder)
         scores = np.loadtxt(folder / "scores" / "development.txt", usecols=3)
         speakers = speakers_by_targets(trials)
-        eers.append(bootstrap_eers(scores, trials.labels, speakers[trials.enrol], speakers[trials.test]))
-    low, high = np.quantile(np.mean(eers, axis=0), [0.025, 0.975])
-    return low, high
+        drawn = bootstrap_metrics(scores, trials.labels, speakers[trials.enrol], speakers[trials.test], points=())
+        eers.append(drawn["eer"])
+    return interval(np.mean(eers, axis=0))
 
 
 def markdown(arguments: argparse.Namespace, folders: list[Path]) -> str:

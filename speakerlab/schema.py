@@ -150,6 +150,7 @@ class EvaluateConfig:
     output_dir: str | None = None
     baselines: bool = False
     bootstrap_draws: int = 1000
+    operating_points: list[str] = field(default_factory=list)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     save_calibration: bool = False
     threads: int | None = None

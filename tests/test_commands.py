@@ -383,6 +383,7 @@ def test_bad_input_stops_an_evaluation(trained, folders, tmp_path):
         ([best, "device=tpu"], ["device=tpu"]),
         ([best, "trials_root=3"], ["trials_root", "'3'"]),
         ([best, "bootstrap_draws=1"], ["bootstrap_draws=1 must be at least 100"]),
+        ([best, "operating_points=[2]"], ["operating point 2 is neither a prior"]),
         ([f"ckpt={trials}"], ["trials.txt is damaged or none: it can't be read as a checkpoint"]),
         (["ckpt="], ["ckpt= is empty"]),
     ]:

@@ -14,7 +14,18 @@ import sys
 
 from speakerlab import InputError, __version__
 
-FAMILIES: tuple[str, ...] = ("prepare", "data", "resplit", "trials", "shard", "find", "average", "models", "inspect")
+FAMILIES: tuple[str, ...] = (
+    "prepare",
+    "data",
+    "resplit",
+    "trials",
+    "shard",
+    "find",
+    "average",
+    "models",
+    "inspect",
+    "compare",
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,31 +7,48 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from speakerlab.reports.metric_names import interval_words, metric_name, metric_value
 from speakerlab.scoring.metrics import monitored
 
-HEADERS = {
-    "accuracy": "accuracy",
-    "top5_accuracy": "top 5",
-    "macro_f1": "macro F1",
-    "eer": "EER",
-    "min_dcf_0.01": "minDCF(0.01)",
-    "min_dcf_0.05": "minDCF(0.05)",
-    "threshold": "EER threshold",
-}
-SHARES = ("eer", "accuracy", "top5_accuracy", "macro_f1")  # shown in percent
+# Of what training and identification measure, in this order.
+IN_A_ROW = ("accuracy", "top5_accuracy", "macro_f1", "eer", "min_dcf_0.01", "min_dcf_0.05", "threshold")
+COUNTS = ("targets", "nontargets")  # stand in the title
 
 
 def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
     """A row a system or epoch: name -> metrics as `verification_metrics` or `identification_metrics` gives them."""
-    known = [key for key in HEADERS if all(key in metrics for metrics in rows.values())]
+    known = [name for name in IN_A_ROW if all(name in metrics for metrics in rows.values())]
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for key in known:
-        table.add_column(HEADERS[key], justify="right")
-    for name, metrics in rows.items():
-        table.add_row(
-            name, *(f"{100 * metrics[key]:.2f} %" if key in SHARES else f"{metrics[key]:.4f}" for key in known)
-        )
+    for name in known:
+        table.add_column(metric_name(name), justify="right")
+    for row, metrics in rows.items():
+        table.add_row(escape(row), *(metric_value(name, metrics[name]) for name in known))
+    return table
+
+
+def trials_table(title: str, systems: Mapping[str, Mapping[str, float]]) -> Table:
+    """A row a metric, a column a system; the first one's 95 % intervals beside it where it has any.
+
+    Args:
+        title: above it.
+        systems: name -> metrics as `speakerlab.inference.evaluation.trial_metrics` gives them.
+    """
+    present = dict.fromkeys(name for metrics in systems.values() for name in metrics)
+    names = [name for name in present if name not in COUNTS and not name.endswith(("_low", "_high"))]
+    first = next(iter(systems.values()))
+    with_intervals = any(name.endswith("_low") for name in first)
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for place, system in enumerate(systems):
+        table.add_column(escape(system), justify="right", no_wrap=True)
+        if place == 0 and with_intervals:
+            table.add_column("95 % interval", justify="right", no_wrap=True)
+    for name in names:
+        cells = [metric_value(name, metrics.get(name)) for metrics in systems.values()]
+        if with_intervals:
+            cells.insert(1, interval_words(name, first))
+        table.add_row(metric_name(name), *cells)
     return table
 
 
@@ -95,10 +112,7 @@ def show_evaluation(folder: Path, name: str, metrics: Mapping[str, Mapping[str, 
     model = next(iter(metrics.values()))
     counts = f"{name}: {model['targets']:,} target and {model['nontargets']:,} non-target trials"
     lines = [f"report       {report}", f"scores       {folder / 'scores' / name}.csv"]
-    if "eer_low" in model:
-        low, high = 100 * model["eer_low"], 100 * model["eer_high"]
-        lines.insert(0, f"95 % interval of the EER, by bootstrap over speakers: {low:.2f} to {high:.2f} %")
-    else:
-        lines.insert(0, "no 95 % interval of the EER: bootstrap_draws=0, or too few speakers have target trials")
-    show(metrics_table(counts, metrics), *lines)
+    if "eer_low" not in model:
+        lines.insert(0, "no 95 % intervals: bootstrap_draws=0, or too few speakers have target trials")
+    show(trials_table(counts, metrics), *lines)
     return model["eer"]

@@ -8,15 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speakerlab import InputError
-from speakerlab.scoring.metrics import ErrorRates, checked_trials, tie_starts
-
-# Prior of a target, cost of a miss, cost of a false alarm, by the names that the field uses.
-OPERATING_POINTS = {
-    "0.01": (0.01, 1.0, 1.0),  # VoxCeleb papers; NIST SRE 2016
-    "0.05": (0.05, 1.0, 1.0),  # VoxSRC
-    "sre08": (0.01, 10.0, 1.0),
-    "sre10": (0.001, 1.0, 1.0),
-}
+from speakerlab.scoring.metrics import ErrorRates, checked_trials
 
 
 def actual_dcf(llrs: ArrayLike, labels: ArrayLike, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> float:
@@ -42,47 +34,37 @@ def cllr(llrs: ArrayLike, labels: ArrayLike) -> float:
         InputError: see `checked_trials`.
     """
     llrs, is_target = checked_trials(llrs, labels)
-    return _cllr(llrs[is_target], llrs[~is_target])
+    bits = np.logaddexp(0.0, -llrs[is_target]).mean() + np.logaddexp(0.0, llrs[~is_target]).mean()
+    return float(0.5 * bits / np.log(2.0))
 
 
-def min_cllr(scores: ArrayLike, labels: ArrayLike) -> float:
-    """The `cllr` of the best rising function of scores `(trials,)`: what calibration can't mend.
+def min_cllr(rates: ErrorRates) -> float:
+    """The `cllr` of the best rising function of the scores: what calibration can't mend."""
+    own, other = class_shares(rates)
+    llrs = isotonic_llrs(own, other)
+    is_own, is_other = own > 0, other > 0  # nothing times an infinite cost is no cost
+    bits = own[is_own] @ np.logaddexp(0.0, -llrs[is_own]) + other[is_other] @ np.logaddexp(0.0, llrs[is_other])
+    return float(0.5 * bits / np.log(2.0))
 
-    Raises:
-        InputError: see `checked_trials`.
+
+def class_shares(rates: ErrorRates) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of all targets, and of all non-targets, at each distinct score from the lowest on: `(points - 1,)` each."""
+    return np.diff(rates.miss), -np.diff(rates.false_alarm)
+
+
+def isotonic_llrs(own: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`(scores,)` log-likelihood ratios that never fall and fit the labels best (pool adjacent violators); infinite
+    where the scores separate the classes.
+
+    Args:
+        own, other: see `class_shares`.
     """
-    scores, is_target = checked_trials(scores, labels)
-    llrs = isotonic_llrs(scores, is_target)
-    return _cllr(llrs[is_target], llrs[~is_target])
-
-
-def isotonic_llrs(scores: NDArray[np.float64], is_target: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """`(trials,)` log-likelihood ratios that rise with the scores and fit the labels best (pool adjacent violators);
-    infinite where the scores separate the classes. Equal scores get equal ratios.
-    """
-    order = np.argsort(scores)
-    starts = tie_starts(scores[order])
-    targets = np.add.reduceat(is_target[order].astype(np.float64), starts)  # in each run of equal scores
-    sizes = np.diff(np.append(starts, len(scores))).astype(np.float64)
-    share = np.repeat(pool_adjacent_violators(targets / sizes, sizes), sizes.astype(np.int64))
-    prior = np.count_nonzero(is_target) / len(scores)
-    with np.errstate(divide="ignore"):
-        llrs = np.log(share) - np.log1p(-share) - (np.log(prior) - np.log1p(-prior))
-    unsorted = np.empty_like(llrs)
-    unsorted[order] = llrs
-    return unsorted
-
-
-def pool_adjacent_violators(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rising sequence nearest to `values` in weighted squares. O(values)."""
     from scipy.optimize import isotonic_regression
 
-    return isotonic_regression(values, weights=weights).x
-
-
-def _cllr(targets: NDArray[np.float64], nontargets: NDArray[np.float64]) -> float:
-    bits = np.logaddexp(0.0, -targets).mean() + np.logaddexp(0.0, nontargets).mean()
-    return float(0.5 * bits / np.log(2.0))
+    weight = own + other  # both classes count the same, which is what makes ratios of the shares
+    share = isotonic_regression(own / weight, weights=weight).x
+    with np.errstate(divide="ignore"):
+        return np.log(share) - np.log1p(-share)
 
 
 def area_under_roc(rates: ErrorRates) -> float:

@@ -1,11 +1,14 @@
 """Closed-set identification: how often the right one of the known speakers is named."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speakerlab import InputError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 FIRST = 5  # classes that are kept of each utterance
 
@@ -82,7 +85,7 @@ def first_classes(scores: NDArray, most: int) -> NDArray[np.int64]:
 
 
 def identification_metrics(guesses: Guesses, speakers: ArrayLike) -> dict[str, float]:
-    """Accuracy, top-5 accuracy and macro F1 as shares, the error rate, and the number of utterances.
+    """Accuracy, top-5 accuracy, macro and micro F1 as shares, the error rate, and the number of utterances.
 
     Args:
         guesses: see `Guesses`.
@@ -91,14 +94,20 @@ def identification_metrics(guesses: Guesses, speakers: ArrayLike) -> dict[str, f
     Raises:
         InputError: if there are none.
     """
-    speakers = np.asarray(speakers)
+    return ranked_metrics(guesses.predicted, guesses.rank, speakers)
+
+
+def ranked_metrics(predicted: ArrayLike, rank: ArrayLike, speakers: ArrayLike) -> dict[str, float]:
+    """What `identification_metrics` gives; predicted classes and ranks `(utterances,)` are those of `Guesses`."""
+    rank, speakers = np.asarray(rank), np.asarray(speakers)
     if not len(speakers):
         raise InputError("there are no utterances to identify")
-    accuracy = float((guesses.rank == 1).mean())
+    accuracy = float((rank == 1).mean())
     return {
         "accuracy": accuracy,
-        "top5_accuracy": float((guesses.rank <= 5).mean()),
-        "macro_f1": macro_f1(guesses.predicted, speakers),
+        "top5_accuracy": float((rank <= 5).mean()),
+        "macro_f1": macro_f1(predicted, speakers),
+        "micro_f1": micro_f1(predicted, speakers),
         "error_rate": 1 - accuracy,
         "utterances": len(speakers),
     }
@@ -113,12 +122,57 @@ def macro_f1(predicted: ArrayLike, speakers: ArrayLike) -> float:
     >>> macro_f1([0, 0, 1, 2], [0, 1, 1, 1])
     0.38888888888888884
     """
+    return float(np.nanmean(speaker_f1(predicted, speakers)))
+
+
+def speaker_f1(predicted: ArrayLike, speakers: ArrayLike) -> NDArray[np.float64]:
+    """Each speaker's harmonic mean of precision and recall: `(highest class + 1,)`, NaN for one who neither speaks nor
+    is named; arguments as in `macro_f1`."""
     predicted, speakers = np.asarray(predicted), np.asarray(speakers)
     classes = int(max(predicted.max(), speakers.max())) + 1
     named, spoken = np.bincount(predicted, minlength=classes), np.bincount(speakers, minlength=classes)
     right = np.bincount(speakers[predicted == speakers], minlength=classes)
-    counted = named + spoken > 0
-    return float((2 * right[counted] / (named + spoken)[counted]).mean())
+    with np.errstate(invalid="ignore"):
+        return 2 * right / (named + spoken)
+
+
+def micro_f1(predicted: ArrayLike, speakers: ArrayLike) -> float:
+    """F1 of all decisions together: where each utterance gets one name, the share of right ones.
+
+    >>> micro_f1([0, 0, 1, 2], [0, 1, 1, 1])
+    0.5
+    """
+    return float((np.asarray(predicted) == np.asarray(speakers)).mean())
+
+
+def speaker_accuracy(right: ArrayLike, speakers: ArrayLike, classes: int) -> NDArray[np.float64]:
+    """Share of each speaker's utterances that are right: `(classes,)`, NaN for one who has none.
+
+    Args:
+        right: `(utterances,)`, whether it was identified.
+        speakers: `(utterances,)` true classes.
+        classes: how many speakers there are.
+
+    >>> speaker_accuracy([True, False, True], [0, 0, 2], 3).tolist()
+    [0.5, nan, 1.0]
+    """
+    spoken = np.bincount(speakers, minlength=classes)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(speakers, np.asarray(right, np.float64), minlength=classes) / spoken
+
+
+def confusion_matrix(predicted: ArrayLike, speakers: ArrayLike, classes: int) -> "csr_array":
+    """How often each speaker (row) was taken for each (column): `(classes, classes)`, sparse.
+
+    It holds as many numbers as there are different pairs: thousands of speakers cost no more than their utterances.
+
+    >>> confusion_matrix([0, 0, 1, 2], [0, 1, 1, 1], 3).toarray().tolist()
+    [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
+    """
+    from scipy.sparse import coo_array
+
+    counted = coo_array((np.ones(len(speakers), np.int64), (speakers, predicted)), shape=(classes, classes))
+    return counted.tocsr()  # which adds up what is there several times
 
 
 def cumulative_match(rank: ArrayLike, most: int) -> NDArray[np.float64]:

@@ -16,6 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from speakerlab import InputError
 
+# Prior of a target, cost of a miss, cost of a false alarm, by the names that the field uses.
+OPERATING_POINTS = {
+    "voxsrc": (0.05, 1.0, 1.0),  # VoxCeleb Speaker Recognition Challenge, 2019 to 2023
+    "sre08": (0.01, 10.0, 1.0),
+    "sre10": (0.001, 1.0, 1.0),
+}
+USUAL_POINTS = ("0.01", "0.05")  # of VoxCeleb papers
 MONITORED = ("eer", "error_rate")  # of verification and of identification
 
 
@@ -26,6 +33,37 @@ def monitored(names: Iterable[str]) -> str:
     'error_rate'
     """
     return next(name for name in MONITORED if name in names)
+
+
+def operating_point(name: str | float) -> tuple[float, float, float]:
+    """Prior of a target, cost of a miss and cost of a false alarm, of a name or of a prior with equal costs.
+
+    Raises:
+        InputError: for a name that is none of `OPERATING_POINTS`, and a prior outside (0, 1).
+
+    >>> operating_point("sre08"), operating_point(0.05)
+    ((0.01, 10.0, 1.0), (0.05, 1.0, 1.0))
+    """
+    if name in OPERATING_POINTS:
+        return OPERATING_POINTS[name]
+    try:
+        prior = float(name)
+    except ValueError:
+        prior = np.nan
+    if not 0 < prior < 1:
+        raise InputError(
+            f"operating point {name} is neither a prior in (0, 1) nor one of {', '.join(OPERATING_POINTS)}"
+        )
+    return prior, 1.0, 1.0
+
+
+def point_name(point: str | float) -> str:
+    """An operating point as metrics are named after it.
+
+    >>> point_name(0.05), point_name("0.010"), point_name("voxsrc")
+    ('0.05', '0.01', 'voxsrc')
+    """
+    return point if point in OPERATING_POINTS else f"{operating_point(point)[0]:g}"
 
 
 @dataclass(frozen=True)
@@ -86,10 +124,10 @@ def error_rates(scores: ArrayLike, labels: ArrayLike) -> ErrorRates:
         InputError: see `checked_trials`.
     """
     scores, is_target = checked_trials(scores, labels)
-    order = np.argsort(scores)
-    ordered = scores[order]
+    ordered, is_target = in_rising_order(scores, is_target)
     starts = tie_starts(ordered)
-    targets_below = np.concatenate(([0], np.cumsum(is_target[order])))  # (trials + 1,)
+    targets_below = np.zeros(len(ordered) + 1, dtype=np.int64)
+    np.cumsum(is_target, out=targets_below[1:])
     below = np.append(starts, len(ordered))  # (points,): trials under each threshold
     rejected_targets = targets_below[below]
     targets = targets_below[-1]
@@ -99,6 +137,18 @@ def error_rates(scores: ArrayLike, labels: ArrayLike) -> ErrorRates:
         miss=rejected_targets / targets,
         false_alarm=1.0 - (below - rejected_targets) / nontargets,
     )
+
+
+def in_rising_order(
+    scores: NDArray[np.float64], is_target: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores `(trials,)` from the lowest to the highest, and which of them are targets'."""
+    # Values are sorted much faster than positions, by vector instructions. So each class is sorted by itself, and what
+    # is left is a merge of two sorted runs, which a stable sort does in one pass.
+    classes = [np.sort(np.compress(chosen, scores)) for chosen in (is_target, ~is_target)]
+    runs = np.concatenate(classes)
+    order = np.argsort(runs, kind="stable")
+    return runs[order], order < len(classes[0])
 
 
 def _thresholds(distinct: NDArray[np.float64]) -> NDArray[np.float64]:

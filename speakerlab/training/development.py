@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from speakerlab import InputError
 from speakerlab.training.checkpoints import LAST, save
 from speakerlab.training.ema import averaged
 from speakerlab.training.metrics_file import MetricsFile
+
+MetricT = TypeVar("MetricT", bound=Metric)
 
 
 class DevelopmentLog:
@@ -70,6 +74,12 @@ class DevelopmentLog:
         if trainer.is_global_zero:
             place = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
             self.table.append(place | pl_module.development_metrics)
+
+
+def metrics_on(metrics: MetricT, trainer: pl.Trainer, pl_module: pl.LightningModule) -> MetricT:
+    """The metrics where ranks can join them: on the module's device if there are several, else on the CPU, where they
+    are computed."""
+    return metrics.to(pl_module.device) if trainer.world_size > 1 else metrics
 
 
 def gather_ranks(indices: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,11 @@
 """Identification accuracy while training: other recordings of the training speakers classified every few epochs."""
 
 import pytorch_lightning as pl
+import torch
 
 from speakerlab.network import classify, embed_batches, in_order
-from speakerlab.scoring.identification import identification_metrics
-from speakerlab.training.development import DevelopmentLog, gather_ranks
+from speakerlab.training.development import DevelopmentLog, gather_ranks, metrics_on
+from speakerlab.training.identification_metrics import IdentificationMetrics
 
 LOGGED = ("accuracy", "top5_accuracy", "macro_f1", "error_rate")
 
@@ -29,10 +30,13 @@ class Identification(pl.Callback):
         self.record.measured(trainer, pl_module, self.measure)
 
     def measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-        """Metrics of the validation utterances, the same on every rank."""
+        """Metrics of the validation utterances, the same on every rank; each classifies its share of them."""
         data = trainer.datamodule
         loader = data.development_dataloader()
         embeddings = in_order(*gather_ranks(*embed_batches(pl_module.network, loader, pl_module.device)))
         speakers = data.validation_classes
-        guesses = classify(pl_module.loss, embeddings, speakers, len(data.speakers), pl_module.device)
-        return identification_metrics(guesses, speakers)
+        share = slice(trainer.global_rank, None, trainer.world_size)
+        guesses = classify(pl_module.loss, embeddings[share], speakers[share], len(data.speakers), pl_module.device)
+        metrics = metrics_on(IdentificationMetrics(), trainer, pl_module)
+        metrics.update(guesses, torch.from_numpy(speakers[share]))
+        return metrics.compute()

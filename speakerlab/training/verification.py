@@ -1,11 +1,12 @@
 """Equal error rate while training: the development trials scored every few epochs."""
 
 import pytorch_lightning as pl
+import torch
 
 from speakerlab.network import embed_batches, in_order
 from speakerlab.scoring.cosine import cosine_scores
-from speakerlab.scoring.metrics import verification_metrics
-from speakerlab.training.development import DevelopmentLog, gather_ranks
+from speakerlab.training.development import DevelopmentLog, gather_ranks, metrics_on
+from speakerlab.training.verification_metrics import VerificationMetrics
 
 LOGGED = ("eer", "min_dcf_0.01", "min_dcf_0.05", "threshold")
 
@@ -29,8 +30,12 @@ class Verification(pl.Callback):
         self.record.measured(trainer, pl_module, self.measure)
 
     def measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
-        """Metrics of the development trials, the same on every rank."""
+        """Metrics of the development trials, the same on every rank; each scores its share of them."""
         trials = trainer.datamodule.corpus.trials
         loader = trainer.datamodule.development_dataloader()
         embeddings = in_order(*gather_ranks(*embed_batches(pl_module.network, loader, pl_module.device)))
-        return verification_metrics(cosine_scores(embeddings, trials.enrol, trials.test), trials.labels)
+        share = slice(trainer.global_rank, None, trainer.world_size)
+        scores = cosine_scores(embeddings, trials.enrol[share], trials.test[share])
+        metrics = metrics_on(VerificationMetrics(), trainer, pl_module)
+        metrics.update(torch.from_numpy(scores), torch.from_numpy(trials.labels[share]))
+        return metrics.compute()

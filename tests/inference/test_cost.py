@@ -67,8 +67,29 @@ def test_the_median_of_what_was_timed(monkeypatch):
         def forward(self, waveform):
             seen.append((waveform.shape, self.training, torch.is_inference_mode_enabled()))
 
-    monkeypatch.setattr(cost, "build_network", lambda cfg: Network())
+    monkeypatch.setattr(cost, "build_network", lambda cfg, trust: Network())
     clock = iter([0.0, 0.003, 0.0, 0.5, 0.0, 0.004])  # once something else had the CPU
     monkeypatch.setattr(cost.time, "process_time", lambda: next(clock))
     assert cost.milliseconds({"loader": {"sample_rate": 16000}}, repeats=3) == pytest.approx(4.0)
     assert seen == 4 * [((1, 32000), False, True)]
+
+
+def test_the_whole_cost_of_a_network(monkeypatch):
+    cfg = config("model=ecapa", "model.encoder.channels=64")
+    found = cost.cost(cfg)
+    assert (found.parameters, found.macs) == (cost.sizes(cfg)[0], cost.macs(cfg))
+    assert 0.1 < found.latency_ms < 10_000 and 0.1 < found.embeddings_per_second < 1e5
+    assert 100 < found.memory_mb < 100_000
+    times = {1: 4.0, cost.BATCH: 32.0}
+    monkeypatch.setattr(cost, "milliseconds", lambda cfg, batch=1, **_: times[batch])
+    assert cost.cost(cfg).latency_ms == 4.0 and cost.cost(cfg).embeddings_per_second == 1000 * cost.BATCH / 32
+
+
+def test_peak_memory_is_the_most_so_far():
+    import numpy as np
+
+    before = cost.peak_mb()
+    block = np.ones(int(before * 1e6) // 8 + 25_000_000)  # more than there ever was, by 200 MB
+    after = cost.peak_mb()
+    del block
+    assert after - before > 190 and cost.peak_mb() == after

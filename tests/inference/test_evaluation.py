@@ -8,7 +8,8 @@ import pytest
 from speakerlab import InputError
 from speakerlab.data.trials import Trials
 from speakerlab.inference.evaluation import (
-    check_draws,
+    append_test_metrics,
+    check_numbers,
     keep_metrics,
     speakers_by_targets,
     trial_metrics,
@@ -63,7 +64,12 @@ def test_metrics_of_a_list():
     assert "eer_low" not in trial_metrics(trials, scores, draws=200), "an interval over three speakers means nothing"
     more = make([1, 1, 1, 1, 0, 0, 0, 0] * 2, pairs + [[first + 7, second + 7] for first, second in pairs])
     metrics = trial_metrics(more, np.tile(scores, 2), draws=200)
-    assert 0 <= metrics["eer_low"] <= metrics["eer"] <= metrics["eer_high"] <= 1
+    for name in ("eer", "min_dcf_0.01", "min_dcf_0.05"):
+        assert 0 <= metrics[f"{name}_low"] <= metrics[name] <= metrics[f"{name}_high"] <= 1
+    metrics = trial_metrics(more, np.tile(scores, 2), 100, ["voxsrc"], llrs=np.tile(10 * scores - 4, 2))
+    intervals = {"eer_low", "eer_high", "min_dcf_voxsrc_low", "min_dcf_voxsrc_high"}
+    assert {name for name in metrics if name.endswith(("low", "high"))} == intervals
+    assert metrics["cllr"] > metrics["min_cllr"] > 0 and metrics["act_dcf_voxsrc"] >= metrics["min_dcf_voxsrc"]
 
 
 def test_test_metrics_grow_by_a_line_a_system(tmp_path):
@@ -78,6 +84,21 @@ def test_test_metrics_grow_by_a_line_a_system(tmp_path):
         ("mean MFCC", "0.3", ""),
     ]
     assert {row["checkpoint"] for row in rows} == {str(tmp_path / "best.ckpt")}
+
+
+def test_test_metrics_get_new_columns(tmp_path):
+    path = tmp_path / "test_metrics.csv"
+    for metrics in ({"eer": 0.1}, {"eer": 0.2, "cllr": 0.3}, {"auc": 0.4}, {"eer": 0.5}):
+        append_test_metrics(path, tmp_path / "best.ckpt", "a, b.txt", {"model": metrics})
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [[row["eer"], row["cllr"], row["auc"]] for row in rows] == [
+        ["0.1", "", ""],
+        ["0.2", "0.3", ""],
+        ["", "", "0.4"],
+        ["0.5", "", ""],
+    ]
+    assert {row["trials"] for row in rows} == {"a, b.txt"}
 
 
 def test_another_table_does_not_grow(tmp_path):
@@ -98,9 +119,11 @@ def test_metrics_stand_in_the_log(tmp_path, caplog):
     assert ",some,centroid,0.5,2" in (tmp_path / "metrics" / "test_identification.csv").read_text()
 
 
-def test_draws_that_mean_nothing_are_refused():
-    check_draws(0)
-    check_draws(100)
+def test_numbers_that_mean_nothing_are_refused():
+    check_numbers(0, [])
+    check_numbers(100, [0.01, "voxsrc"])
     for draws in (1, 99, -1):
         with pytest.raises(InputError, match=f"bootstrap_draws={draws} must be at least 100, or 0 for no interval"):
-            check_draws(draws)
+            check_numbers(draws, [0.01])
+    with pytest.raises(InputError, match="operating point 1.5 is neither a prior"):
+        check_numbers(0, [0.01, 1.5])

@@ -11,15 +11,15 @@ from sklearn.metrics import roc_auc_score
 
 from speakerlab import InputError
 from speakerlab.scoring.calibration_metrics import (
-    OPERATING_POINTS,
     actual_dcf,
     area_under_roc,
+    class_shares,
     cllr,
     isotonic_llrs,
     min_cllr,
     miss_at_false_alarm,
 )
-from speakerlab.scoring.metrics import error_rates, min_dcf
+from speakerlab.scoring.metrics import OPERATING_POINTS, error_rates, min_dcf, operating_point
 
 
 def trials(count: int = 400, seed: int = 0, step: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -55,11 +55,12 @@ def test_calibrated_ratios_of_two_normal_classes():
     generator = np.random.default_rng(1)
     labels = np.repeat([0, 1], 40000)
     llrs = 2 * generator.normal(2.0 * labels, 1.0) - 2
-    assert cllr(llrs, labels) == pytest.approx(min_cllr(llrs, labels), abs=0.003)
-    for prior, c_miss, c_fa in OPERATING_POINTS.values():
+    assert cllr(llrs, labels) == pytest.approx(min_cllr(error_rates(llrs, labels)), abs=0.003)
+    for prior, c_miss, c_fa in [operating_point(name) for name in (*OPERATING_POINTS, 0.01, 0.5)]:
         best, _ = min_dcf(error_rates(llrs, labels), prior, c_miss, c_fa)
         assert actual_dcf(llrs, labels, prior, c_miss, c_fa) == pytest.approx(best, abs=0.03)
-    assert min_cllr(np.exp(llrs / 9), labels) == pytest.approx(min_cllr(llrs, labels))  # any rising function
+    risen = error_rates(np.exp(llrs / 9), labels)
+    assert min_cllr(risen) == pytest.approx(min_cllr(error_rates(llrs, labels)))  # any rising function
     assert cllr(llrs + 3, labels) > cllr(llrs, labels) + 0.3
 
 
@@ -71,12 +72,15 @@ def test_isotonic_ratios_follow_scikit_learn(pairs):
     prior = labels.mean()
     with np.errstate(divide="ignore"):
         expected = np.log(share) - np.log(1 - share) - np.log(prior / (1 - prior))
-    np.testing.assert_allclose(isotonic_llrs(scores, labels), expected, atol=1e-9)
-    assert 0 <= min_cllr(scores, labels) <= 1 + 1e-12
+    rates = error_rates(scores, labels)
+    found = isotonic_llrs(*class_shares(rates))[np.searchsorted(np.unique(scores), scores)]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert min_cllr(rates) == pytest.approx(cllr(np.clip(expected, -700, 700), labels), abs=1e-12)
+    assert 0 <= min_cllr(rates) <= 1 + 1e-12
 
 
 def test_separable_scores_cost_nothing():
-    assert min_cllr([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]) == 0.0
+    assert min_cllr(error_rates([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1])) == 0.0
 
 
 @given(lists, st.sampled_from([0.01, 0.05, 0.5, 0.9]))
@@ -109,7 +113,7 @@ def test_misses_at_a_rate_of_false_alarms_by_a_loop(pairs, most):
     assert miss_at_false_alarm(rates, most) == pytest.approx(min(found))
 
 
-@pytest.mark.parametrize("function", [cllr, min_cllr, lambda s, y: actual_dcf(s, y, 0.01)])
+@pytest.mark.parametrize("function", [cllr, lambda s, y: actual_dcf(s, y, 0.01)])
 @pytest.mark.parametrize("scores, labels", [([], []), ([1.0, 2.0], [1, 1]), ([1.0, float("nan")], [0, 1])])
 def test_bad_lists_are_refused(function, scores, labels):
     with pytest.raises(InputError):

@@ -2,10 +2,21 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, top_k_accuracy_score
+from sklearn.metrics import confusion_matrix as confusion_of
 
 from speakerlab import InputError
-from speakerlab.scoring.identification import cumulative_match, guesses_of, identification_metrics, macro_f1
+from speakerlab.scoring.identification import (
+    confusion_matrix,
+    cumulative_match,
+    guesses_of,
+    identification_metrics,
+    macro_f1,
+    speaker_accuracy,
+    speaker_f1,
+)
 
 
 @pytest.mark.parametrize("seed, utterances, classes", [(0, 500, 20), (1, 60, 40), (2, 30, 6)])
@@ -19,6 +30,13 @@ def test_metrics_are_those_of_scikit_learn(seed, utterances, classes):
     assert metrics["accuracy"] == pytest.approx(accuracy_score(speakers, predicted))
     assert metrics["top5_accuracy"] == pytest.approx(top_k_accuracy_score(speakers, logits, k=5, labels=every))
     assert metrics["macro_f1"] == pytest.approx(f1_score(speakers, predicted, average="macro"))
+    assert metrics["micro_f1"] == pytest.approx(f1_score(speakers, predicted, average="micro"))
+    confused = confusion_matrix(predicted, speakers, classes)
+    assert (confused.toarray() == confusion_of(speakers, predicted, labels=every)).all()
+    per_speaker = speaker_accuracy(predicted == speakers, speakers, classes)
+    for speaker in every:
+        own = predicted[speakers == speaker]
+        assert np.isnan(per_speaker[speaker]) if not len(own) else per_speaker[speaker] == (own == speaker).mean()
     assert metrics["error_rate"] == 1 - metrics["accuracy"] and metrics["utterances"] == utterances
     assert 0.1 < metrics["accuracy"] < metrics["top5_accuracy"] <= 1
 
@@ -27,6 +45,24 @@ def test_f1_counts_speakers_who_speak_or_are_named():
     for predicted, speakers in [([0, 0, 7], [0, 2, 2]), ([1], [1]), ([3, 3, 3], [0, 1, 2]), ([0, 1, 1], [0, 1, 1])]:
         expected = f1_score(speakers, predicted, average="macro", zero_division=0)
         assert macro_f1(predicted, speakers) == pytest.approx(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1, max_size=30))
+def test_f1_of_each_speaker_follows_scikit_learn(rows):
+    predicted, speakers = np.array(rows).T
+    present = np.unique([predicted, speakers])
+    found = speaker_f1(predicted, speakers)
+    assert found[present] == pytest.approx(f1_score(speakers, predicted, average=None, zero_division=0, labels=present))
+    assert np.isnan(np.delete(found, present)).all()
+    assert macro_f1(predicted, speakers) == pytest.approx(found[present].mean())
+
+
+def test_thousands_of_speakers_have_a_small_confusion_matrix():
+    generator = np.random.default_rng(0)
+    speakers, predicted = generator.integers(0, 100_000, (2, 5000))
+    confused = confusion_matrix(predicted, speakers, 100_000)
+    assert confused.shape == (100_000, 100_000) and confused.nnz <= 5000 and confused.sum() == 5000
 
 
 def test_probability_and_rank_by_hand():

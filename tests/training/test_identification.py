@@ -30,7 +30,7 @@ def data(tmp_path):
 def test_recognition_is_measured(data, voices):
     data.trainer = SimpleNamespace(global_rank=0, world_size=1)
     module = SimpleNamespace(network=ToneNetwork().train(), loss=tone_loss(voices).train(), device=torch.device("cpu"))
-    measured = Identification().measure(SimpleNamespace(datamodule=data), module)
+    measured = Identification().measure(SimpleNamespace(datamodule=data, global_rank=0, world_size=1), module)
     assert measured["accuracy"] == pytest.approx(5 / 7) and measured["error_rate"] == pytest.approx(2 / 7)
     assert measured["macro_f1"] == pytest.approx(5 / 7) and measured["utterances"] == 7
     assert module.network.training and module.loss.training

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ranks import on_ranks
 from torch import nn
 
 from speakerlab import InputError
@@ -35,24 +36,15 @@ def test_a_loss_without_logits_has_no_accuracy():
     assert epoch_line(1, 2, sums.means(), {}) == "epoch 1/2  loss 1.000  4.0 utterances/s"
 
 
-def _rank(rank: int, path: str, results) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+def _means(rank: int, _: None) -> dict:
     sums = Sums()
     sums.add(step(1.0 + rank, 0.5 * rank, 4 + rank), waited=0.0, seconds=1.0, ranks=2)
-    results.put(sums.mean_over_ranks().plain())
-    torch.distributed.destroy_process_group()
+    return sums.mean_over_ranks().plain()
 
 
 def test_ranks_are_averaged(tmp_path):
-    context = torch.multiprocessing.get_context("fork")
-    results = context.Queue()
-    ranks = [context.Process(target=_rank, args=(rank, str(tmp_path / "meet"), results)) for rank in range(2)]
-    for rank in ranks:
-        rank.start()
     expected = {"loss": 1.5, "accuracy": 0.25, "batches": 1, "items": 9, "waited": 0, "seconds": 1}
-    assert [results.get(timeout=60) for _ in ranks] == [expected, expected]
-    for rank in ranks:
-        rank.join()
+    assert on_ranks(tmp_path, _means, None) == [expected, expected]
 
 
 def test_a_diverged_run_stops_and_an_overflow_does_not():

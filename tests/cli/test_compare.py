@@ -1,0 +1,54 @@
+"""The command as typed, on untrained networks and on scores whose order is known."""
+
+import csv
+
+import pytest
+from scored_runs import scored_trials, write_checkpoint, write_run, write_text
+
+from speakerlab.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", *arguments])
+    message = str(caught.value)
+    assert message.startswith("error: ") and "\n" not in message
+    return message
+
+
+def test_runs_side_by_side(tmp_path, capsys):
+    run = write_run(tmp_path / "ecapa" / "1", scored_trials(better=2.0))
+    write_checkpoint(run / "checkpoints" / "best.ckpt")
+    write_text(tmp_path / "theirs.txt", scored_trials(seed=5))
+    main(["compare", str(run), "theirs.txt", "--to", "out", "--draws", "200"])
+    said = capsys.readouterr().out
+    assert "dev: 24 target and 252 non-target trials of 8 speakers" in said
+    assert "EER: ecapa is better than theirs.txt" in said and "out/report.html" in said
+    with open("out/comparison.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first["system"] == "ecapa" and float(first["eer"]) < float(second["eer"])
+    assert float(first["memory_mb"]) > 100 and float(first["latency_ms"]) > 0 and second["memory_mb"] == ""
+    assert float(first["disk_mb"]) == pytest.approx((run / "checkpoints" / "best.ckpt").stat().st_size / 1e6)
+    assert "speakerlab compare" in (tmp_path / "out" / "comparison.md").read_text()
+
+
+def test_mistakes_are_named_before_anything_is_made(tmp_path):
+    rows = scored_trials()
+    one, two = write_run(tmp_path / "a" / "1", rows), write_run(tmp_path / "b" / "1", rows[:100])
+    assert "different lists: a: dev of b is another list: 276 and 100 trials" in refusal(str(one), str(two))
+    assert "give two or more" in refusal(str(one))
+    assert "--draws 3 must be at least 100" in refusal(str(one), str(two), "--draws", "3")
+    assert "device=tpu is not here" in refusal(str(one), str(two), "--device", "tpu")
+    write_run(two, rows)
+    (two / "checkpoints").mkdir()
+    (two / "checkpoints" / "best.ckpt").write_text("nothing")
+    assert "best.ckpt is damaged or none" in refusal(str(one), str(two))
+    assert not (tmp_path / "outputs").exists()
+    main(["compare", str(one), str(two), "--without-cost", "--draws", "100"])
+    assert len(list((tmp_path / "outputs" / "compare").glob("*/report.html"))) == 1

@@ -1,0 +1,35 @@
+"""Tables as they are printed."""
+
+import io
+
+from rich.console import Console
+
+from speakerlab.cli.tables import metrics_table, trials_table
+
+
+def printed(table) -> list[list[str]]:
+    """The cells of each line, without the frame."""
+    output = io.StringIO()
+    Console(file=output, width=200).print(table)
+    lines = [line.replace("┃", "│").split("│")[1:-1] for line in output.getvalue().splitlines()]
+    return [[cell.strip() for cell in cells] for cells in lines if cells]
+
+
+def test_trials_have_a_row_a_metric_and_intervals_of_the_first_system():
+    model = {"eer": 0.0123, "threshold": 0.3, "min_dcf_0.01": 0.25, "targets": 4, "nontargets": 5}
+    model |= {"frr_at_far_0.01": 0.02, "eer_low": 0.01, "eer_high": 0.0151}
+    rows = printed(trials_table("list", {"model": model, "mean [MFCC]": {"eer": 0.4, "cllr": 0.5}}))
+    assert rows == [
+        ["", "model", "95 % interval", "mean [MFCC]"],
+        ["EER", "1.23 %", "1.00 to 1.51 %", "40.00 %"],
+        ["EER threshold", "0.3000", "", "–"],
+        ["minDCF(0.01)", "0.2500", "", "–"],
+        ["FRR at FAR 1 %", "2.00 %", "", "–"],
+        ["Cllr", "–", "", "0.5000 bits"],
+    ]
+    assert printed(trials_table("list", {"model": {"eer": 0.5}})) == [["", "model"], ["EER", "50.00 %"]]
+
+
+def test_epochs_have_a_row_each():
+    rows = printed(metrics_table("", {"best epoch, 3": {"eer": 0.1, "threshold": 0.2, "epoch": 3}}))
+    assert rows == [["", "EER", "EER threshold"], ["best epoch, 3", "10.00 %", "0.2000"]]

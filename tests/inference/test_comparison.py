@@ -1,0 +1,66 @@
+"""Against each system's own metrics, its own bootstrap and the paired test."""
+
+import numpy as np
+import pytest
+from scored_runs import scored_trials, write_predictions, write_run, write_text
+from sklearn.metrics import f1_score
+
+from speakerlab.inference.comparison import compare
+from speakerlab.inference.evaluation import speakers_by_targets, trial_metrics
+from speakerlab.inference.runs import find_runs, find_shared
+from speakerlab.scoring.bootstrap import paired_test
+
+
+def nothing(done: int, total: int) -> None:
+    assert 0 <= done <= total
+
+
+def test_trials_are_measured_as_an_evaluation_does(tmp_path):
+    rows, better = scored_trials(), scored_trials(better=1.5, seed=3)
+    order = np.random.default_rng(0).permutation(len(rows))
+    files = [
+        write_run(tmp_path / "a" / "1", rows),
+        write_text(tmp_path / "b.txt", [better[i] for i in order]),
+    ]
+    (shared,), _ = find_shared(find_runs([str(file) for file in files]))
+    found = compare(shared, ["a", "b"], 200, nothing)
+    trials = shared.scored[0].trials()
+    systems = [np.array([row[3] for row in scored]) for scored in (rows, better)]
+    for label, scores in zip("ab", systems):
+        assert found.metrics[label] == trial_metrics(trials, scores, 200)
+    speakers = speakers_by_targets(trials)
+    sides = speakers[trials.enrol], speakers[trials.test]
+    expected = paired_test(*systems, trials.labels, *sides, draws=200)
+    assert {pair.metric: pair.difference for pair in found.pairs} == expected
+    assert found.pairs[0].metric == "eer" and found.pairs[0].is_significant
+    assert found.counts == "24 target and 252 non-target trials of 8 speakers" and found.draws == 200
+
+
+def test_utterances_are_measured_whatever_the_order(tmp_path):
+    files = [write_predictions(tmp_path / name, right) for name, right in (("a.csv", 0.9), ("b.csv", 0.5))]
+    header, *lines = files[1].read_text().splitlines()
+    files[1].write_text("\n".join([header, *lines[::-1]]) + "\n")
+    (shared,), _ = find_shared(find_runs([str(file) for file in files]))
+    found = compare(shared, ["a", "b"], 200, nothing)
+    for label, file in zip("ab", files):
+        rows = [line.split(",") for line in file.read_text().splitlines()[1:]]
+        truth, named = [row[1] for row in rows], [row[2] for row in rows]
+        metrics = found.metrics[label]
+        assert metrics["accuracy"] == pytest.approx(np.mean([row[4] == "1" for row in rows]))
+        assert metrics["macro_f1"] == pytest.approx(f1_score(truth, named, average="macro"))
+        assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
+    assert [pair.is_significant for pair in found.pairs] == [True, True] and found.pairs[0].difference.value < 0
+    # The same system under another order differs from itself in nothing.
+    files[0].write_text(files[1].read_text())
+    (shared,), _ = find_shared(find_runs([str(file) for file in files]))
+    header, *lines = files[0].read_text().splitlines()
+    files[0].write_text("\n".join([header, *sorted(lines)]) + "\n")
+    (shared,), _ = find_shared(find_runs([str(file) for file in files]))
+    assert all(pair.difference.p_value == 1 for pair in compare(shared, ["a", "b"], 100, nothing).pairs)
+
+
+def test_too_few_speakers_have_no_tests(tmp_path):
+    files = [write_run(tmp_path / name / "1", scored_trials(speakers=3, seed=i)) for i, name in enumerate("ab")]
+    (shared,), _ = find_shared(find_runs([str(file) for file in files]))
+    found = compare(shared, ["a", "b"], 200, nothing)
+    assert (found.pairs, found.draws) == ([], 0) and "eer_low" not in found.metrics["a"]
