@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from speakerlab.scoring.metrics import monitored
@@ -45,13 +44,13 @@ def text_table(title: str, rows: Mapping[str, Mapping[str, str]], text_columns: 
         # Numbers stay whole: a line too long is better than a number in two.
         table.add_column(header, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for name, cells in rows.items():
-        table.add_row(escape(name), *(escape(cells[header]) for header in headers))
+        table.add_row(name, *(cells[header] for header in headers))
     return table
 
 
 def show(*parts: object) -> None:
-    """Print tables and lines; plain text where the output is no terminal."""
-    console = Console(highlight=False, soft_wrap=True)
+    """Print tables and lines, which may hold brackets; plain text where the output is no terminal."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for part in parts:
         console.print(part)
 
