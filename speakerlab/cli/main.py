@@ -41,8 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:  # a folder that can't be written, a full disk
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        where = error.filename2 or error.filename or "no space"  # of a rename, its target
-        sys.exit(f"error: {where}: {error.strerror}")
+        sys.exit(f"error: {error.filename or 'no space'}: {error.strerror}")
 
 
 if __name__ == "__main__":
