@@ -243,7 +243,8 @@ def find_list(given: str, roots: list[Path]) -> Path:
     looked = f" as {', '.join(names)}" if len(names) > 1 else ""
     where = " or ".join(str(root / "trials") for root in roots)
     raise InputError(
-        f"trials={given}: there is no such file{f', nor in {where}{looked}' if roots else ''}; give a list's path"
+        f"trials={given}: there is no such file{f', nor in {where}{looked}' if roots else ''}; "
+        "give a list's path, or as trials_root the folder that holds it"
     )
 
 

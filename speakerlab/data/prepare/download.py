@@ -61,12 +61,12 @@ class Downloader:
             progress: called with bytes that are there, and bytes in all as far as is known (0 if it is not).
 
         Raises:
-            InputError: naming each file that could not be had, and why.
+            InputError: naming the files that could not be had, and why.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.stop.clear()
         meter = _Meter([file for file in files if not self.is_whole(file)], self.folder, progress)
-        failed = []
+        failed: dict[str, list[str]] = {}  # reason -> names
         with ThreadPoolExecutor(self.connections) as threads:
             jobs = {threads.submit(self._fetch, file, meter): file for file in meter.files}
             try:
@@ -74,14 +74,13 @@ class Downloader:
                     if job.exception() is not None and not isinstance(job.exception(), _Failed):
                         raise job.exception()
                     if job.exception() is not None:
-                        failed.append(f"{jobs[job].name} ({job.exception()})")
+                        failed.setdefault(str(job.exception()), []).append(jobs[job].name)
             finally:
                 self.stop.set()
                 threads.shutdown(cancel_futures=True)
         if failed:
-            raise InputError(
-                f"not downloaded: {'; '.join(sorted(failed))}; run again to go on, or put the files into {self.folder}"
-            )
+            told = "; ".join(sorted(f"{_several(names)} ({reason})" for reason, names in failed.items()))
+            raise InputError(f"not downloaded: {told}; run again to go on, or put the files into {self.folder}")
 
     def is_whole(self, file: RemoteFile) -> bool:
         """Whether the file is there, with the right MD5 where that is known; reads it if it is new here.
@@ -160,7 +159,13 @@ class Downloader:
         if answer.status_code == 416:
             meter.forget(part)
             raise _Failed(f"{host} refused to resume")
-        hint = "; give --user and SPEAKERLAB_PASSWORD, or ~/.netrc" if answer.status_code in (401, 403) else ""
+        hint = ""
+        if answer.status_code in (401, 403):
+            hint = (
+                "; check the name and the password"
+                if self.login
+                else "; give --user and SPEAKERLAB_PASSWORD, or ~/.netrc"
+            )
         reason = f"{host} answers {answer.status_code} {answer.reason}{hint}"
         raise (_Hopeless if answer.status_code in FINAL else _Failed)(reason)
 
@@ -201,6 +206,15 @@ class Downloader:
         if file.md5 is not None:
             self.checked.add(file.name, stat.st_size, stat.st_mtime_ns, file.md5)
         tag.unlink(missing_ok=True)
+
+
+def _several(names: list[str]) -> str:
+    """Names in few words.
+
+    >>> _several(["b"]), _several(["d", "c", "b", "a"])
+    ('b', '4 files such as a')
+    """
+    return ", ".join(sorted(names)) if len(names) <= 3 else f"{len(names)} files such as {min(names)}"
 
 
 def partial_of(folder: Path, file: RemoteFile) -> tuple[Path, Path]:

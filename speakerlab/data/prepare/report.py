@@ -92,4 +92,4 @@ def _lists(prepared: Prepared) -> list[str]:
     if not prepared.missing_lists:
         return []
     names = ", ".join(prepared.missing_lists)
-    return [f"not there: {names}; --fetch-lists downloads them, or put them beside the tree and run again"]
+    return [f"not there: {names}; put them beside the tree and run again; with --from, --fetch-lists downloads them"]

@@ -145,6 +145,15 @@ def test_a_file_put_there_by_hand_is_checked(tmp_path, body):
         fetch(tmp_path, remote("http://127.0.0.1:9", body=body))
 
 
+def test_one_reason_is_told_once(tmp_path, body):
+    with serve(tmp_path / "host") as host:
+        gone = [RemoteFile(f"{name}.zip", (f"{host.url}/{name}.zip",)) for name in "edcb"]
+        with pytest.raises(
+            InputError, match=r"^not downloaded: 4 files such as b\.zip \(127\.0\.0\.1 answers 404[^;]*; run"
+        ):
+            fetch(tmp_path, *gone)
+
+
 def test_a_password(tmp_path, body):
     with serve(tmp_path / "host", login="me:secret") as host:
         with pytest.raises(InputError, match="127.0.0.1 answers 401 Unauthorized; give --user"):
