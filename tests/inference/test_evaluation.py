@@ -46,6 +46,15 @@ def test_speakers_are_what_targets_connect(seed):
     assert len(set(expected)) < 40
 
 
+def test_speakers_are_numbered_as_the_trials_name_them():
+    """Whatever the utterances' own order is; one that is in no trial comes last."""
+    pairs, labels = np.array([[3, 1], [0, 2], [4, 0]]), [1, 0, 1]
+    assert speakers_by_targets(make(labels, pairs, list("abcdef"))).tolist() == [1, 0, 2, 0, 1, 3]
+    shuffle = np.array([5, 2, 0, 4, 1, 3])  # the new place of each
+    found = speakers_by_targets(make(labels, shuffle[pairs], list("cfbaed")))
+    assert found[shuffle].tolist() == [1, 0, 2, 0, 1, 3]
+
+
 def test_repeated_targets_and_none():
     assert len(set(speakers_by_targets(make([1] * 300, [[0, 1]] * 300)).tolist())) == 1
     assert len(set(speakers_by_targets(make([0, 0], [[0, 1], [1, 2]])).tolist())) == 3
