@@ -8,7 +8,7 @@ import pytest
 from speakerlab import InputError
 from speakerlab.data.trials import Trials
 from speakerlab.inference.evaluation import (
-    check_draws,
+    check_numbers,
     keep_metrics,
     speakers_by_targets,
     trial_metrics,
@@ -128,9 +128,11 @@ def test_metrics_stand_in_the_log(tmp_path, caplog):
     assert ",some,centroid,0.5,2" in (tmp_path / "metrics" / "test_identification.csv").read_text()
 
 
-def test_draws_that_mean_nothing_are_refused():
-    check_draws(0)
-    check_draws(100)
+def test_numbers_that_mean_nothing_are_refused():
+    check_numbers(0, [])
+    check_numbers(100, [0.01, "voxsrc"])
     for draws in (1, 99, -1):
         with pytest.raises(InputError, match=f"bootstrap_draws={draws} must be at least 100, or 0 for no interval"):
-            check_draws(draws)
+            check_numbers(draws, [0.01])
+    with pytest.raises(InputError, match="operating point 1.5 is neither a prior"):
+        check_numbers(0, [0.01, 1.5])
