@@ -12,7 +12,7 @@ from speakerlab.data.trials import Trials
 SPEAKERS, UTTERANCES = 20, 25  # of a map: more than 20 colours nobody tells apart
 
 
-def speakers_by_targets(trials: Trials) -> np.ndarray:
+def speakers_by_targets(trials: Trials) -> NDArray[np.int64]:
     """A speaker number for each utterance, `(utterances,)`: those that target trials connect are one speaker.
 
     A trial list names no speakers, and folder names are no proof of one; its labels are. Numbers are given in the order
