@@ -56,8 +56,8 @@ class Utterances:
         return seconds
 
     def same_audio(self, rows: np.ndarray) -> np.ndarray:
-        """The other number of samples that means the audio of some rows, `(rows,)`: of a file as a whole, its length; of a
-        part that is the whole file, `TO_THE_END`; 0 where there is none.
+        """The other number of samples that means the same audio, `(rows,)`: for a file as a whole its length, for a
+        part that is the whole file `TO_THE_END`, and 0 where there is none.
 
         Raises:
             AudioError: if a file can't be read.
