@@ -13,7 +13,7 @@ from speakerlab.reports.certainty import accuracy_figure, calibration_error, cer
 from speakerlab.reports.confusion import confusion_counts, confusion_figure, confusions, most_confused
 from speakerlab.reports.embedding_map import Sample, map_figure
 from speakerlab.reports.events import PROJECTED_SPEAKERS, PROJECTED_UTTERANCES, write_events
-from speakerlab.reports.figure import COLOURS, new_figure, save_figure
+from speakerlab.reports.figure import COLOURS, new_figure, save_figures
 from speakerlab.reports.page import (
     drawing_section,
     facts_section,
@@ -96,16 +96,14 @@ def identification_report(folder: Path, title: str, found: Identification) -> Pa
         found: what there is to tell.
     """
     figures = _figures(found)
-    drawn = {
-        kind: save_figure(figure, folder / "plots" / f"{kind}_{found.name}")[1] for kind, figure in figures.items()
-    }
+    drawn = save_figures(folder / "plots", figures, found.name)
     write_events(
         folder / "tensorboard" / f"evaluation_{found.name}",
         {f"evaluation/{kind}": figure for kind, figure in figures.items()},
         _sample(found, PROJECTED_SPEAKERS, PROJECTED_UTTERANCES),
         found.step,
     )
-    shown = {kind: drawing_section(HEADINGS[kind], svg.read_text(), CAPTIONS[kind]) for kind, svg in drawn.items()}
+    shown = {kind: drawing_section(HEADINGS[kind], svg, CAPTIONS[kind]) for kind, svg in drawn.items()}
     first, error = next(iter(found.metrics)), calibration_error(found.guesses.probability, found.right)
     metrics = {**found.metrics, first: {**found.metrics[first], "calibration_error": error}}
     return write_report(

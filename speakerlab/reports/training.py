@@ -16,7 +16,7 @@ from speakerlab.reports.det import det_figure
 from speakerlab.reports.embedding_map import Sample, map_figure
 from speakerlab.reports.environment import in_words, versions
 from speakerlab.reports.events import write_events
-from speakerlab.reports.figure import figure_image, save_figure
+from speakerlab.reports.figure import figure_image, save_figure, save_figures
 from speakerlab.reports.histogram import histogram_figure
 from speakerlab.reports.identification import match_figure
 from speakerlab.reports.page import drawing_section, facts_section, folded_section, metrics_section, write_report
@@ -114,12 +114,9 @@ def _measured_sections(folder: Path) -> list[str]:
     measured = last_measured(folder)
     if measured is None:
         return []
-    drawn = {
-        kind: save_figure(figure, folder / "plots" / f"{kind}_last_epoch")[1]
-        for kind, figure in measured.figures.items()
-    }
+    drawn = save_figures(folder / "plots", measured.figures, "last_epoch")
     _, *others = measured.figures  # the first is in TensorBoard already, of every epoch: see `epoch_images`
     tags = {f"last_epoch/{kind}": measured.figures[kind] for kind in others}
     write_events(folder / "tensorboard" / "development", tags, measured.sample, measured.step)
     caption = f"After epoch {measured.epoch}, the last one that was measured."
-    return [drawing_section(HEADINGS[kind], svg.read_text(), caption) for kind, svg in drawn.items()]
+    return [drawing_section(HEADINGS[kind], svg, caption) for kind, svg in drawn.items()]
