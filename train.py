@@ -50,8 +50,7 @@ def main(cfg: DictConfig) -> float | None:
         trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None
-    if trainer.should_stop or trainer.current_epoch >= cfg.trainer.max_epochs:
-        run.mark("finished")
+    run.mark("finished")
     return show_training(run.folder, training_report(run.folder))
 
 

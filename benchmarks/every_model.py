@@ -4,52 +4,41 @@
     python benchmarks/every_model.py --models ecapa lstm --seconds 30
     python benchmarks/every_model.py --fresh                  # forget what was measured before
 
-Trains with the ordinary command: two epochs where they fit into the time; larger models get one epoch of fewer and
-smaller batches, by how long a step of theirs takes. The EER before training is that of the run's own initial weights.
+Trains with the ordinary command: two epochs where they fit into the time; larger models get fewer batches, by how long
+a step of theirs takes. The EER before training is that of the run's own initial weights.
 Appends a line a model to every_model.jsonl beside this file as soon as the model is done, and writes
 every_model_<date>.md from all of them.
 """
 
 import argparse
-import ctypes
 import json
-import multiprocessing
 import os
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
 import textwrap
 import time
 from datetime import date
 from pathlib import Path
 
 import torch
+from resumable import ROOT, alone, append_result, read_results, train, untrained_metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from speakerlab.build import build_network, load_checkpoint
+from speakerlab.build import build_network
 from speakerlab.cli.launch import compose
 from speakerlab.cli.models import chosen_models, processor
-from speakerlab.cli.progress import progress_bar
 from speakerlab.data.corpora.mini import make_mini
-from speakerlab.data.development import read_development_trials
-from speakerlab.data.utterances import utterances_in_files
 from speakerlab.inference.cost import sizes
-from speakerlab.inference.embedding import NetworkEmbedder
 from speakerlab.inference.model import pick_devices
 from speakerlab.reports.curves import read_metrics
-from speakerlab.scoring.cosine import cosine_scores
-from speakerlab.scoring.metrics import eer, error_rates
 from speakerlab.training.hardware import prepare_cpu, resolve_precision
 from speakerlab.training.run import environment
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).with_suffix(".jsonl")
 RUNS = ROOT / "outputs" / "every_model"
 UTTERANCES = 960  # of the embedded corpus, to train on
 A_SESSION = 2  # development utterances of each session: embedding all would take the large models longer than training
-BATCH, SMALLEST_BATCH, FEWEST_STEPS = 32, 4, 30
+BATCH, SMALLEST_BATCH, FEWEST_STEPS = 8, 4, 30  # small: a minute has steps enough for the EER to fall
 TRIED_BATCH = 8  # in the measurement that the plan is made from
 SHARE = 0.8  # of the time that is planned; the rest is for what a step in a loop takes longer
 LEARNED = 0.9  # of the EER before training; below, and with a lower loss, a model has learned
@@ -89,8 +78,8 @@ def seconds_an_utterance(model: str) -> float:
 def plan(seconds: float, an_utterance: float) -> dict[str, int | None]:
     """Epochs, batch size and batches an epoch (None is all) that fit into the time."""
     fit = int(SHARE * seconds / an_utterance)
-    if fit >= 2 * UTTERANCES:
-        return {"epochs": 2, "batch": BATCH, "batches": None}
+    if fit > UTTERANCES:
+        return {"epochs": 2, "batch": BATCH, "batches": None if fit >= 2 * UTTERANCES else fit // 2 // BATCH}
     batch = min(BATCH, max(SMALLEST_BATCH, fit // FEWEST_STEPS))
     return {"epochs": 1, "batch": batch, "batches": max(1, min(fit, UTTERANCES) // batch)}
 
@@ -119,57 +108,12 @@ def command(model: str, seconds: float, planned: dict, data: tuple[Path, Path]) 
     ]
 
 
-def train(arguments: list[str]) -> tuple[str, float]:
-    """Run the command; what went wrong, or nothing, and the peak of its memory in MB."""
-    with open(RUNS / "log.txt", "w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / arguments[0]), *arguments[1:]],
-            cwd=ROOT,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        log.seek(0)
-        last = (log.read().strip().splitlines() or [""])[-1]
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    fault = f"exit status {process.returncode}: {last}" if process.returncode else ""
-    return fault, usage.ru_maxrss * unit / 2**20
-
-
-def die_with_parent() -> None:
-    """In the child: a training whose benchmark was killed would slow down the one that goes on."""
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def untrained_eer(run: Path) -> float:
-    """Of the weights that the run began with, on its own trials; to be called in a process of its own."""
-    prepare_cpu(None)
-    config = load_checkpoint(run / "checkpoints" / "best.ckpt")["config"]
-    torch.manual_seed(config["seed"])
-    network = build_network(config)
-    trials, files = read_development_trials(run)
-    rate, devices = config["loader"]["sample_rate"], pick_devices("auto", 1)
-    embed = NetworkEmbedder(network, "initial weights", rate, devices, 0, None, progress_bar)
-    embeddings = embed(utterances_in_files(trials.utterances, files))
-    scores = cosine_scores(embeddings, trials.enrol, trials.test)
-    return eer(error_rates(scores, trials.labels))[0]
-
-
-def alone(function, *arguments):
-    """The function's result from a new process."""
-    with multiprocessing.get_context("spawn").Pool(1, initializer=die_with_parent) as pool:
-        return pool.apply(function, arguments)
-
-
 def measured(model: str, seconds: float, data: tuple[Path, Path]) -> dict:
     """Train one model; what is known afterwards."""
     planned = plan(seconds, alone(seconds_an_utterance, model))
     shutil.rmtree(RUNS / model, ignore_errors=True)  # what a killed benchmark left
     arguments = command(model, seconds, planned, data)
-    fault, peak = train(arguments)
+    fault, peak = train(arguments, RUNS / "log.txt")
     words = shlex.join(["python", *arguments]).replace(str(data[0]), "MINI").replace(f"{ROOT}/", "")
     row = {"model": model, "seconds": seconds, **planned, "command": words}
     row["parameters"] = sizes(compose("train", [f"model={model}"])[0])[0]
@@ -184,7 +128,7 @@ def measured(model: str, seconds: float, data: tuple[Path, Path]) -> dict:
         "utterances": int(epochs["step"][-1]) * planned["batch"],
         "utterances_per_second": float(epochs["utterances_per_second"][-1]),
         "loss": [losses[0], losses[-1]],
-        "eer_before": alone(untrained_eer, run),
+        "eer_before": alone(untrained_metrics, run)["eer"],
         "eer_after": float(read_metrics(run / "metrics" / "val_metrics.csv")["eer"][-1]),
         "peak_mb": peak,
         "device": f"{facts['device']}, {facts['precision']}",
@@ -196,28 +140,6 @@ def measured(model: str, seconds: float, data: tuple[Path, Path]) -> dict:
 
 def learned(row: dict) -> bool:
     return row["loss"][1] < row["loss"][0] and row["eer_after"] < LEARNED * row["eer_before"]
-
-
-def read_results() -> dict[str, dict]:
-    """The last line about each model; a line that a kill left half written is none."""
-    rows = {}
-    for line in RESULTS.read_text().splitlines() if RESULTS.is_file() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        rows[row["model"]] = row
-    return rows
-
-
-def append(row: dict) -> None:
-    """The line is on the disk when this returns."""
-    before = RESULTS.read_text() if RESULTS.is_file() else ""
-    torn = before and not before.endswith("\n")
-    with open(RESULTS, "a") as file:
-        file.write(("\n" if torn else "") + json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def table_row(row: dict) -> str:
@@ -290,7 +212,7 @@ def main() -> None:
     models = chosen_models(arguments.models)
     if arguments.fresh:
         RESULTS.unlink(missing_ok=True)
-    rows = read_results()
+    rows = {model: row for (model,), row in read_results(RESULTS, ("model",)).items()}
     data = trial_list()
     for number, model in enumerate(models, start=1):
         if model in rows and "failed" not in rows[model]:
@@ -298,7 +220,7 @@ def main() -> None:
             continue
         print(f"{number}/{len(models)} {model} ...", flush=True)
         rows[model] = measured(model, arguments.seconds, data)
-        append(rows[model])
+        append_result(RESULTS, rows[model])
         print(table_row(rows[model]), flush=True)
     path = RESULTS.with_name(f"every_model_{date.today()}.md")
     path.write_text(markdown([rows[model] for model in sorted(rows)]))

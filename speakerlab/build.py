@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import known_targets, locate
+from speakerlab.config import known_targets, lacks_folder, locate
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.corpus import Corpus
@@ -129,6 +129,7 @@ def build_augment(cfg: DictConfig, sample_rate: int, find_clips: ClipFinder, tru
         trust: as in `build`.
     """
     notes: list[str] = []
+    off: list[str] = []
 
     def found(folder: str, key: str) -> list[Clip]:
         clips, note = find_clips(folder, key)
@@ -136,51 +137,65 @@ def build_augment(cfg: DictConfig, sample_rate: int, find_clips: ClipFinder, tru
         return clips
 
     def chain(kind: str) -> dict[str, Any]:
-        built = _build_augmentations(cfg[kind], f"augment.{kind}", sample_rate, found, trust)
+        built = _build_augmentations(cfg[kind], f"augment.{kind}", sample_rate, found, off, trust)
         return {name: augmentation for name, augmentation in built.items() if augmentation is not None}
 
     speed, mixup = (
         None if cfg[key] is None else build(cfg[key], f"augment.{key}", trust=trust) for key in ("speed", "mixup")
     )
     recording, waveform, spectrum = (chain(kind) for kind in CHAINS)
-    off = [name for kind in CHAINS for name in _null(cfg[kind], f"augment.{kind}")]
     if off:
         notes.append(f"off, being null or without a folder: {', '.join(off)}")
     return Recipe(speed, RecordingChain(recording), Chain(waveform), Chain(spectrum), mixup, tuple(notes))
 
 
 def _build_augmentations(
-    nodes: DictConfig, key: str, sample_rate: int, find_clips: Callable[[str, str], list[Clip]], trust: tuple[str, ...]
+    nodes: DictConfig,
+    key: str,
+    sample_rate: int,
+    find_clips: Callable[[str, str], list[Clip]],
+    off: list[str],
+    trust: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Named augmentations, with the files of their folders and the sample rate where they ask for them; null stays."""
+    """Named augmentations, with the files of their folders and the sample rate where they ask for them; None for those
+    that are off, whose keys are added to `off`."""
     built: dict[str, Any] = {}
     for name, node in nodes.items():
-        if node is None:
-            built[name] = None
-            continue
-        where = f"{key}.{name}"
-        parameters = inspect.signature(locate(node["_target_"], where)).parameters
-        wired: dict[str, Any] = {}
-        if "sample_rate" in parameters:
-            wired["sample_rate"] = sample_rate
-        if "clips" in parameters and node["folder"] is not None:
-            clips = find_clips(node["folder"], where)
-            wired |= {"clips": clips, "read": partial(read_audio, sample_rate=sample_rate)}
-        if "augmentations" in parameters:
-            inner = f"{where}.augmentations"
-            wired["augmentations"] = _build_augmentations(node["augmentations"], inner, sample_rate, find_clips, trust)
-            node = {name: value for name, value in node.items() if name != "augmentations"}
-        built[name] = build(node, where, trust=trust, **wired)
+        where, within = f"{key}.{name}", len(off)
+        built[name] = None
+        if node is not None:
+            wired: dict[str, Any] = {}
+            if "augmentations" in node:
+                inner = f"{where}.augmentations"
+                alternatives = _build_augmentations(node["augmentations"], inner, sample_rate, find_clips, off, trust)
+                node = {name: value for name, value in node.items() if name != "augmentations"}
+                wired["augmentations"] = alternatives
+            if any(wired.get("augmentations", {"one": True}).values()):
+                built[name] = _build_augmentation(node, where, sample_rate, find_clips, trust, wired)
+        if built[name] is None:
+            off[within:] = [where]  # and not each alternative of a choice that has none
     return built
 
 
-def _null(nodes: DictConfig, key: str) -> Iterator[str]:
-    """Keys of the augmentations that are null."""
-    for name, node in nodes.items():
-        if node is None:
-            yield f"{key}.{name}"
-        elif "augmentations" in node:
-            yield from _null(node["augmentations"], f"{key}.{name}.augmentations")
+def _build_augmentation(
+    node: DictConfig | dict,
+    key: str,
+    sample_rate: int,
+    find_clips: Callable[[str, str], list[Clip]],
+    trust: tuple[str, ...],
+    wired: dict[str, Any],
+) -> Any:
+    """One of them; None if it can't do without a folder and got none, though its other settings are checked."""
+    parameters = inspect.signature(locate(node["_target_"], key)).parameters
+    if "sample_rate" in parameters:
+        wired["sample_rate"] = sample_rate
+    off = lacks_folder(node, parameters)
+    if off:
+        node, find_clips = {**node, "folder": os.curdir}, lambda *_: assumed_clips(os.curdir, key)[0]
+    if "clips" in parameters and node["folder"] is not None:
+        wired |= {"clips": find_clips(node["folder"], key), "read": partial(read_audio, sample_rate=sample_rate)}
+    built = build(node, key, trust=trust, **wired)
+    return None if off else built
 
 
 def clips_below(

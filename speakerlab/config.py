@@ -6,7 +6,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -78,27 +78,9 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
         raise InputError("ckpt= is empty: give a checkpoint's path")
     targets = {*known_targets(), *trust}
     if config_name == "train":
-        for kind in ("recording", "waveform", "spectrum"):
-            _switch_off_without_folder(typed.augment[kind], f"augment.{kind}", targets)
         _check_folders_are_read(typed.augment)
     _check_node(typed, "", choices, targets)
     return typed
-
-
-def _switch_off_without_folder(nodes: DictConfig, key: str, targets: set[str]) -> None:
-    """Among named augmentations, one that needs a folder and got none becomes null, and so does a choice among such;
-    one whose class can do without a folder stays."""
-    for name, node in nodes.items():
-        if not isinstance(node, DictConfig) or node.get("_target_") not in targets:
-            continue
-        if isinstance(node.get("augmentations"), DictConfig):
-            _switch_off_without_folder(node.augmentations, f"{key}.{name}.augmentations", targets)
-            if all(child is None for child in node.augmentations.values()):
-                nodes[name] = None
-        if node.get("folder", "") is None:
-            parameter = inspect.signature(locate(node["_target_"], f"{key}.{name}")).parameters.get("folder")
-            if parameter is not None and parameter.annotation is str:
-                nodes[name] = None
 
 
 def _check_folders_are_read(augment: DictConfig) -> None:
@@ -156,8 +138,14 @@ def _check_target(node: DictConfig, key: str, choices: dict[str, str], targets: 
             hint = nearest(str(name), list(parameters))
             raise InputError(f"{key}.{name}: {target} has no argument {name!r} ({where}){hint}")
         annotation = parameters[name].annotation
-        if not _fits(node[name], annotation):
+        off = name == "folder" and lacks_folder(node, parameters)
+        if not off and not _fits(node[name], annotation):
             raise InputError(f"{key}.{name}={node[name]!r} must be {_described(annotation)} ({where})")
+
+
+def lacks_folder(node: DictConfig | dict, parameters: Mapping[str, inspect.Parameter]) -> bool:
+    """Whether a node, such as an augmentation's, got no folder though its class takes audio from one; it is off."""
+    return "clips" in parameters and node["folder"] is None and parameters["folder"].annotation is str
 
 
 def locate(target: str, key: str) -> Any:

@@ -149,6 +149,16 @@ def test_a_choice_of_nothing_is_off(compose):
     assert recipe.notes == ("off, being null or without a folder: augment.waveform.one_of",)
 
 
+@pytest.mark.parametrize(
+    "group, key",
+    [("noise", "waveform.noise"), ("voxceleb", "waveform.one_of.augmentations.music")],
+)
+def test_settings_are_checked_of_what_lacks_its_folder(compose, group, key):
+    augment = augment_config(compose, f"augment={group}", f"augment.{key}.snr_db=[15,0]")
+    with pytest.raises(InputError, match=rf"^augment\.{re.escape(key)}: snr_db=\[15, 0\]"):
+        build_augment(augment, 16000, assumed_clips)
+
+
 def test_an_alternatives_complaint_names_its_key(compose):
     augment = augment_config(
         compose, "augment=heavy", "augment.waveform.channel.augmentations.clipping.threshold_db=[1,2]"

@@ -71,6 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
     from importlib import import_module
 
     from speakerlab.cli.progress import progress_bar
+    from speakerlab.data.left_out import check_share
     from speakerlab.data.prepare.plan import plan
     from speakerlab.data.prepare.report import summary
     from speakerlab.data.prepare.sources import read_sources
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.only:
         sources = sources.only(arguments.only)
     if arguments.max_bad_share is not None:
+        check_share("--max-bad-share", arguments.max_bad_share)
         sources = replace(sources, checks=replace(sources.checks, max_bad_share=arguments.max_bad_share))
     addresses = [url for archive in sources.archives for part in archive.parts for url in part.urls]
     options = _options(arguments, addresses)
@@ -104,19 +106,20 @@ def _refuse_pointless(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace, addresses: list[str]):
-    from speakerlab.data import usable_cpus
+    from speakerlab.data import check_workers, usable_cpus
     from speakerlab.data.prepare.options import Options
 
-    for name in ("workers", "connections"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise InputError(f"--{name} {getattr(arguments, name)}: must be at least 1")
+    workers = usable_cpus() if arguments.workers is None else arguments.workers
+    check_workers(workers)
+    if arguments.connections is not None and arguments.connections < 1:
+        raise InputError(f"--connections {arguments.connections}: must be at least 1")
     if arguments.remove_extracted and arguments.format is None:
         raise InputError("--remove-extracted needs --format: without it the unpacked files are what is trained on")
     return Options(
         to=arguments.to,
         tree=arguments.tree,
         audio_format=arguments.format,
-        workers=arguments.workers or usable_cpus(),
+        workers=workers,
         connections=arguments.connections or CONNECTIONS,
         login=None if arguments.dry_run else _login(arguments.user, addresses),
         fetch_lists=arguments.fetch_lists,

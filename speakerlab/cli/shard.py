@@ -1,11 +1,12 @@
 """`speakerlab shard`: a manifest's audio as tar files, to be streamed from slow disks and web servers."""
 
 import argparse
-import os
 import re
+import shlex
 from pathlib import Path
 
 from speakerlab.cli.manifests import HELP, table_at
+from speakerlab.data import usable_cpus
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -37,9 +38,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--heldout-trials", type=int, default=10000, metavar="N", help="default 10000")
     parser.add_argument("--seed", type=int, default=1, help="of the order and of the held-out speakers; default 1")
     parser.add_argument("--max-bad-share", type=float, default=0.01, metavar="SHARE", help="default 0.01")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; default: cores"
-    )
+    parser.add_argument("--workers", type=int, default=usable_cpus(), metavar="N", help="processes; default: cores")
     parser.set_defaults(run=run, goes_on=True)
 
 
@@ -47,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Pack, and say what came of it."""
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show
+    from speakerlab.data.amounts import counted
     from speakerlab.data.shards.heldout import HELDOUT, split_heldout, write_heldout
     from speakerlab.data.shards.packing import UNREADABLE, Packing, check_apart_from_sources, pack
     from speakerlab.data.splits import rows_of_splits
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     index = result.index
     size = sum(shard.bytes for shard in index.shards)
     lines = [
-        f"{len(index):,} utterances of {len(index.speakers):,} speakers in {len(index.shards):,} shards, "
+        f"{len(index):,} utterances of {len(index.speakers):,} speakers in {counted(len(index.shards), 'shard')}, "
         f"{size / 1e9:.2f} GB, of which this run made {result.made:,}"
     ]
     if result.unreadable:
@@ -90,7 +90,19 @@ def run(arguments: argparse.Namespace) -> None:
             )
         note = f", {len(bad):,} of them unreadable (such as {bad[0][1]}: {bad[0][2]})" if bad else ""
         lines.append(f"{held_out.num_rows:,} utterances of held-out speakers and trials in {folder / HELDOUT}{note}")
-    show(*lines, f"train        python train.py data=shards data.root={folder}")
+    show(*lines, f"train        python train.py data=shards {as_typed('data.root', folder)}")
+
+
+def as_typed(key: str, path: Path) -> str:
+    """The override `key=path` as a shell and Hydra both read it.
+
+    >>> print(as_typed("data.root", Path("/data/shards")), as_typed("data.root", Path("/my data")))
+    data.root=/data/shards 'data.root="/my data"'
+    """
+    text = str(path)
+    if re.search(r"[^\w./~:+-]", text):
+        text = '"' + text.replace('"', r"\"") + '"'
+    return shlex.quote(f"{key}={text}")
 
 
 def parse_size(text: str) -> int:

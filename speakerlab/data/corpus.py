@@ -135,17 +135,21 @@ def _resolved(root: str, names: set[str]) -> list[str]:
     return [os.path.realpath(path) if "/" in name or name in links else path for name, path in paths.items()]
 
 
-def hold_out_speakers(table: pa.Table, count: int, seed: int) -> tuple[pa.Table, pa.Table]:
+def hold_out_speakers(
+    table: pa.Table, count: int, seed: int, setting: str = "data.heldout_speakers="
+) -> tuple[pa.Table, pa.Table]:
     """Split off `count` speakers, drawn by `seed`: `(rows of the others, rows of the held-out)`.
+
+    `setting` is what the user calls the count, for messages.
 
     Raises:
         InputError: if fewer than two speakers would stay on either side.
     """
     speakers = speakers_of(table)
     if not 2 <= count <= len(speakers) - 2:
-        raise InputError(
-            f"data.heldout_speakers={count} must leave at least 2 of {len(speakers)} speakers on either side"
-        )
+        most = len(speakers) - 2
+        advice = f"give 2 to {most}" if most >= 2 else "these are too few to hold any out"
+        raise InputError(f"{setting}{count} must leave at least 2 of {len(speakers)} speakers on either side: {advice}")
     held_out = pa.array(np.random.default_rng(seed).permutation(speakers)[:count].tolist())
     is_held_out = pc.is_in(table["speaker"], value_set=held_out).to_numpy()  # (rows,)
     return select_rows(table, ~is_held_out), select_rows(table, is_held_out)

@@ -53,6 +53,8 @@ class Division:
     def __post_init__(self):
         if self.task not in TASKS:
             raise InputError(f"data.task={self.task} must be {' or '.join(TASKS)}")
+        if not isinstance(self.split, dict | str | None):
+            raise InputError(f"data.split={self.split} must be shares such as {{train: .8, val: .2}}, or a list's path")
         if isinstance(self.split, dict):
             check_shares(self.split, self.by)
             if "val" not in self.split:

@@ -40,13 +40,13 @@ def count_left_out(items: Iterable[tuple[str, str, str]]) -> dict[str, LeftOut]:
 
 
 def commonest(items: Iterable[BadFile]) -> str:
-    """The examples of `refusal`: what is wrong with most of them.
+    """The examples of `refusal`: the commonest fault.
 
     >>> commonest([BadFile("a.wav", "empty", "0 bytes")])
-    'most are empty (1, such as a.wav: 0 bytes)'
+    'most often empty (1, such as a.wav: 0 bytes)'
     """
     reason, (files, example) = next(iter(count_left_out(items).items()))
-    return f"most are {reason} ({files:,}, such as {example})"
+    return f"most often {reason} ({files:,}, such as {example})"
 
 
 def check_share(setting: str, share: float) -> None:

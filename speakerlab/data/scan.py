@@ -28,6 +28,7 @@ from speakerlab.data.manifest import (
     write_manifest,
     write_rows,
 )
+from speakerlab.data.prepare.containers import content_of, cut_off
 from speakerlab.data.tree import checked_folder, list_audio
 
 LAYOUT = "expected ROOT/SPEAKER/[SESSION/...]FILE, with a folder for each speaker directly below the root"
@@ -190,7 +191,7 @@ def _stored(name: str, folder: Path) -> ScanResult | None:
         return None
 
 
-def _fault(row: dict, min_seconds: float, stereo: str) -> BadFile | None:
+def _fault(root: Path, row: dict, min_seconds: float, stereo: str) -> BadFile | None:
     """Why a file is left out, or None."""
     path, samples, rate = row["path"], row["samples"], row["sample_rate"]
     if row["problem"]:
@@ -202,6 +203,9 @@ def _fault(row: dict, min_seconds: float, stereo: str) -> BadFile | None:
     if row["channels"] > 1 and stereo == "quarantine":
         return BadFile(path, "stereo", f"{row['channels']} channels")
     if samples < min_seconds * rate:
+        missing = cut_off(root / path, content_of(root / path))
+        if missing:  # libsndfile shortens such a file without a word
+            return BadFile(path, "truncated", missing)
         return BadFile(path, "too short", f"{samples / rate:.3f} s, under {min_seconds:g} s")
     return None
 
@@ -209,7 +213,7 @@ def _fault(row: dict, min_seconds: float, stereo: str) -> BadFile | None:
 def _sort_out(root: Path, name: str, files: pa.Table, folder: Path, min_seconds: float, stereo: str) -> ScanResult:
     """Split into manifest and quarantine, and store both; the table of files comes last, as the proof that all is."""
     rows = files.to_pylist()
-    faults = [_fault(row, min_seconds, stereo) for row in rows]
+    faults = [_fault(root, row, min_seconds, stereo) for row in rows]
     table = _manifest(root, [row for row, fault in zip(rows, faults, strict=True) if fault is None])
     items = [fault for fault in faults if fault is not None]
     folder.mkdir(parents=True, exist_ok=True)

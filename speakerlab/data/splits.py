@@ -65,13 +65,13 @@ def check_shares(shares: dict[str, float], by: str) -> None:
     """
     if by not in UNITS:
         raise InputError(f"split_by={by} must be one of {', '.join(UNITS)}")
-    text = ", ".join(f"{name}: {share}" for name, share in shares.items())
+    text = "the split " + ", ".join(f"{name} {share}" for name, share in shares.items())
     if not set(shares) <= set(PARTS) or "train" not in shares or len(shares) < 2:
-        raise InputError(f"split={{{text}}} must name train and one or both of val and test")
+        raise InputError(f"{text} must name train and one or both of val and test")
     if not all(isinstance(share, int | float) and 0 < share < 1 for share in shares.values()):
-        raise InputError(f"split={{{text}}}: each share must be a number between 0 and 1")
+        raise InputError(f"{text}: each share must be a number between 0 and 1")
     if abs(sum(shares.values()) - 1) > 1e-6:
-        raise InputError(f"split={{{text}}}: the shares add up to {sum(shares.values()):g}, but must add up to 1")
+        raise InputError(f"{text}: the shares add up to {sum(shares.values()):g}, but must add up to 1")
 
 
 def draw_split(table: pa.Table, shares: dict[str, float], by: str, seed: int) -> pa.Table:

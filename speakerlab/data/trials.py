@@ -168,9 +168,12 @@ def write_trials(trials: Trials, path: str | Path, form: str = "voxceleb") -> No
             `label,enrol,test`).
 
     Raises:
-        InputError: for a name with a space in it, which only CSV can hold.
+        InputError: for a name with a space in it, which only CSV can hold, or a line break, which no list can.
     """
     names = trials.utterances
+    broken = [name for name in names if len(f"{name}.".splitlines()) > 1]
+    if broken:
+        raise InputError(f"{path}: {len(broken)} names have line breaks, such as {broken[0]!r}; rename the files")
     if form != "csv":
         spaced = [name for name in names if name.split() != [name]]
         if spaced:
@@ -240,7 +243,8 @@ def find_list(given: str, roots: list[Path]) -> Path:
     looked = f" as {', '.join(names)}" if len(names) > 1 else ""
     where = " or ".join(str(root / "trials") for root in roots)
     raise InputError(
-        f"trials={given}: there is no such file{f', nor in {where}{looked}' if roots else ''}; give a list's path"
+        f"trials={given}: there is no such file{f', nor in {where}{looked}' if roots else ''}; "
+        "give a list's path, or as trials_root the folder that holds it"
     )
 
 

@@ -56,6 +56,21 @@ class Utterances:
             self.seconds[rows] = seconds  # nobody needs to measure again
         return seconds
 
+    def same_audio(self, rows: np.ndarray) -> np.ndarray:
+        """The other number of samples that means the audio of some rows, `(rows,)`: of a file as a whole, its length; of a
+        part that is the whole file, `TO_THE_END`; 0 where there is none.
+
+        Raises:
+            AudioError: if a file can't be read.
+        """
+        begins = np.flatnonzero(self.first_sample[rows] == 0)
+        with ThreadPoolExecutor() as pool:
+            headers = pool.map(probe, [self.files[row] for row in rows[begins]])
+            lengths = np.array([header.samples for header in headers], np.int64)
+        samples, other = self.samples[rows[begins]], np.zeros(len(rows), np.int64)
+        other[begins] = np.where(samples == TO_THE_END, lengths, np.where(samples == lengths, TO_THE_END, 0))
+        return other
+
 
 def utterances_in_files(
     names: list[str], files: Sequence[str | Path] | None, speakers: list[str] | None = None

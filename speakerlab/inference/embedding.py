@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from speakerlab.data import Progress
 from speakerlab.data.embedding_files.embeddings import Embeddings
-from speakerlab.data.utterances import LengthBatches, PartDataset, Utterances
+from speakerlab.data.utterances import LengthBatches, PartDataset, Utterances, utterances_in_files
 from speakerlab.inference.embedding_batches import embed_in_processes, embed_share
 from speakerlab.inference.embedding_cache import EmbeddingCache, audio_keys
 
@@ -77,13 +78,14 @@ class NetworkEmbedder:
         """Fill `rows[places]` with the embeddings of the `chosen` utterances, and keep them under `keys`."""
         seconds, audio = utterances.measured(chosen), PartDataset(utterances, chosen, self.sample_rate)
         total, done = len(chosen), 0
+        others = keys if self.cache is None else _other_keys(utterances, chosen, keys)
         try:
             with self.progress_bar(f"embedding, {self.name}") as progress:
                 progress(0, total)
                 for indices, embedded in self._batches(audio, seconds):
                     rows[places[indices]] = embedded
                     if self.cache is not None:
-                        self.cache.add(keys[indices], embedded)
+                        self.cache.add(keys[indices], embedded, others[indices])
                     done += len(indices)
                     progress(done, total)
         finally:
@@ -102,6 +104,17 @@ def _once(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     _, first, again = np.unique(keys.view(f"S{keys.itemsize}"), return_index=True, return_inverse=True)
     order = np.argsort(first)
     return first[order], np.argsort(order)[again]
+
+
+def _other_keys(utterances: Utterances, rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Keys by which the audio of some rows is asked for in other words: a list of trials names whole files, a manifest
+    their samples from the first to the last. Where there are none, the rows' own `keys`."""
+    samples = utterances.same_audio(rows)
+    there = np.flatnonzero(samples)
+    others, files = keys.copy(), [utterances.files[row] for row in rows[there]]
+    same = replace(utterances_in_files([utterances.names[row] for row in rows[there]], files), samples=samples[there])
+    others[there] = audio_keys(same)
+    return others
 
 
 class SavedEmbedder:

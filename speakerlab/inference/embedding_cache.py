@@ -49,7 +49,7 @@ class EmbeddingCache:
 
     def __init__(self, folder: Path, model: str, gigabytes: float):
         self.root, self.folder, self.gigabytes = folder, folder / model, gigabytes
-        self.pending: list[tuple[np.ndarray, np.ndarray]] = []
+        self.pending: list[tuple[np.ndarray, ...]] = []
         self.written: list[Path] = []  # by this process
         self.saved = time.monotonic()
         self.broken = False
@@ -71,8 +71,9 @@ class EmbeddingCache:
                 if part is None:
                     vanished = True
                     continue
-                stored, embeddings = part
-                places = pc.index_in(_binary(keys[left]), value_set=stored)
+                first, second, embeddings = part
+                wanted = _binary(keys[left])
+                places = pc.coalesce(*(pc.index_in(wanted, value_set=_binary(stored)) for stored in (first, second)))
                 there = places.is_valid().to_numpy(zero_copy_only=False)
                 if there.any():
                     rows = np.zeros((len(keys), embeddings.shape[1]), np.float32) if rows is None else rows
@@ -84,11 +85,17 @@ class EmbeddingCache:
                 break
         return found, rows
 
-    def add(self, keys: np.ndarray, rows: np.ndarray) -> None:
+    def add(self, keys: np.ndarray, rows: np.ndarray, others: np.ndarray | None = None) -> None:
         """Keep rows `(keys, dim)`; they are on the disk after `EVERY` seconds, or when `close` returns. Those that are
-        not finite are not kept."""
+        not finite are not kept.
+
+        Args:
+            keys: `(keys,)`.
+            rows: `(keys, dim)`.
+            others: `(keys,)` by which the same rows are found too; None is by none.
+        """
         good = np.isfinite(rows).all(axis=1)
-        self.pending.append((keys[good], rows[good]))
+        self.pending.append((keys[good], (keys if others is None else others)[good], rows[good]))
         if time.monotonic() - self.saved > EVERY:
             self._flush()
 
@@ -111,16 +118,17 @@ class EmbeddingCache:
 
     def _flush(self) -> None:
         pending, self.pending, self.saved = self.pending, [], time.monotonic()
-        if any(len(keys) for keys, _ in pending):
+        if any(len(keys) for keys, *_ in pending):
             self._write(*(np.concatenate(column) for column in zip(*pending, strict=True)))
 
-    def _write(self, keys: np.ndarray, rows: np.ndarray) -> None:
+    def _write(self, keys: np.ndarray, others: np.ndarray, rows: np.ndarray) -> None:
         """A full disk is no reason to lose an evaluation: it goes on without the cache."""
         if self.broken:
             return
         path = self.folder / f"{uuid.uuid4().hex}.arrow"
         numbers = pa.array(np.ascontiguousarray(rows, np.float32).reshape(-1))
-        table = pa.table({"key": _binary(keys), "embedding": pa.FixedSizeListArray.from_arrays(numbers, rows.shape[1])})
+        lists = pa.FixedSizeListArray.from_arrays(numbers, rows.shape[1])
+        table = pa.table({"key": _binary(keys), "other": _binary(others), "embedding": lists})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(path) as draft, pa.ipc.new_file(str(draft), table.schema) as writer:
@@ -136,10 +144,9 @@ class EmbeddingCache:
         parts = [part for part in map(_read_part, paths) if part is not None]
         if not parts:
             return
-        keys = np.concatenate([np.frombuffer(stored.buffers()[1], f"V{KEY_BYTES}", len(stored)) for stored, _ in parts])
-        rows = np.concatenate([embeddings for _, embeddings in parts])
+        keys, others, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
         _, first = np.unique(keys.view(f"S{KEY_BYTES}"), return_index=True)
-        self._write(keys[first], rows[first])
+        self._write(keys[first], others[first], rows[first])
         if not self.broken:
             for path in paths:
                 path.unlink(missing_ok=True)
@@ -208,13 +215,17 @@ def trim(root: Path, most_bytes: float) -> None:
             folder.rmdir()
 
 
-def _read_part(path: Path) -> tuple[pa.FixedSizeBinaryArray, np.ndarray] | None:
-    """Keys, and embeddings `(keys, dim)` that are mapped, not read; None for a part that is gone, or damaged and so
-    removed."""
+def _read_part(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Keys, other keys, and embeddings `(keys, dim)`, mapped and not read; None for a part that is gone, or damaged and
+    so removed."""
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
-        keys, column = table["key"].combine_chunks(), table["embedding"].combine_chunks()
-        return keys, column.flatten().to_numpy().reshape(len(keys), column.type.list_size)
+        keys, others = (
+            np.frombuffer(table[name].combine_chunks().buffers()[1], f"V{KEY_BYTES}", len(table))
+            for name in ("key", "other")
+        )
+        column = table["embedding"].combine_chunks()
+        return keys, others, column.flatten().to_numpy().reshape(len(keys), column.type.list_size)
     except FileNotFoundError:
         return None
     except (pa.ArrowInvalid, OSError, KeyError, ValueError, AttributeError):

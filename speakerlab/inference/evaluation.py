@@ -14,7 +14,7 @@ from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.data.trials import Trials
 from speakerlab.record import FILE_ONLY
 from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
-from speakerlab.scoring.metrics import USUAL_POINTS, check_points
+from speakerlab.scoring.metrics import USUAL_POINTS, operating_point
 from speakerlab.scoring.trial_metrics import trial_metrics as scoring_metrics
 
 FEWEST_DRAWS, FEWEST_SPEAKERS = 100, 5  # from fewer, a 95 % interval is a number without meaning
@@ -52,7 +52,8 @@ def check_numbers(draws: int, points: Sequence[str | float]) -> None:
     operating points that are none."""
     if draws != 0 and draws < FEWEST_DRAWS:
         raise InputError(f"bootstrap_draws={draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
-    check_points(points)
+    for point in points:
+        operating_point(point)
 
 
 def keep_metrics(folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]]) -> None:
@@ -65,7 +66,7 @@ def keep_metrics(folder: Path, evaluated: Path | str, on: str, rows: dict[str, d
 
 
 def append_test_metrics(path: Path, checkpoint: Path | str, source: str, rows: dict[str, dict[str, float]]) -> None:
-    """Add a line a system to a table of results: when, which checkpoint or embeddings, on what, and its metrics.
+    """Add a line a system to a table of results: when, which checkpoint or embeddings, on what, and the metrics.
 
     Metrics that the table does not have yet become columns of it, which are empty in its older lines.
     """

@@ -57,12 +57,6 @@ def operating_point(name: str | float) -> tuple[float, float, float]:
     return prior, 1.0, 1.0
 
 
-def check_points(points: Iterable[str | float]) -> None:
-    """Refuse what is no operating point; see `operating_point`."""
-    for point in points:
-        operating_point(point)
-
-
 def point_name(point: str | float) -> str:
     """An operating point as metrics are named after it.
 

@@ -42,6 +42,7 @@ from speakerlab.training.fine_tuning import freeze, read_start, start_from
 from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
 from speakerlab.training.pictures import Pictures
 from speakerlab.training.progress import Bar
+from speakerlab.training.similar_speakers import check_use
 from speakerlab.training.system import SpeakerSystem
 
 
@@ -59,7 +60,10 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     augment = build_augment(cfg.augment, cfg.loader.sample_rate, assumed_clips, trust)
     if cfg.augment.mixup is not None and cfg.loader.crop_seconds is None:
         raise InputError("augment.mixup needs items of equal length: set loader.crop_seconds, or augment.mixup=null")
-    _check_pairs(cfg, loss, build_sampler(cfg, augment, trust))
+    sampler = build_sampler(cfg, augment, trust)
+    _check_pairs(cfg, loss, sampler)
+    if cfg.callbacks.get("similar_speakers") is not None:
+        check_use(sampler, loss)
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
     for key, node in optimizer_nodes(cfg).items():

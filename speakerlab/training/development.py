@@ -39,9 +39,12 @@ class DevelopmentLog:
             self.table.cut_back(trainer.global_step)
 
     def is_due(self, trainer: pl.Trainer) -> bool:
-        """Whether the epoch that ends now is measured."""
+        """Whether the epoch that ends now is measured; the last always is, whatever ends the training."""
         epochs = trainer.current_epoch + 1
-        return epochs == trainer.max_epochs or (self.every_n_epochs > 0 and epochs % self.every_n_epochs == 0)
+        out_of_steps = 0 <= trainer.max_steps <= trainer.global_step
+        if trainer.should_stop or out_of_steps or epochs == trainer.max_epochs:  # should_stop: trainer.max_time, say
+            return True
+        return self.every_n_epochs > 0 and epochs % self.every_n_epochs == 0
 
     def measured(
         self,

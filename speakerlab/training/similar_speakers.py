@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from speakerlab import InputError
+from speakerlab.data.batches import Sampler
 
 BLOCK = 2**24  # similarities at once: 64 MB, whatever the number of classes
 
@@ -30,14 +31,6 @@ class SimilarSpeakers(pl.Callback):
             raise ValueError(f"every_n_epochs={every_n_epochs} must be at least 1")
         self.every_n_epochs = every_n_epochs
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not hasattr(trainer.datamodule.sampler, "neighbours"):
-            raise InputError(
-                "callbacks.similar_speakers tells a sampler that has no use for it: choose sampler=hard_speakers, or "
-                "set callbacks.similar_speakers=null"
-            )
-        class_weights(pl_module.loss)
-
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # The next epoch's batches are not drawn yet, and checkpoints are written after every other callback.
         if (trainer.current_epoch + 1) % self.every_n_epochs:
@@ -47,6 +40,16 @@ class SimilarSpeakers(pl.Callback):
             weights = class_weights(pl_module.loss)
             found = nearest(weights, min(sampler.candidates, len(weights) - 1))
         sampler.neighbours = trainer.strategy.broadcast(found)
+
+
+def check_use(sampler: Sampler, loss: torch.nn.Module) -> None:
+    """InputError if the sampler has no use for similar speakers, or the loss can't tell them."""
+    if not hasattr(sampler, "neighbours"):
+        raise InputError(
+            "callbacks.similar_speakers tells a sampler that has no use for it: choose sampler=hard_speakers, or "
+            "set callbacks.similar_speakers=null"
+        )
+    class_weights(loss)
 
 
 def class_weights(loss: torch.nn.Module) -> Tensor:

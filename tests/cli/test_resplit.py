@@ -41,7 +41,7 @@ def test_another_file_may_be_written(prepared, tmp_path):
 
 
 def test_shares_must_add_up(prepared):
-    with pytest.raises(SystemExit, match="error: split={train: 0.6, val: 0.2}: the shares add up to 0.8"):
+    with pytest.raises(SystemExit, match="error: the split train 0.6, val 0.2: the shares add up to 0.8"):
         main(["resplit", str(prepared), "--train", ".6", "--val", ".2"])
     with pytest.raises(SystemExit, match="error: .*nowhere: no such manifest"):
         main(["resplit", str(prepared / "nowhere"), "--train", ".6", "--val", ".4"])

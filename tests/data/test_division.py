@@ -108,6 +108,10 @@ def test_nothing_divides():
 @pytest.mark.parametrize(
     "settings, message",
     [
+        (
+            {"split": [0.6, 0.4], "by": "speaker"},
+            r"data.split=\[0.6, 0.4\] must be shares such as {train: .8, val: .2}",
+        ),
         ({"task": "diarization"}, "data.task=diarization must be verification or identification"),
         ({"split": SHARES}, "judged on speakers that are not trained on"),
         ({"split": SHARES, "by": "utterance"}, "judged on speakers that are not trained on"),

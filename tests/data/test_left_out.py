@@ -23,7 +23,7 @@ def test_left_out_keeps_the_first_example_and_sorts_by_count():
 
 def test_most_of_them_are_shown():
     files = [BadFile("a", "stereo", "2"), BadFile("b", "broken", "x"), BadFile("c", "broken", "y")]
-    assert commonest(files) == "most are broken (2, such as b: x)"
+    assert commonest(files) == "most often broken (2, such as b: x)"
 
 
 @pytest.mark.parametrize(

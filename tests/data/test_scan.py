@@ -142,12 +142,20 @@ def test_too_many_bad_files_stop_but_are_listed(root, tmp_path, probed):
             scan_folder(root, tmp_path / "cache", **SETTINGS)
         (file,) = (tmp_path / "cache" / "manifests").glob("*/quarantine.csv")
         assert str(caught.value) == (
-            "corpus: 9 of 13 audio files (69.2 %) can't be used, more than data.max_bad_share=0.05 allows; most are "
+            "corpus: 9 of 13 audio files (69.2 %) can't be used, more than data.max_bad_share=0.05 allows; most often "
             f"too short (3, such as cat/short.wav: 0.499 s, under 0.5 s); all are listed in {file}"
         )
         assert len(file.read_text().splitlines()) == 10
         assert probed if _ == 0 else probed == ["bob/link.wav"]
         probed.clear()
+
+
+def test_what_is_short_for_want_of_its_end_is_truncated(root, tmp_path):
+    path = root / "cat" / "cut.wav"
+    add(path, 2.0)
+    os.truncate(path, 8000)
+    (bad,) = scan_folder(root, tmp_path / "cache", **SETTINGS | {"max_bad_share": 0.2}).quarantined
+    assert (bad.path, bad.reason) == ("cat/cut.wav", "truncated") and "bytes of samples are there" in bad.detail
 
 
 def test_a_share_at_the_limit_passes(root, tmp_path):
@@ -157,7 +165,7 @@ def test_a_share_at_the_limit_passes(root, tmp_path):
 
 def test_nothing_usable(tmp_path):
     add(tmp_path / "corpus" / "bob" / "1.wav", 0.1)
-    with pytest.raises(InputError, match=r"1 of 1 audio file \(100.0 %\) can't be used, which leaves none; most are"):
+    with pytest.raises(InputError, match=r"1 of 1 audio file \(100.0 %\) can't be used, which leaves none; most often"):
         scan_folder(tmp_path / "corpus", tmp_path / "cache", **SETTINGS | {"max_bad_share": 1.0})
 
 

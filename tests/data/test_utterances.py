@@ -9,7 +9,18 @@ from torch.utils.data import DataLoader
 
 from speakerlab import InputError
 from speakerlab.data.recordings import AudioFiles
-from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, measure, pad_utterances
+from speakerlab.data.utterances import (
+    TO_THE_END,
+    LengthBatches,
+    PartDataset,
+    RowDataset,
+    UtteranceDataset,
+    Utterances,
+    measure,
+    pad_utterances,
+    utterances_in_files,
+    utterances_of_rows,
+)
 
 
 def seconds(count: int, seed: int = 0) -> np.ndarray:
@@ -108,3 +119,33 @@ def test_whole_rows(tmp_path):
     for (_, waveform), expected in zip((rows[0], rows[1]), (wave, wave[4000:5500]), strict=True):
         np.testing.assert_array_equal(waveform, expected.astype(np.float32))
     assert (rows[0][0], rows[1][0]) == (0, 1)
+
+
+def test_utterances_of_a_list_and_of_a_manifest(tmp_path):
+    """The same audio in both is known as such; a part is not the whole."""
+    files = [write(tmp_path / "a.wav", 16000), write(tmp_path / "b.flac", 12000, 8000)]
+    listed = utterances_in_files(["x", "y"], files)
+    np.testing.assert_array_equal(listed.measured(np.array([1, 0, 1])), [1.5, 1.0, 1.5])
+    assert np.isnan(listed.seconds).all()  # as it was given
+    assert listed.same_audio(np.array([1, 0])).tolist() == [12000, 16000]
+
+    columns = {"utterance": ["p", "q", "r"], "speaker": ["s", "s", "t"], "root": [str(tmp_path)] * 3}
+    columns |= {"path": ["a.wav", "b.flac", "b.flac"], "first_sample": [0, 0, 4000], "samples": [16000, 11999, 8000]}
+    rows = utterances_of_rows(pa.table(columns | {"sample_rate": [16000, 8000, 8000]}))
+    assert rows.files == [f"{tmp_path}/a.wav", f"{tmp_path}/b.flac", f"{tmp_path}/b.flac"]
+    assert rows.names == ["p", "q", "r"] and rows.speakers == ["s", "s", "t"] and len(rows) == 3
+    np.testing.assert_array_equal(rows.measured(np.arange(3)), [1.0, 11999 / 8000, 1.0])
+    assert rows.same_audio(np.array([2, 1, 0])).tolist() == [0, 0, TO_THE_END]
+
+    parts = PartDataset(rows, np.array([2, 0]), 8000)
+    assert len(parts) == 2 and parts[0][0] == 0
+    np.testing.assert_array_equal(parts[0][1], soundfile.read(files[1], dtype="float32")[0][4000:12000])
+    assert len(parts[1][1]) == 8000  # at the rate that was asked for
+    whole = PartDataset(listed, np.array([1]), 8000)[0][1]
+    np.testing.assert_array_equal(whole, soundfile.read(files[1], dtype="float32")[0])
+
+
+def test_an_unknown_duration_of_a_bad_file_is_refused(tmp_path):
+    unknown = Utterances(["x"], [str(tmp_path / "gone.wav")], np.zeros(1, int), np.ones(1, int), np.array([np.nan]))
+    with pytest.raises(InputError, match=r"gone\.wav: can't be opened"):
+        unknown.measured(np.array([0]))

@@ -114,6 +114,20 @@ def test_only_what_is_missing_is_embedded(tmp_path, caplog):
     np.testing.assert_array_equal(found, embedder(Spectrum(), Bars(), cache)(some))
 
 
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_a_whole_file_is_the_same_in_a_list_and_in_a_manifest(tmp_path, whole_first):
+    files, waves = write_files(tmp_path, 3)
+    whole, lengths = utterances_in_files(["a", "b", "c"], files), np.array([len(wave) for wave in waves])
+    lengths[2] -= 1  # this row leaves the last sample out
+    rows = Utterances(["d", "e", "f"], whole.files, np.zeros(3, np.int64), lengths, lengths / 16000)
+    first, second = (whole, rows) if whole_first else (rows, whole)
+    cache = EmbeddingCache(tmp_path / "cache", "spectrum", 1.0)
+    before, network = embedder(Spectrum(), Bars(), cache)(first), Spectrum()
+    after = embedder(network, Bars(), cache)(second)
+    assert network.batches == [[len(waves[2]) if second is whole else lengths[2]]]
+    np.testing.assert_array_equal(before[:2], after[:2])
+
+
 def test_a_changed_file_is_embedded_anew(tmp_path):
     files, _ = write_files(tmp_path, 3)
     some = utterances_in_files(["a", "b", "c"], files)

@@ -57,6 +57,21 @@ def test_what_is_kept_is_found(tmp_path):
     assert_found(tmp_path, [7, 8], [])
 
 
+def test_another_key_finds_the_same_row(tmp_path):
+    cache = open_cache(tmp_path)
+    cache.add(keys(1, 2, 3), rows(1, 2, 3), keys(11, 2, 13))
+    cache.close()
+    keep(tmp_path, 4)
+    found, embeddings = open_cache(tmp_path).find(keys(13, 11, 12, 3, 2, 4))
+    assert found.tolist() == [True, True, False, True, True, True]
+    np.testing.assert_array_equal(embeddings[found], rows(3, 1, 3, 2, 4))
+    for number in range(100, 100 + MOST_PARTS):
+        keep(tmp_path, number)
+    assert len(list((tmp_path / "m").iterdir())) < MOST_PARTS  # they were put together
+    found, embeddings = open_cache(tmp_path).find(keys(13, 11))
+    np.testing.assert_array_equal(embeddings, rows(3, 1))
+
+
 def test_what_is_not_finite_is_not_kept(tmp_path):
     cache = open_cache(tmp_path)
     bad = rows(1, 2, 3)

@@ -59,6 +59,10 @@ from speakerlab.training.assembly import build_datamodule, build_system, build_t
         ("regulariser=center regulariser.weight=0", r"regulariser\.weight=0\.0 must be positive; regulariser=none"),
         ("regulariser=center regulariser.optimizer=null", r"regulariser\.optimizer can't be null"),
         ("regulariser=center regulariser.optimizer.lr=-1", r"regulariser\.optimizer: .*-1"),
+        (
+            "loss=supcon sampler=hard_speakers sampler.utterances_per_speaker=2",
+            "sampler=hard_speakers needs a loss with weights",
+        ),
         ("regulariser=contrastive_center regulariser.loss.delta=0", r"regulariser\.loss: delta=0 must be positive"),
     ],
 )

@@ -11,6 +11,7 @@ from speakerlab.training.development import DevelopmentLog
 
 def trainer(folder, epoch: int = 0, step: int = 0, rank: int = 0) -> SimpleNamespace:
     place = {"current_epoch": epoch, "max_epochs": 7, "global_step": step, "is_global_zero": rank == 0}
+    place |= {"max_steps": -1, "should_stop": False}
     return SimpleNamespace(default_root_dir=str(folder), logger=Logger(), callback_metrics={}, **place)
 
 
@@ -27,6 +28,14 @@ class Logger:
 def test_due_after_some_epochs_and_the_last(tmp_path, every, due):
     record = DevelopmentLog(("eer",), every)
     assert [epoch + 1 for epoch in range(7) if record.is_due(trainer(tmp_path, epoch))] == due
+
+
+@pytest.mark.parametrize("ending", [{"should_stop": True}, {"max_steps": 20}])
+def test_due_where_something_else_ends_the_training(tmp_path, ending):
+    running = trainer(tmp_path, epoch=2, step=20)
+    assert not DevelopmentLog(("eer",), 0).is_due(running)
+    vars(running).update(ending)
+    assert DevelopmentLog(("eer",), 0).is_due(running)
 
 
 def test_the_first_rank_writes(tmp_path):

@@ -10,7 +10,7 @@ import torch
 from speakerlab import InputError
 from speakerlab.losses.aam import AamSoftmax
 from speakerlab.losses.center import CenterLoss
-from speakerlab.training.similar_speakers import SimilarSpeakers, class_weights, nearest
+from speakerlab.training.similar_speakers import SimilarSpeakers, check_use, class_weights, nearest
 
 
 @pytest.mark.parametrize("rows, count, block", [(50, 7, 2**24), (50, 7, 200), (50, 49, 1), (2, 1, 2**24)])
@@ -93,14 +93,12 @@ def test_other_ranks_take_what_the_first_found():
 @pytest.mark.parametrize("loss", [torch.nn.Identity(), CenterLoss(8, 4)])
 def test_a_loss_without_a_row_for_each_speaker_is_refused(loss):
     with pytest.raises(InputError, match=rf"weights for each speaker.*{type(loss).__name__}"):
-        SimilarSpeakers().on_fit_start(trainer(0), module(loss))
+        check_use(SimpleNamespace(neighbours=None), loss)
 
 
 def test_a_sampler_that_has_no_use_for_it_is_refused():
-    running = trainer(0)
-    running.datamodule.sampler = SimpleNamespace()
     with pytest.raises(InputError, match="choose sampler=hard_speakers"):
-        SimilarSpeakers().on_fit_start(running, module(AamSoftmax(8, 4)))
+        check_use(SimpleNamespace(), AamSoftmax(8, 4))
 
 
 def test_class_weights_are_the_losses_rows():

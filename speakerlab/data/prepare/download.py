@@ -1,6 +1,7 @@
 """Downloads in parallel threads: resumed by range, retried, checked by MD5, in place only when whole."""
 
 import hashlib
+import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -21,6 +22,7 @@ LONGEST_WAIT = 60.0
 TIMEOUT = (15.0, 60.0)  # seconds to connect, and without a byte
 CHUNK = 2**20
 FINAL = (400, 401, 403, 404, 410)  # answers that a further try does not change
+log = logging.getLogger("speakerlab")
 
 
 class Login(NamedTuple):
@@ -59,12 +61,12 @@ class Downloader:
             progress: called with bytes that are there, and bytes in all as far as is known (0 if it is not).
 
         Raises:
-            InputError: naming each file that could not be had, and why.
+            InputError: naming the files that could not be had, and why.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.stop.clear()
         meter = _Meter([file for file in files if not self.is_whole(file)], self.folder, progress)
-        failed = []
+        failed: dict[str, list[str]] = {}  # reason -> names
         with ThreadPoolExecutor(self.connections) as threads:
             jobs = {threads.submit(self._fetch, file, meter): file for file in meter.files}
             try:
@@ -72,14 +74,13 @@ class Downloader:
                     if job.exception() is not None and not isinstance(job.exception(), _Failed):
                         raise job.exception()
                     if job.exception() is not None:
-                        failed.append(f"{jobs[job].name} ({job.exception()})")
+                        failed.setdefault(str(job.exception()), []).append(jobs[job].name)
             finally:
                 self.stop.set()
                 threads.shutdown(cancel_futures=True)
         if failed:
-            raise InputError(
-                f"not downloaded: {'; '.join(sorted(failed))}; run again to go on, or put the files into {self.folder}"
-            )
+            told = "; ".join(sorted(f"{_several(names)} ({reason})" for reason, names in failed.items()))
+            raise InputError(f"not downloaded: {told}; run again to go on, or put the files into {self.folder}")
 
     def is_whole(self, file: RemoteFile) -> bool:
         """Whether the file is there, with the right MD5 where that is known; reads it if it is new here.
@@ -104,7 +105,7 @@ class Downloader:
         for url in file.urls:
             vain, damaged = 0, False
             while vain < TRIES:
-                if vain and self.stop.wait(min(FIRST_WAIT * 2 ** (vain - 1), LONGEST_WAIT)):
+                if vain and self._stopped_while_waiting(f"{file.name}: {reasons[-1]}", vain):
                     raise _Failed("stopped")
                 held = self._held(file)
                 try:
@@ -122,6 +123,12 @@ class Downloader:
                     reasons.append(_short(error))
                 vain = 1 if self._held(file) > held else vain + 1
         raise _Failed(", ".join(dict.fromkeys(reasons)) or "no address is known")
+
+    def _stopped_while_waiting(self, what: str, vain: int) -> bool:
+        """Wait before another try, and say why."""
+        seconds = min(FIRST_WAIT * 2 ** (vain - 1), LONGEST_WAIT)
+        log.warning(f"{what}; trying again in {seconds:.0f} s")
+        return self.stop.wait(seconds)
 
     def _held(self, file: RemoteFile) -> int:
         part, _ = partial_of(self.folder, file)
@@ -152,7 +159,13 @@ class Downloader:
         if answer.status_code == 416:
             meter.forget(part)
             raise _Failed(f"{host} refused to resume")
-        hint = "; give --user and SPEAKERLAB_PASSWORD, or ~/.netrc" if answer.status_code in (401, 403) else ""
+        hint = ""
+        if answer.status_code in (401, 403):
+            hint = (
+                "; check the name and the password"
+                if self.login
+                else "; give --user and SPEAKERLAB_PASSWORD, or ~/.netrc"
+            )
         reason = f"{host} answers {answer.status_code} {answer.reason}{hint}"
         raise (_Hopeless if answer.status_code in FINAL else _Failed)(reason)
 
@@ -193,6 +206,15 @@ class Downloader:
         if file.md5 is not None:
             self.checked.add(file.name, stat.st_size, stat.st_mtime_ns, file.md5)
         tag.unlink(missing_ok=True)
+
+
+def _several(names: list[str]) -> str:
+    """Names in few words.
+
+    >>> _several(["b"]), _several(["d", "c", "b", "a"])
+    ('b', '4 files such as a')
+    """
+    return ", ".join(sorted(names)) if len(names) <= 3 else f"{len(names)} files such as {min(names)}"
 
 
 def partial_of(folder: Path, file: RemoteFile) -> tuple[Path, Path]:

@@ -44,8 +44,9 @@ def find_problem(path: str | Path) -> Facts | None:
     """What can be seen without decoding: no file, no bytes, another format than the name says, a missing end."""
     suffix = os.path.splitext(path)[1].lower()
     try:
-        if os.path.isdir(path):
-            return Facts(problem=UNREADABLE, detail="is a folder")
+        if not os.path.isfile(path) and os.path.exists(path):
+            detail = "is a folder" if os.path.isdir(path) else "is no file, but a pipe or the like"
+            return Facts(problem=UNREADABLE, detail=detail)
         if os.path.getsize(path) == 0:
             return Facts(problem="zero-byte", detail="0 bytes")
         content = content_of(path)

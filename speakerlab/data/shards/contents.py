@@ -65,7 +65,7 @@ def entries(address: str, with_audio: bool = False) -> Iterator[Entry]:
                 _check_end(file)
     except (tarfile.TarError, EOFError) as error:
         reason = str(error).splitlines()[0].rstrip(":- ")
-        raise InputError(f"{address}: is no tar file, or damaged ({reason})") from error
+        raise InputError(f"{address}: is no tar file, or damaged ({reason}); copy it again, or take it away") from error
     except InputError:
         raise
     except ValueError as error:

@@ -33,7 +33,7 @@ def split_heldout(table: pa.Table, wanted: str, seed: int) -> tuple[pa.Table, pa
         InputError: if there is no such file or speaker, or fewer than two speakers are left on either side.
     """
     if wanted.isdecimal():
-        return hold_out_speakers(table, int(wanted), seed)
+        return hold_out_speakers(table, int(wanted), seed, "--heldout-speakers ")
     try:
         names = {line.strip() for line in Path(wanted).expanduser().read_text(encoding="utf-8").splitlines()} - {""}
     except OSError as error:

@@ -86,6 +86,8 @@ def test_voxceleb2_is_judged_on_voxceleb1(corpus, voxceleb):
         "data.trials=vox1_h_cleaned",
     )
     assert len(hard.trials) == 550894
+    with pytest.raises(InputError, match=r"trials=vox1_o_cleaned: .* as trials_root the folder that holds it"):
+        corpus("data=voxceleb2", f"data.root={voxceleb / '2'}")
 
 
 def test_both_devs(corpus, voxceleb):

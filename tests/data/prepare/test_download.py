@@ -69,6 +69,13 @@ def test_cut_connections_are_resumed(tmp_path, body, known_md5):
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
+def test_each_further_try_is_said(tmp_path, body, caplog, monkeypatch):
+    monkeypatch.setattr(download, "TRIES", 3)
+    with pytest.raises(InputError, match="no connection"):
+        fetch(tmp_path, remote("http://127.0.0.1:9", body=body))
+    assert caplog.messages == ["a.zip: no connection; trying again in 0 s"] * 2
+
+
 def test_a_host_without_ranges_sends_all_again(tmp_path, body):
     with serve(tmp_path / "host", ranges=False, cut_after=[1_000_000]) as host:
         calls = fetch(tmp_path, remote(host.url, body=body))
@@ -136,6 +143,15 @@ def test_a_file_put_there_by_hand_is_checked(tmp_path, body):
     (tmp_path / "to/a.zip").write_bytes(body[:-1])
     with pytest.raises(InputError, match=r"to/a\.zip: is damaged or another file"):
         fetch(tmp_path, remote("http://127.0.0.1:9", body=body))
+
+
+def test_one_reason_is_told_once(tmp_path, body):
+    with serve(tmp_path / "host") as host:
+        gone = [RemoteFile(f"{name}.zip", (f"{host.url}/{name}.zip",)) for name in "edcb"]
+        with pytest.raises(
+            InputError, match=r"^not downloaded: 4 files such as b\.zip \(127\.0\.0\.1 answers 404[^;]*; run"
+        ):
+            fetch(tmp_path, *gone)
 
 
 def test_a_password(tmp_path, body):

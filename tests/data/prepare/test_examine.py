@@ -78,6 +78,11 @@ def test_no_bytes(tmp_path):
     assert reason(path) == "zero-byte"
 
 
+def test_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "a.flac")
+    assert reason(tmp_path / "a.flac") == "unreadable"
+
+
 def test_a_header_alone(tmp_path):
     path = tmp_path / "a.wav"
     write(path, np.zeros(0, np.float32))

@@ -271,7 +271,7 @@ def test_too_many_bad_files_stop_with_one_line(vox1, tmp_path):
     message = str(caught.value)
     assert "\n" not in message
     assert "voxceleb1: 5 of 28 audio files (17.9 %) can't be used, more than --max-bad-share=0.1 allows" in message
-    assert "most are zero-byte (4, such as dev/wav/" in message and "to/rejected.csv" in message
+    assert "most often zero-byte (4, such as dev/wav/" in message and "to/rejected.csv" in message
     assert len(rejected(tmp_path / "to")) == 5 and not (tmp_path / "to/manifest.parquet").exists()
     assert run(tmp_path / "to", tree, share=0.18).manifest.num_rows == 23
 
@@ -423,3 +423,13 @@ def test_killed_at_every_stage_it_ends_alike(vox2, tmp_path):
     assert results(to) == undisturbed
     assert read_manifest(to / "manifest.parquet").num_rows == 28
     assert not [path for path in to.rglob(".*") if path.name.endswith(".tmp")]
+
+
+def test_a_damaged_table_of_speakers_stops_before_anything_is_decoded(vox1, tmp_path):
+    os.symlink(vox1, tmp_path / "tree")
+    (tmp_path / "to/meta").mkdir(parents=True)
+    (tmp_path / "to/meta/vox1_meta.csv").write_text("<html>not found</html>")
+    bars = Bars()
+    with pytest.raises(InputError, match="vox1_meta.csv: has no column 'VoxCeleb1 ID'"):
+        prepare(read_sources(CONF / "prepare/voxceleb1.yaml"), options(tmp_path / "to", tmp_path / "tree"), bars)
+    assert not bars.calls

@@ -1,0 +1,189 @@
+"""Every loss for the same number of steps, on the embedded corpus and on real speech: EER and minDCF.
+
+    python benchmarks/every_loss.py --speech DIR        # a killed one goes on with the same command
+    python benchmarks/every_loss.py --losses aam circle # without DIR, on the embedded corpus alone
+    python benchmarks/every_loss.py --seeds 1           # no further seeds for the best
+
+ECAPA-TDNN of 256 channels, trained with the ordinary command: every loss and regulariser with its own defaults, batches
+of 64 (metric losses: 32 speakers x 2 utterances). The four with the lowest EER, on average over the corpora, are then
+trained with two further seeds. DIR holds train/so762, train/librispeech and trials/dev_so762.txt. Appends a line a run
+to every_loss.jsonl beside this file, and writes every_loss_<date>.md from all of them.
+"""
+
+import argparse
+import json
+import shlex
+import shutil
+import textwrap
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from resumable import ROOT, alone, append_result, read_results, train, untrained_metrics
+
+from speakerlab.cli.launch import compose
+from speakerlab.config import CONF
+from speakerlab.reports.curves import read_metrics
+
+RESULTS = Path(__file__).with_suffix(".jsonl")
+RUNS = ROOT / "outputs" / "every_loss"
+KEYS = ("corpus", "loss", "seed")
+STEPS, BATCH, BEST = 150, 64, 4
+COMMON = [
+    "model=ecapa",
+    "model.encoder.channels=256",
+    "callbacks.verification.every_n_epochs=0",
+]
+UTTERANCES = {"embedded": 960, "speech": 1264}  # to train on; the epochs follow from it
+FAR = 1.5  # times the EER of AAM
+
+
+def losses() -> dict[str, list[str]]:
+    """Name in the table -> arguments: each member of conf/loss, and each regulariser with AAM."""
+    members = {path.stem: [f"loss={path.stem}"] for path in sorted((CONF / "loss").glob("*.yaml"))}
+    added = [path.stem for path in sorted((CONF / "regulariser").glob("*.yaml")) if path.stem != "none"]
+    return members | {f"aam + {name}": ["loss=aam", f"regulariser={name}"] for name in added}
+
+
+def command(corpus: str, arguments: list[str], seed: int, speech: Path | None) -> list[str]:
+    """The user's own."""
+    data = ["data=mini", "loader.crop_seconds=1.5"]
+    if corpus == "speech":
+        data = [
+            "data=folder",
+            f"data.root=[{speech}/train/so762,{speech}/train/librispeech]",
+            f"data.trials={speech}/trials/dev_so762.txt",
+            f"data.trials_root={speech}",
+            "norm=none",  # the trials are within a session, whose channel the mean carries
+        ]
+    epochs = round(STEPS / (UTTERANCES[corpus] // BATCH))
+    cfg, _ = compose("train", [*COMMON, *arguments])
+    size = [f"sampler.batch_size={BATCH}"] if "batch_size" in cfg.sampler else []
+    given = [*COMMON, *data, *arguments, *size, f"trainer.max_epochs={epochs}", f"seed={seed}"]
+    return ["train.py", *given, f"output_dir={RUNS}", f"name={corpus}"]
+
+
+def measured(corpus: str, loss: str, seed: int, speech: Path | None) -> dict:
+    """Train once; what is known afterwards."""
+    shutil.rmtree(RUNS / corpus, ignore_errors=True)  # what a killed benchmark left
+    RUNS.mkdir(parents=True, exist_ok=True)
+    words = command(corpus, losses()[loss], seed, speech)
+    row = {"corpus": corpus, "loss": loss, "seed": seed, "command": shlex.join(["python", *words])}
+    fault, _ = train(words, RUNS / "log.txt")
+    if fault:
+        return row | {"failed": fault}
+    (run,) = (RUNS / corpus).glob("*/")
+    epochs = read_metrics(run / "metrics" / "train_metrics.csv")
+    last = read_metrics(run / "metrics" / "val_metrics.csv")
+    facts = json.loads((run / "environment.json").read_text())
+    row |= {name: float(last[name][-1]) for name in ("eer", "min_dcf_0.01", "min_dcf_0.05")}
+    row |= {
+        "steps": int(epochs["step"][-1]),
+        "utterances_per_second": float(np.median(epochs["utterances_per_second"])),
+        "untrained": alone(untrained_metrics, run)["eer"],
+        "device": f"{facts['device']}, {facts['precision']}",
+        "cpus": facts["cpus"],
+        "platform": facts["platform"],
+        "commit": (facts["git"] or {"commit": "unknown"})["commit"][:10],
+    }
+    shutil.rmtree(run)
+    return row
+
+
+def ranked(rows: dict[tuple, dict], corpora: list[str]) -> list[str]:
+    """Losses by the mean over corpora of their EER with the first seed, as a multiple of the corpus's lowest."""
+    first = {key: row["eer"] for key, row in rows.items() if key[2] == 1 and key[0] in corpora and "failed" not in row}
+    lowest = {corpus: min(eer for key, eer in first.items() if key[0] == corpus) for corpus in corpora}
+    names = [loss for loss in losses() if all((corpus, loss, 1) in first for corpus in corpora)]
+    return sorted(names, key=lambda loss: np.mean([first[corpus, loss, 1] / lowest[corpus] for corpus in corpora]))
+
+
+def cells(rows: dict[tuple, dict], corpora: list[str], loss: str) -> str:
+    """EER and minDCF of a loss on each corpus."""
+    found = []
+    for corpus in corpora:
+        row = rows.get((corpus, loss, 1))
+        if row is None or "failed" in row:
+            found += ["" if row is None else row["failed"], "", ""]
+            continue
+        aam = rows.get((corpus, "aam", 1), row)
+        mark = " *" if row["eer"] > FAR * aam["eer"] else ""
+        found += [f"{100 * row['eer']:.2f}{mark}", f"{row['min_dcf_0.01']:.3f}", f"{row['min_dcf_0.05']:.3f}"]
+    return f"| {loss} | {' | '.join(found)} |"
+
+
+def seeds_table(rows: dict[tuple, dict], corpora: list[str], best: list[str], seeds: list[int]) -> list[str]:
+    """Mean and standard deviation of the EER over seeds."""
+    lines = [f"| loss | {' | '.join(f'{corpus}: EER % over seeds, mean (standard deviation)' for corpus in corpora)} |"]
+    lines.append(f"|---|{'---|' * len(corpora)}")
+    for loss in best:
+        found = []
+        for corpus in corpora:
+            eers = [100 * rows[corpus, loss, seed]["eer"] for seed in seeds]
+            each = ", ".join(f"{eer:.2f}" for eer in eers)
+            found.append(f"{each}: {np.mean(eers):.2f} ({np.std(eers, ddof=1):.2f})")
+        lines.append(f"| {loss} | {' | '.join(found)} |")
+    return lines
+
+
+def markdown(rows: dict[tuple, dict], corpora: list[str], seeds: list[int]) -> str:
+    """The dated report."""
+    order = ranked(rows, corpora)
+    some = next(row for row in rows.values() if "failed" not in row)
+    untrained = {
+        corpus: {row["untrained"] for key, row in rows.items() if key[::2] == (corpus, 1) and "untrained" in row}
+        for corpus in corpora
+    }
+    said = ", ".join(f"{corpus} {100 * np.mean(list(values)):.1f} %" for corpus, values in untrained.items())
+    steps = ", ".join(f"{corpus} {rows[corpus, order[0], 1]['steps']}" for corpus in corpora)
+    text = (
+        f"ECAPA-TDNN of 256 channels, batches of {BATCH} (metric losses: 32 speakers x 2 utterances), every loss with "
+        f"its own defaults and the same number of steps ({steps}). Metrics of the last epoch, one seed; by the mean "
+        f"EER over the corpora, as a multiple of the lowest. EER of the untrained network: {said}. A star: over {FAR} "
+        "times the EER of AAM. The embedded corpus's trials are across sessions, over 24 speakers; those of speech "
+        "within a session, over 24 speakers: differences of a tenth mean nothing."
+    )
+    heads = " | ".join(f"{corpus}: EER % | minDCF(0.01) | minDCF(0.05)" for corpus in corpora)
+    failed = [f"- {row['corpus']}, {row['loss']}: {row['failed']}" for row in rows.values() if "failed" in row]
+    lines = [f"# Every loss, {date.today()}", "", "`python benchmarks/every_loss.py --speech DIR`", ""]
+    lines += [textwrap.fill(text, 118), "", f"| loss | {heads} |", f"|---|{'---|' * 3 * len(corpora)}"]
+    lines += [cells(rows, corpora, loss) for loss in order] + [""] + failed
+    best = order[:BEST]
+    if len(seeds) > 1 and all((corpus, loss, seed) in rows for corpus in corpora for loss in best for seed in seeds):
+        lines += ["", *seeds_table(rows, corpora, best, seeds), ""]
+    commits = ", ".join(sorted({row["commit"] for row in rows.values() if "failed" not in row}))
+    lines += [f"`{some['command']}`".replace(str(ROOT) + "/", ""), ""]
+    lines += [f"{some['platform']}, {some['cpus']} CPUs, {some['device']}. Commit {commits}.", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, metavar="DIR", help="folder of real speech")
+    parser.add_argument("--losses", nargs="*", choices=losses(), default=list(losses()), metavar="LOSS")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[1, 2, 3], help="the first for all, the others for the best"
+    )
+    arguments = parser.parse_args()
+    corpora = ["embedded", *(["speech"] if arguments.speech else [])]
+    rows = read_results(RESULTS, KEYS)
+
+    def run(wanted: list[tuple]) -> None:
+        for number, key in enumerate(wanted, start=1):
+            if key not in rows or "failed" in rows[key]:
+                rows[key] = measured(*key, arguments.speech)
+                append_result(RESULTS, rows[key])
+            row = rows[key]
+            said = row.get("failed") or f"EER {100 * row['eer']:.2f} % (untrained {100 * row['untrained']:.2f} %)"
+            print(f"{number}/{len(wanted)} {key[0]}, {key[1]}, seed {key[2]}: {said}", flush=True)
+
+    run([(corpus, loss, arguments.seeds[0]) for loss in arguments.losses for corpus in corpora])
+    best = ranked(rows, corpora)[:BEST]
+    run([(corpus, loss, seed) for loss in best for corpus in corpora for seed in arguments.seeds[1:]])
+    path = RESULTS.with_name(f"every_loss_{date.today()}.md")
+    path.write_text(markdown(rows, corpora, arguments.seeds))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
