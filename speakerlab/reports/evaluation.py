@@ -16,11 +16,11 @@ from speakerlab.reports.conditions import conditions_figure, conditions_rows
 from speakerlab.reports.det import det_figure
 from speakerlab.reports.embedding_map import Sample, map_figure
 from speakerlab.reports.events import PROJECTED_SPEAKERS, PROJECTED_UTTERANCES, write_events
-from speakerlab.reports.figure import save_figure
+from speakerlab.reports.figure import save_figure, save_figures
 from speakerlab.reports.histogram import histogram_figure
 from speakerlab.reports.page import (
+    drawing_section,
     facts_section,
-    figure_section,
     folded_section,
     pictures_section,
     results_section,
@@ -100,15 +100,14 @@ def verification_report(folder: Path, title: str, found: Verification) -> Path:
         found: what there is to tell.
     """
     figures = _figures(found)
-    for kind, figure in figures.items():
-        save_figure(figure, folder / "plots" / f"{kind}_{found.name}")
+    drawn = save_figures(folder / "plots", figures, found.name)
     write_events(
         folder / "tensorboard" / f"evaluation_{found.name}",
         {f"evaluation/{kind}": figure for kind, figure in figures.items()},
         _sample(found, PROJECTED_SPEAKERS, PROJECTED_UTTERANCES),
         found.step,
     )
-    shown = {kind: figure_section(_heading(kind), figure, CAPTIONS[kind]) for kind, figure in figures.items()}
+    shown = {kind: drawing_section(_heading(kind), svg, CAPTIONS[kind]) for kind, svg in drawn.items()}
     sections = [results_section("Results", found.metrics), *(shown[kind] for kind in ("det", "roc", "scores"))]
     if found.conditions:
         rows = conditions_rows(found.conditions)

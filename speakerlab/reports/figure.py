@@ -1,6 +1,7 @@
 """What all figures share: colours, an empty figure without pyplot, and how one is saved or turned into SVG."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -36,6 +37,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
 def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write `stem.png` and `stem.svg` (folders are made) and return their paths."""
     stem.parent.mkdir(parents=True, exist_ok=True)
+    settle(figure)
     # Not with_suffix: a stem such as "det_0.05" has a dot that belongs to its name.
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
     figure.savefig(png, dpi=150)
@@ -43,11 +45,22 @@ def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return png, svg
 
 
-def figure_svg(figure: Figure, transparent: bool = False) -> str:
-    """The figure as the text of an SVG file, on white or on nothing."""
+def save_figures(folder: Path, figures: Mapping[str, Figure], name: str) -> dict[str, str]:
+    """Write `<kind>_<name>.png` and `.svg` of each kind of figure; returns the SVG texts, for a page."""
+    return {kind: save_figure(figure, folder / f"{kind}_{name}")[1].read_text() for kind, figure in figures.items()}
+
+
+def settle(figure: Figure) -> None:
+    """Find the figure's layout once and for all: for every file anew, it would take as long as drawing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def figure_svg(figure: Figure) -> str:
+    """The figure as the text of an SVG file."""
     buffer = io.StringIO()
     with matplotlib.rc_context(_SVG_SETTINGS):
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=transparent)
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
 

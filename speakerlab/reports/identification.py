@@ -13,10 +13,10 @@ from speakerlab.reports.certainty import accuracy_figure, calibration_error, cer
 from speakerlab.reports.confusion import confusion_counts, confusion_figure, confusions, most_confused
 from speakerlab.reports.embedding_map import Sample, map_figure
 from speakerlab.reports.events import PROJECTED_SPEAKERS, PROJECTED_UTTERANCES, write_events
-from speakerlab.reports.figure import COLOURS, new_figure, save_figure
+from speakerlab.reports.figure import COLOURS, new_figure, save_figures
 from speakerlab.reports.page import (
+    drawing_section,
     facts_section,
-    figure_section,
     folded_section,
     results_section,
     table_section,
@@ -96,15 +96,14 @@ def identification_report(folder: Path, title: str, found: Identification) -> Pa
         found: what there is to tell.
     """
     figures = _figures(found)
-    for kind, figure in figures.items():
-        save_figure(figure, folder / "plots" / f"{kind}_{found.name}")
+    drawn = save_figures(folder / "plots", figures, found.name)
     write_events(
         folder / "tensorboard" / f"evaluation_{found.name}",
         {f"evaluation/{kind}": figure for kind, figure in figures.items()},
         _sample(found, PROJECTED_SPEAKERS, PROJECTED_UTTERANCES),
         found.step,
     )
-    shown = {kind: figure_section(HEADINGS[kind], figure, CAPTIONS[kind]) for kind, figure in figures.items()}
+    shown = {kind: drawing_section(HEADINGS[kind], svg, CAPTIONS[kind]) for kind, svg in drawn.items()}
     first, error = next(iter(found.metrics)), calibration_error(found.guesses.probability, found.right)
     metrics = {**found.metrics, first: {**found.metrics[first], "calibration_error": error}}
     return write_report(

@@ -55,8 +55,8 @@ STYLE = """
 :root { color-scheme: light dark;
   --paper: #ffffff; --ink: #1c1f23; --soft: #5d6670; --line: #dfe3e8; --panel: #f6f7f9; }
 @media (prefers-color-scheme: dark) {
-  :root { --paper: #15181c; --ink: #e6e8eb; --soft: #9aa4af; --line: #333a42; --panel: #1d2126; }
-  /* Black ink turns white; the rotation puts the hues back where they were. */
+  :root { --paper: #171717; --ink: #e6e8eb; --soft: #9aa4af; --line: #333a42; --panel: #1d2126; }
+  /* Black ink turns white, and white the page's own colour; the rotation puts the hues back where they were. */
   figure img { filter: invert(0.91) hue-rotate(180deg); }
 }
 * { box-sizing: border-box; }
@@ -170,8 +170,13 @@ def facts_section(title: str, facts: Mapping[str, object]) -> str:
 
 def figure_section(title: str, figure: Figure, caption: str = "") -> str:
     """A figure, as an SVG image within the page."""
+    return drawing_section(title, figure_svg(figure), caption)
+
+
+def drawing_section(title: str, svg: str, caption: str = "") -> str:
+    """A figure that is drawn already, the text of an SVG file, as an image within the page."""
     # An image and not inline SVG: the figures' ids (clip paths, glyphs) would clash within one document.
-    data = base64.b64encode(figure_svg(figure, transparent=True).encode()).decode()
+    data = base64.b64encode(svg.encode()).decode()
     below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     alt = escape(caption or title)
     return section(title, _figure(f'<img alt="{alt}" src="data:image/svg+xml;base64,{data}">', below))

@@ -16,10 +16,10 @@ from speakerlab.reports.det import det_figure
 from speakerlab.reports.embedding_map import Sample, map_figure
 from speakerlab.reports.environment import in_words, versions
 from speakerlab.reports.events import write_events
-from speakerlab.reports.figure import figure_image, save_figure
+from speakerlab.reports.figure import figure_image, save_figure, save_figures
 from speakerlab.reports.histogram import histogram_figure
 from speakerlab.reports.identification import match_figure
-from speakerlab.reports.page import facts_section, figure_section, folded_section, metrics_section, write_report
+from speakerlab.reports.page import drawing_section, facts_section, folded_section, metrics_section, write_report
 from speakerlab.scoring.metrics import error_rates, monitored
 
 HEADINGS = {
@@ -50,8 +50,7 @@ def best_epoch(folder: Path) -> dict[str, float]:
 def training_report(folder: Path) -> Path:
     """Write `report.html`, its figures under `plots/` and, of the last measured epoch, as TensorBoard events under
     `tensorboard/development/`; returns the page."""
-    curves = training_curves(folder)
-    save_figure(curves, folder / "plots" / "training")
+    _, curves = save_figure(training_curves(folder), folder / "plots" / "training")
     best = best_epoch(folder)
     rows = {
         f"epoch {best['epoch']:.0f}": {name: value for name, value in best.items() if name not in ("epoch", "step")}
@@ -62,7 +61,7 @@ def training_report(folder: Path) -> Path:
         folder,
         f"Training {folder.parent.name}",
         metrics_section("Best epoch", rows),
-        figure_section("Training", curves),
+        drawing_section("Training", curves.read_text()),
         *_measured_sections(folder),
         facts_section("Run", {"command": command} | in_words(environment)),
         folded_section("Configuration", (folder / "config.yaml").read_text()),
@@ -115,10 +114,9 @@ def _measured_sections(folder: Path) -> list[str]:
     measured = last_measured(folder)
     if measured is None:
         return []
-    for kind, figure in measured.figures.items():
-        save_figure(figure, folder / "plots" / f"{kind}_last_epoch")
+    drawn = save_figures(folder / "plots", measured.figures, "last_epoch")
     _, *others = measured.figures  # the first is in TensorBoard already, of every epoch: see `epoch_images`
     tags = {f"last_epoch/{kind}": measured.figures[kind] for kind in others}
     write_events(folder / "tensorboard" / "development", tags, measured.sample, measured.step)
     caption = f"After epoch {measured.epoch}, the last one that was measured."
-    return [figure_section(HEADINGS[kind], figure, caption) for kind, figure in measured.figures.items()]
+    return [drawing_section(HEADINGS[kind], svg, caption) for kind, svg in drawn.items()]

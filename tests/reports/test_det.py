@@ -4,12 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from scipy.special import ndtri
 
 from speakerlab import InputError
 from speakerlab.reports.curves import read_metrics, training_curves
 from speakerlab.reports.det import CELL, OUTSIDE, det_figure, det_limits, det_line
-from speakerlab.reports.figure import save_figure
+from speakerlab.reports.figure import figure_image, save_figure
 from speakerlab.reports.histogram import histogram_figure
 from speakerlab.scoring.metrics import eer, error_rates, min_dcf, min_dcf_point
 
@@ -135,3 +136,11 @@ def test_training_curves_need_something_to_draw(tmp_path):
     assert read_metrics(tmp_path / "none.csv") == {}
     with pytest.raises(InputError, match="no training or validation metrics"):
         training_curves(tmp_path)
+
+
+def test_a_layout_is_found_once(tmp_path):
+    figure = det_figure({"system": make_rates(30)})
+    fresh = figure_image(det_figure({"system": make_rates(30)}))
+    save_figure(figure, tmp_path / "det")
+    np.testing.assert_array_equal(figure_image(figure), fresh)
+    assert not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine)
