@@ -25,16 +25,14 @@ from speakerlab.cli.launch import script, trusted_on_command_line
 def main(cfg: DictConfig) -> float:
     """Returns the EER, or the error rate of an identification."""
     from speakerlab.cli.progress import progress_bar
-    from speakerlab.inference.evaluation import check_draws
+    from speakerlab.inference.evaluation import check_numbers
     from speakerlab.inference.model import task_of
     from speakerlab.inference.request import CLASSIFIER, ENROLMENT, TRIALS, check_request, kind_of
     from speakerlab.inference.source import open_source
-    from speakerlab.scoring.metrics import check_points
     from speakerlab.training.hardware import prepare_cpu
 
     check_request(cfg)
-    check_draws(cfg.bootstrap_draws)
-    check_points(cfg.operating_points)
+    check_numbers(cfg.bootstrap_draws, cfg.operating_points)
     prepare_cpu(cfg.threads)
     if cfg.scores is not None:
         return evaluate_scores(cfg)

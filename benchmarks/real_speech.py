@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from speakerlab.data.development import read_development_trials
-from speakerlab.inference.evaluation import speakers_by_targets
+from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.reports.curves import read_metrics
 from speakerlab.reports.training import best_epoch
 from speakerlab.scoring.bootstrap import bootstrap_metrics, interval

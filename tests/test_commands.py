@@ -323,7 +323,7 @@ def test_saved_embeddings_are_evaluated_alone(trained, folders, tmp_path, place)
     folder = tmp_path / "outputs" / "evaluate" / place.partition(".")[0]
     mine, other = evaluated(folder), evaluated(tmp_path / "out")
     assert (mine["eer"], mine["threshold"]) == (other["eer"], other["threshold"])
-    assert (folder / "scores" / "development.txt").read_text() == (tmp_path / "out/scores/development.txt").read_text()
+    assert (folder / "scores" / "development.csv").read_text() == (tmp_path / "out/scores/development.csv").read_text()
     assert "<html" in (folder / "evaluation_development" / "report.html").read_text()[:200]
 
     trials = tmp_path / "more.txt"
@@ -349,8 +349,8 @@ def test_speakers_are_enrolled_by_a_split_or_a_file(trained, folders, tmp_path):
         predictions = list(csv.DictReader(file))
     right = sum(row["speaker"] == row["predicted"] for row in predictions)
     assert float(centroid["accuracy"]) == pytest.approx(right / 3) and len(predictions) == 3
-    claims = (tmp_path / "out" / "scores" / "enrolment_test_claims.txt").read_text().splitlines()
-    assert [line[0] for line in claims].count("1") == 3 and len(claims) == 9
+    claims = (tmp_path / "out" / "scores" / "enrolment_test_claims.csv").read_text().splitlines()
+    assert [line[0] for line in claims].count("1") == 3 and len(claims) == 1 + 9
 
     again = ["embeddings=saved.parquet", "manifest=m.parquet"]
     done = run_forked("evaluate.py", *again, *given, cwd=tmp_path)
@@ -364,7 +364,7 @@ def test_speakers_are_enrolled_by_a_split_or_a_file(trained, folders, tmp_path):
     done = run_forked("evaluate.py", "embeddings=test.pkl", "enrolment=train.pkl", *given, cwd=tmp_path)
     assert done.rc == 0, done.stderr
     for name, part in (("saved", "test"), ("test", "test")):
-        scores = tmp_path / "outputs" / "evaluate" / name / "scores" / f"enrolment_{part}_claims.txt"
+        scores = tmp_path / "outputs" / "evaluate" / name / "scores" / f"enrolment_{part}_claims.csv"
         assert scores.read_text().splitlines() == claims
 
 

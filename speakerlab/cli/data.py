@@ -71,7 +71,6 @@ def run_summary(chosen: argparse.Namespace) -> None:
     if chosen.json:
         print(json.dumps(look.facts(), indent=2, ensure_ascii=False))
         return
-    from rich.markup import escape
 
     from speakerlab.cli.tables import show, text_table
     from speakerlab.reports.summary import group_rows, left_out_rows, overview, spreads, write_summary
@@ -88,7 +87,7 @@ def run_summary(chosen: argparse.Namespace) -> None:
     parts.append(text_table("groups", groups))
     if look.left_out:
         parts.append(text_table("left out", left_out_rows(look), ("such as",)))
-    show(*parts, *map(escape, look.notes), f"page     {escape(str(page))}", f"figure   {folder / 'plots/summary.png'}")
+    show(*parts, *look.notes, f"page     {page}", f"figure   {folder / 'plots/summary.png'}")
 
 
 def run_listen(chosen: argparse.Namespace) -> None:
@@ -102,7 +101,6 @@ def run_listen(chosen: argparse.Namespace) -> None:
         raise InputError(f"{paths[0]} is no KEY=VALUE; a folder is given as data=folder data.root={paths[0]}")
 
     from omegaconf import OmegaConf
-    from rich.markup import escape
 
     from speakerlab.cli.launch import compose, trusted_on_command_line
     from speakerlab.cli.tables import show, text_table
@@ -129,7 +127,7 @@ def run_listen(chosen: argparse.Namespace) -> None:
         f"{number:02d}": {"item": sample.title, "applied": ", ".join(_applied(sample)) or "nothing"}
         for number, sample in enumerate(samples, start=1)
     }
-    show(text_table(name, rows, ("item", "applied")), f"page     {escape(str(page))}")
+    show(text_table(name, rows, ("item", "applied")), f"page     {page}")
 
 
 def _samples(cfg, trust: tuple[str, ...], chosen: argparse.Namespace) -> list:

@@ -106,19 +106,20 @@ def _refuse_pointless(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace, addresses: list[str]):
-    from speakerlab.data import usable_cpus
+    from speakerlab.data import check_workers, usable_cpus
     from speakerlab.data.prepare.options import Options
 
-    for name in ("workers", "connections"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise InputError(f"--{name} {getattr(arguments, name)}: must be at least 1")
+    workers = usable_cpus() if arguments.workers is None else arguments.workers
+    check_workers(workers)
+    if arguments.connections is not None and arguments.connections < 1:
+        raise InputError(f"--connections {arguments.connections}: must be at least 1")
     if arguments.remove_extracted and arguments.format is None:
         raise InputError("--remove-extracted needs --format: without it the unpacked files are what is trained on")
     return Options(
         to=arguments.to,
         tree=arguments.tree,
         audio_format=arguments.format,
-        workers=arguments.workers or usable_cpus(),
+        workers=workers,
         connections=arguments.connections or CONNECTIONS,
         login=None if arguments.dry_run else _login(arguments.user, addresses),
         fetch_lists=arguments.fetch_lists,

@@ -31,7 +31,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def resplit(arguments: argparse.Namespace) -> None:
     """Draw the split, write it, and say what is in each part."""
-    from rich.markup import escape
     from rich.table import Table
 
     from speakerlab.cli.tables import show
@@ -46,7 +45,7 @@ def resplit(arguments: argparse.Namespace) -> None:
     shares = {part: getattr(arguments, part) for part in ("train", "val", "test") if getattr(arguments, part)}
     drawn = draw_split(table_at(arguments.manifest), shares, arguments.by, arguments.seed)
     write_manifest(drawn, target)
-    table = Table("", title=f"{escape(str(target))}, by {arguments.by}, seed {arguments.seed}", title_justify="left")
+    table = Table("", title=f"{target}, by {arguments.by}, seed {arguments.seed}", title_justify="left")
     for header in ("utterances", "share", "speakers", "hours"):
         table.add_column(header, justify="right")
     for part in shares:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 from pathlib import Path
 
 from speakerlab.cli.manifests import HELP, table_at
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Pack, and say what came of it."""
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show
+    from speakerlab.data.amounts import counted
     from speakerlab.data.shards.heldout import HELDOUT, split_heldout, write_heldout
     from speakerlab.data.shards.packing import UNREADABLE, Packing, check_apart_from_sources, pack
     from speakerlab.data.splits import rows_of_splits
@@ -70,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     index = result.index
     size = sum(shard.bytes for shard in index.shards)
     lines = [
-        f"{len(index):,} utterances of {len(index.speakers):,} speakers in {len(index.shards):,} shards, "
+        f"{len(index):,} utterances of {len(index.speakers):,} speakers in {counted(len(index.shards), 'shard')}, "
         f"{size / 1e9:.2f} GB, of which this run made {result.made:,}"
     ]
     if result.unreadable:
@@ -88,7 +90,19 @@ def run(arguments: argparse.Namespace) -> None:
             )
         note = f", {len(bad):,} of them unreadable (such as {bad[0][1]}: {bad[0][2]})" if bad else ""
         lines.append(f"{held_out.num_rows:,} utterances of held-out speakers and trials in {folder / HELDOUT}{note}")
-    show(*lines, f"train        python train.py data=shards data.root={folder}")
+    show(*lines, f"train        python train.py data=shards {as_typed('data.root', folder)}")
+
+
+def as_typed(key: str, path: Path) -> str:
+    """The override `key=path` as a shell and Hydra both read it.
+
+    >>> print(as_typed("data.root", Path("/data/shards")), as_typed("data.root", Path("/my data")))
+    data.root=/data/shards 'data.root="/my data"'
+    """
+    text = str(path)
+    if re.search(r"[^\w./~:+-]", text):
+        text = '"' + text.replace('"', r"\"") + '"'
+    return shlex.quote(f"{key}={text}")
 
 
 def parse_size(text: str) -> int:

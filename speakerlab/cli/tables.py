@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from speakerlab.reports.metric_names import interval_words, metric_name, metric_value
@@ -12,6 +12,7 @@ from speakerlab.scoring.metrics import monitored
 
 # Of what training and identification measure, in this order.
 IN_A_ROW = ("accuracy", "top5_accuracy", "macro_f1", "eer", "min_dcf_0.01", "min_dcf_0.05", "threshold")
+WIDEST = 10_000  # characters, of a table
 COUNTS = ("targets", "nontargets")  # stand in the title
 
 
@@ -23,7 +24,7 @@ def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
     for name in known:
         table.add_column(metric_name(name), justify="right")
     for row, metrics in rows.items():
-        table.add_row(escape(row), *(metric_value(name, metrics[name]) for name in known))
+        table.add_row(row, *(metric_value(name, metrics[name]) for name in known))
     return table
 
 
@@ -41,7 +42,7 @@ def trials_table(title: str, systems: Mapping[str, Mapping[str, float]]) -> Tabl
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for place, system in enumerate(systems):
-        table.add_column(escape(system), justify="right", no_wrap=True)
+        table.add_column(system, justify="right", no_wrap=True)
         if place == 0 and with_intervals:
             table.add_column("95 % interval", justify="right", no_wrap=True)
     for name in names:
@@ -62,15 +63,22 @@ def text_table(title: str, rows: Mapping[str, Mapping[str, str]], text_columns: 
         # Numbers stay whole: a line too long is better than a number in two.
         table.add_column(header, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for name, cells in rows.items():
-        table.add_row(escape(name), *(escape(cells[header]) for header in headers))
+        table.add_row(name, *(cells[header] for header in headers))
     return table
 
 
 def show(*parts: object) -> None:
-    """Print tables and lines; plain text where the output is no terminal."""
-    console = Console(highlight=False, soft_wrap=True)
+    """Print tables and lines, which may hold brackets; plain text where the output is no terminal.
+
+    A table none of whose columns may wrap is printed whole, however narrow the terminal.
+    """
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for part in parts:
-        console.print(part)
+        if isinstance(part, Table) and all(column.no_wrap for column in part.columns):
+            wide = Measurement.get(console, console.options.update(max_width=WIDEST), part).maximum
+            Console(highlight=False, markup=False, soft_wrap=True, width=max(console.width, wide)).print(part)
+        else:
+            console.print(part)
 
 
 def show_training(folder: Path, report: Path) -> float:

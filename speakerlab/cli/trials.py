@@ -55,8 +55,6 @@ def _add_make(actions: argparse._SubParsersAction) -> None:
 
 def convert(arguments: argparse.Namespace) -> None:
     """Read, rename, write, count."""
-    from rich.markup import escape
-
     from speakerlab import InputError
     from speakerlab.cli.tables import show
     from speakerlab.data.trials import read_trials, rename_utterances, write_trials
@@ -66,13 +64,11 @@ def convert(arguments: argparse.Namespace) -> None:
     trials = read_trials(arguments.list)
     trials = rename_utterances(trials, arguments.strip_prefix, arguments.add_prefix, arguments.suffix)
     write_trials(trials, arguments.output, arguments.to or _form_of(arguments.output))
-    show(f"{escape(str(arguments.output))}: {_counts(trials)}")
+    show(f"{arguments.output}: {_counts(trials)}")
 
 
 def make(arguments: argparse.Namespace) -> None:
     """Draw, write, count."""
-    from rich.markup import escape
-
     from speakerlab.cli.tables import show
     from speakerlab.data.manifest import speakers_of
     from speakerlab.data.splits import rows_of_splits
@@ -87,7 +83,7 @@ def make(arguments: argparse.Namespace) -> None:
     trials = make_trials(table, arguments.count, arguments.seed, same, different)
     write_trials(trials, arguments.output, _form_of(arguments.output))
     used = table.take(rows_named(table, trials.utterances))
-    show(f"{escape(str(arguments.output))}: {_counts(trials)}, {len(speakers_of(used)):,} speakers")
+    show(f"{arguments.output}: {_counts(trials)}, {len(speakers_of(used)):,} speakers")
     unknown = len(table) - len(with_known(table, [*same, *different]))
     if unknown:
         show(

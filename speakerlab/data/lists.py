@@ -74,7 +74,12 @@ def read_csv(path: Path, what: str, columns: dict[str, tuple[str, ...]]) -> tupl
         InputError: if the file can't be read, the header lacks a column, or a line has another number of cells.
     """
     every = read_lines(path, what)
-    cells = _cells(every.rows)
+    try:
+        cells = _cells(every.rows)
+    except csv.Error as error:
+        raise InputError(f"{path}: the {what} is no CSV with a line an item ({error})") from error
+    if len(cells) < len(every.rows):
+        raise InputError(f"{path}: the {what} is no CSV with a line an item (a quotation does not end in its line)")
     header = [cell.strip().lower() for cell in cells[0].as_py()] if len(cells) else []
     places = []
     for name, known in columns.items():

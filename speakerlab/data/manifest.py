@@ -169,6 +169,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     What was written is on the disk before the rename, and the rename before this ends: neither a kill nor a power cut
     leaves half a file.
+
+    Raises:
+        OSError: if it can't be written; names `path`, neither the temporary file nor (as Arrow does) none at all.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -176,6 +179,10 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(temporary), temporary):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -168,9 +168,12 @@ def write_trials(trials: Trials, path: str | Path, form: str = "voxceleb") -> No
             `label,enrol,test`).
 
     Raises:
-        InputError: for a name with a space in it, which only CSV can hold.
+        InputError: for a name with a space in it, which only CSV can hold, or a line break, which no list can.
     """
     names = trials.utterances
+    broken = [name for name in names if len(f"{name}.".splitlines()) > 1]
+    if broken:
+        raise InputError(f"{path}: {len(broken)} names have line breaks, such as {broken[0]!r}; rename the files")
     if form != "csv":
         spaced = [name for name in names if name.split() != [name]]
         if spaced:

@@ -14,7 +14,7 @@ from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.data.trials import Trials
 from speakerlab.record import FILE_ONLY
 from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
-from speakerlab.scoring.metrics import USUAL_POINTS
+from speakerlab.scoring.metrics import USUAL_POINTS, check_points
 from speakerlab.scoring.trial_metrics import trial_metrics as scoring_metrics
 
 FEWEST_DRAWS, FEWEST_SPEAKERS = 100, 5  # from fewer, a 95 % interval is a number without meaning
@@ -47,10 +47,12 @@ def trial_metrics(
     return metrics
 
 
-def check_draws(draws: int) -> None:
-    """Refuse a number of bootstrap draws from which an interval would mean nothing."""
+def check_numbers(draws: int, points: Sequence[str | float]) -> None:
+    """Refuse, before anything is loaded, a number of bootstrap draws from which an interval would mean nothing, and
+    operating points that are none."""
     if draws != 0 and draws < FEWEST_DRAWS:
         raise InputError(f"bootstrap_draws={draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
+    check_points(points)
 
 
 def keep_metrics(

@@ -39,6 +39,14 @@ def test_an_interrupt_is_told_truly(tmp_path, monkeypatch, capsys, function, arg
     assert capsys.readouterr().err == f"\ninterrupted; the same command {told}\n"
 
 
+def test_a_target_that_is_a_folder_is_named(tmp_path):
+    (tmp_path / "list.txt").write_text("1 a b\n0 a c\n")
+    with pytest.raises(SystemExit, match=rf"^error: {tmp_path}/to: Is a directory$"):
+        (tmp_path / "to").mkdir()
+        main(["trials", "convert", str(tmp_path / "list.txt"), str(tmp_path / "to")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list.txt", "to"]
+
+
 def test_every_family_is_a_module_with_commands():
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])

@@ -117,6 +117,7 @@ def test_augmentation_folders(tmp_path, capsys):
         ),
         (["musan", "--to", "to", "--from", "nowhere"], "nowhere: no such folder"),
         (["musan", "--to", "to", "--workers", "0"], "--workers 0: must be at least 1"),
+        (["musan", "--to", "to", "--workers", "100000"], "--workers 100000: must be at least 1 and at most "),
         (["musan", "--to", "to", "--max-bad-share", "2"], "--max-bad-share=2.0 must lie in 0 to 1"),
         (["musan", "--to", "to", "--only", "x"], "--only x: musan has no such archive; it has musan.tar.gz"),
         (["musan", "--to", "to", "--sources", "none.yaml"], "none.yaml: can't be read"),

@@ -16,10 +16,12 @@ from speakerlab.data.manifest import (
     file_of,
     manifest_at,
     read_manifest,
+    replacing,
     seconds_of,
     speaker_classes,
     speakers_of,
     write_manifest,
+    write_rows,
 )
 
 
@@ -152,3 +154,20 @@ def test_what_a_path_means(tmp_path, monkeypatch):
     assert manifest_at("~") == path
     with pytest.raises(InputError, match="^~/nowhere: no such manifest or folder"):
         manifest_at("~/nowhere")
+
+
+@pytest.mark.parametrize("write", [write_manifest, lambda table, path: write_rows(path, [["a"]])])
+def test_what_cannot_be_written_is_named(tmp_path, write):
+    target = tmp_path / "manifest.parquet"
+    target.mkdir()  # root may write anywhere, but not a file in place of a folder
+    with pytest.raises(IsADirectoryError) as caught:
+        write(pa.table(columns()), target)
+    assert caught.value.filename == str(target) and [*tmp_path.iterdir()] == [target]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left on device") as caught, replacing(tmp_path / "target") as draft:
+        draft.symlink_to("/dev/full")
+        pq.write_table(pa.table(columns()), draft)
+    assert caught.value.filename == str(tmp_path / "target") and not list(tmp_path.iterdir())

@@ -1,10 +1,55 @@
-"""Names and samples of speakers; their numbers are tested with the metrics that need them."""
+"""Names, numbers and samples of speakers."""
 
 import numpy as np
 import pytest
 
 from speakerlab.data.trial_speakers import sample_rows, speaker_names, speakers_by_targets
 from speakerlab.data.trials import Trials
+
+
+def make(labels, pairs, names=None) -> Trials:
+    pairs = np.array(pairs, np.int32).reshape(-1, 2)
+    names = names or [f"u{i}" for i in range(pairs.max() + 1)]
+    return Trials(np.array(labels, np.int8), pairs[:, 0], pairs[:, 1], names, np.arange(1, len(pairs) + 1), "test")
+
+
+def union_find(trials: Trials) -> list[int]:
+    parent = list(range(len(trials.utterances)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            i = parent[i]
+        return i
+
+    for label, enrol, test in zip(trials.labels, trials.enrol, trials.test, strict=True):
+        if label:
+            parent[root(enrol)] = root(test)
+    return [root(i) for i in range(len(parent))]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_speakers_are_what_targets_connect(seed):
+    generator = np.random.default_rng(seed)
+    pairs = np.concatenate([generator.integers(0, 40, (60, 2)), [[39, 39]]])
+    trials = make(generator.random(61) < 0.4, pairs)
+    found, expected = speakers_by_targets(trials), union_find(trials)
+    assert found.shape == (40,)
+    assert len(set(zip(found.tolist(), expected, strict=True))) == len(set(found.tolist())) == len(set(expected))
+    assert len(set(expected)) < 40
+
+
+def test_speakers_are_numbered_as_the_trials_name_them():
+    """Whatever the utterances' own order is; one that is in no trial comes last."""
+    pairs, labels = np.array([[3, 1], [0, 2], [4, 0]]), [1, 0, 1]
+    assert speakers_by_targets(make(labels, pairs, list("abcdef"))).tolist() == [1, 0, 2, 0, 1, 3]
+    shuffle = np.array([5, 2, 0, 4, 1, 3])  # the new place of each
+    found = speakers_by_targets(make(labels, shuffle[pairs], list("cfbaed")))
+    assert found[shuffle].tolist() == [1, 0, 2, 0, 1, 3]
+
+
+def test_repeated_targets_and_none():
+    assert len(set(speakers_by_targets(make([1] * 300, [[0, 1]] * 300)).tolist())) == 1
+    assert len(set(speakers_by_targets(make([0, 0], [[0, 1], [1, 2]])).tolist())) == 3
 
 
 def test_target_trials_connect_speakers():

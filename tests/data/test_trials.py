@@ -115,6 +115,23 @@ def test_only_csv_holds_any_name(tmp_path):
     assert read_trials(tmp_path / "list.csv").utterances == ['a b/"1".wav', "c,d.wav", "e", "f"]
 
 
+@pytest.mark.parametrize("form", ["voxceleb", "kaldi", "csv"])
+@pytest.mark.parametrize("name", ["a\n", "a\rb", "\x0ba"])
+def test_no_list_holds_a_line_break(tmp_path, form, name):
+    ends = np.array([0], np.int32), np.array([1], np.int32)
+    trials = Trials(np.array([1], np.int8), *ends, [name, "b"], np.arange(1, 2), "test")
+    with pytest.raises(InputError, match="1 names have line breaks, such as .*; rename the files"):
+        write_trials(trials, tmp_path / "list.csv", form)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_line_break_within_quotes_is_refused(tmp_path):
+    for text in ('1,"a\nb",c\n0,d,e\n', '1,"a",b\n0,c\rd,e\n'):
+        (tmp_path / "list.csv").write_text(f"label,enrol,test\n{text}", newline="")
+        with pytest.raises(InputError, match=r"list\.csv"):
+            read_trials(tmp_path / "list.csv")
+
+
 def test_other_names(tmp_path):
     (tmp_path / "list.txt").write_text("1 wav/a/1.wav wav/a/2.WAV\n0 wav/b.c/1 wav/a/1.wav\n")
     trials = read_trials(tmp_path / "list.txt")

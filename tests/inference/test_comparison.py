@@ -5,8 +5,9 @@ import pytest
 from scored_runs import scored_trials, write_predictions, write_run, write_text
 from sklearn.metrics import f1_score
 
+from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.inference.comparison import compare
-from speakerlab.inference.evaluation import speakers_by_targets, trial_metrics
+from speakerlab.inference.evaluation import trial_metrics
 from speakerlab.inference.runs import find_runs, find_shared
 from speakerlab.scoring.bootstrap import paired_test
 

@@ -8,9 +8,8 @@ import pytest
 from speakerlab import InputError
 from speakerlab.data.trials import Trials
 from speakerlab.inference.evaluation import (
-    check_draws,
+    check_numbers,
     keep_metrics,
-    speakers_by_targets,
     trial_metrics,
 )
 
@@ -19,36 +18,6 @@ def make(labels, pairs, names=None) -> Trials:
     pairs = np.array(pairs, np.int32).reshape(-1, 2)
     names = names or [f"u{i}" for i in range(pairs.max() + 1)]
     return Trials(np.array(labels, np.int8), pairs[:, 0], pairs[:, 1], names, np.arange(1, len(pairs) + 1), "test")
-
-
-def union_find(trials: Trials) -> list[int]:
-    parent = list(range(len(trials.utterances)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            i = parent[i]
-        return i
-
-    for label, enrol, test in zip(trials.labels, trials.enrol, trials.test, strict=True):
-        if label:
-            parent[root(enrol)] = root(test)
-    return [root(i) for i in range(len(parent))]
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_speakers_are_what_targets_connect(seed):
-    generator = np.random.default_rng(seed)
-    pairs = np.concatenate([generator.integers(0, 40, (60, 2)), [[39, 39]]])
-    trials = make(generator.random(61) < 0.4, pairs)
-    found, expected = speakers_by_targets(trials), union_find(trials)
-    assert found.shape == (40,)
-    assert len(set(zip(found.tolist(), expected, strict=True))) == len(set(found.tolist())) == len(set(expected))
-    assert len(set(expected)) < 40
-
-
-def test_repeated_targets_and_none():
-    assert len(set(speakers_by_targets(make([1] * 300, [[0, 1]] * 300)).tolist())) == 1
-    assert len(set(speakers_by_targets(make([0, 0], [[0, 1], [1, 2]])).tolist())) == 3
 
 
 def test_metrics_of_a_list():
@@ -122,9 +91,11 @@ def test_metrics_stand_in_the_log(tmp_path, caplog):
     assert ",some,centroid,0.5,2" in (tmp_path / "metrics" / "test_identification.csv").read_text()
 
 
-def test_draws_that_mean_nothing_are_refused():
-    check_draws(0)
-    check_draws(100)
+def test_numbers_that_mean_nothing_are_refused():
+    check_numbers(0, [])
+    check_numbers(100, [0.01, "voxsrc"])
     for draws in (1, 99, -1):
         with pytest.raises(InputError, match=f"bootstrap_draws={draws} must be at least 100, or 0 for no interval"):
-            check_draws(draws)
+            check_numbers(draws, [0.01])
+    with pytest.raises(InputError, match="operating point 1.5 is neither a prior"):
+        check_numbers(0, [0.01, 1.5])

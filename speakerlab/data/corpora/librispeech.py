@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from speakerlab import InputError
-from speakerlab.data.prepare.described import Recording, Speaker, stem_of
+from speakerlab.data.prepare.described import MEND, Recording, Speaker, stem_of
 
 LAYOUT = "LibriSpeech/SUBSET/READER/CHAPTER/READER-CHAPTER-0000.flac"
 AUGMENT: dict[str, str] = {}
@@ -37,6 +37,6 @@ def read_speakers(folder: Path) -> dict[str, Speaker]:
             continue
         cells = [cell.strip() for cell in line.split("|")]
         if len(cells) < 4:
-            raise InputError(f"{path}, line {number}: is not `ID | SEX | SUBSET | MINUTES | NAME`; remove the file")
+            raise InputError(f"{path}, line {number}: is not `ID | SEX | SUBSET | MINUTES | NAME`; {MEND}")
         speakers[cells[0]] = Speaker(cells[1].lower(), "", cells[2])
     return speakers

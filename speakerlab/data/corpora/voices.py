@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from speakerlab import InputError
-from speakerlab.data.prepare.described import Recording, Speaker, stem_of
+from speakerlab.data.prepare.described import MEND, Recording, Speaker, stem_of
 
 LAYOUT = "VOiCES_*/[source-16k|distant-16k/speech]/[train|test]/.../Lab41-SRI-VOiCES-*.wav"
 AUGMENT = {"augment.noise_dir": "distractors"}
@@ -60,6 +60,6 @@ def read_speakers(folder: Path) -> dict[str, Speaker]:
         if not cells or not cells[0].isdigit():  # the header
             continue
         if len(cells) < 2:
-            raise InputError(f"{path}, line {number}: is not `speaker gender dataset`; remove the file and run again")
+            raise InputError(f"{path}, line {number}: is not `speaker gender dataset`; {MEND}")
         speakers[f"sp{int(cells[0]):04d}"] = Speaker(cells[1].lower())
     return speakers

@@ -49,4 +49,4 @@ def read_speakers(folder: Path) -> dict[str, Speaker]:
     if not path.is_file():
         return {}
     columns = ("VoxCeleb1 ID", "Gender", "Nationality", "Set")
-    return {row[0]: Speaker(*row[1:]) for row in read_columns(path, "\t", columns)}
+    return {row[0]: Speaker(*row[1:]) for row in read_columns(path, columns)}

@@ -27,5 +27,5 @@ def read_speakers(folder: Path) -> dict[str, Speaker]:
     path = folder / "meta" / "vox2_meta.csv"
     if not path.is_file():
         return {}
-    rows = read_columns(path, ",", ("VoxCeleb2 ID", "Gender", "Set"))
+    rows = read_columns(path, ("VoxCeleb2 ID", "Gender", "Set"))
     return {speaker: Speaker(gender, "", split) for speaker, gender, split in rows}

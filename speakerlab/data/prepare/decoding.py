@@ -87,7 +87,7 @@ def convert_all(listed: list[Listed], options: Options, bars: Bars) -> dict[str,
         for source, file in left.items()
     )
     with bars(f"convert to {options.audio_format}", "files") as progress:
-        for count, (task, answer) in enumerate(work(tasks, options.workers), start=1):
+        for count, (task, answer) in enumerate(work(tasks, min(options.workers, len(left))), start=1):
             file, facts = left[task[1]], _facts(answer)
             if _may_pass(facts, answer):
                 passing[file.path] = facts
@@ -124,7 +124,7 @@ def examine_all(files: list[File], options: Options, bars: Bars) -> list[Facts]:
     tasks = (["examine", str(files[place].file)] for place in left)
     places = {str(files[place].file): place for place in left}
     with bars("decode and check", "files") as progress:
-        for count, (task, answer) in enumerate(work(tasks, options.workers), start=1):
+        for count, (task, answer) in enumerate(work(tasks, min(options.workers, len(left))), start=1):
             place = places[task[1]]
             facts[place] = _facts(answer)
             if not _may_pass(facts[place], answer):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from speakerlab import InputError
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+MEND = "remove it here, and mend or remove the one that it was copied from, then run again"
 
 
 class Recording(NamedTuple):
@@ -37,25 +38,28 @@ class Speaker(NamedTuple):
     split: str = ""
 
 
-def read_columns(path: Path, delimiter: str, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
+def read_columns(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
     """These columns of a table with a header line, stripped of blanks.
+
+    Between columns stands a tab where the header has one, else a comma: VoxCeleb2's table is about in both forms.
 
     Raises:
         InputError: if the file is no such table; the message says what to do.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file, delimiter=delimiter) if row]
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no text; remove it and run again") from error
+        raise InputError(f"{path}: is no text; {MEND}") from error
+    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
     header = rows[0] if rows else []
     missing = [name for name in columns if name not in header]
     if missing:
-        raise InputError(f"{path}: has no column {missing[0]!r} (it has {header[:6]}); remove it and run again")
+        raise InputError(f"{path}: has no column {missing[0]!r} (it has {header[:6]}); {MEND}")
     places = [header.index(name) for name in columns]
     short = next((n for n, row in enumerate(rows, start=1) if len(row) <= max(places)), None)
     if short is not None:
-        raise InputError(f"{path}, line {short}: has fewer columns than its header; remove the file and run again")
+        raise InputError(f"{path}, line {short}: has fewer columns than its header; {MEND}")
     return [tuple(row[place] for place in places) for row in rows[1:]]
 
 

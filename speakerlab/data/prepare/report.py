@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from speakerlab.data.amounts import duration
+from speakerlab.data.amounts import counted, duration
 from speakerlab.data.audio import PYAV_SUFFIXES
 from speakerlab.data.left_out import count_left_out
 from speakerlab.data.manifest import seconds_of
@@ -20,12 +20,9 @@ def summary(prepared: Prepared) -> str:
     table = prepared.manifest
     lines = [f"{prepared.corpus}: {_counts(table)}"]
     lines += _splits(prepared)
-    gender = Counter(
-        dict(zip(table["speaker"].to_pylist(), table["gender"].to_pylist(), strict=True)).values()
-        if any(table["gender"].to_pylist())
-        else ()
-    )
-    if gender:
+    people = table.filter(pc.not_equal(table["speaker"], ""))  # the others are noises and the like
+    gender = Counter(dict(zip(people["speaker"].to_pylist(), people["gender"].to_pylist(), strict=True)).values())
+    if any(gender):
         lines.append(
             "speakers: " + ", ".join(f"{count:,} {name or 'unknown'}" for name, count in sorted(gender.items()))
         )
@@ -59,9 +56,9 @@ def augment_folders(prepared: Prepared) -> list[tuple[str, str]]:
 
 def _counts(table) -> str:
     speakers = pc.count_distinct(table["speaker"].filter(pc.not_equal(table["speaker"], ""))).as_py()
-    of = f" of {speakers:,} speakers" if speakers else ""
-    noun = "utterances" if speakers else "recordings"
-    return f"{table.num_rows:,} {noun}{of}, {duration(float(seconds_of(table).sum()))}"
+    of = f" of {counted(speakers, 'speaker')}" if speakers else ""
+    noun = "utterance" if speakers else "recording"
+    return f"{counted(table.num_rows, noun)}{of}, {duration(float(seconds_of(table).sum()))}"
 
 
 def _splits(prepared: Prepared) -> list[str]:

@@ -38,6 +38,7 @@ def prepare(sources: Sources, options: Options, bars: Bars) -> Prepared:
     with _locked(options.state):
         _remove_drafts(options.to)
         missing = get_tree(sources, options, bars)
+        corpus.read_speakers(options.to)  # a damaged table stops here, not after days of decoding
         with bars("listing", "files") as progress:
             listed = list_files(options.root, options, corpus.LAYOUT)
             progress(len(listed), len(listed))

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from speakerlab import InputError
-from speakerlab.data import Progress
+from speakerlab.data import Progress, check_workers
 from speakerlab.data.audio import AudioError
 from speakerlab.data.corpus import BATCH_ROWS, speaker_folders
 from speakerlab.data.left_out import check_share, refusal, too_many
@@ -58,11 +58,12 @@ class Packing:
     def __post_init__(self) -> None:
         if self.audio_format not in FORMATS:
             raise InputError(f"format {self.audio_format!r} must be one of {', '.join(FORMATS)}")
-        for name, least in (("shard_items", 1), ("shard_bytes", 1), ("seed", 0), ("workers", 1)):
+        for name, least in (("shard_items", 1), ("shard_bytes", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name.replace('_', '-')}={value} must be at least {least}")
         check_share("--max-bad-share", self.max_bad_share)
+        check_workers(self.workers)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from subprocess import PIPE, Popen
 import numpy as np
 import soundfile
 
+from speakerlab import InputError
 from speakerlab.data.synthesis.channel import draw_channel, record
 from speakerlab.data.synthesis.layout import MiniLayout, speaker_gender
 from speakerlab.data.synthesis.phonemes import draw_sentence
@@ -30,7 +31,8 @@ def write_speakers(root: Path, layout: MiniLayout, workers: int) -> Iterator[int
     """Write all recordings below `root`; yields each speaker's number when that speaker is done.
 
     Raises:
-        RuntimeError: if a worker process dies.
+        InputError: if a worker process can't write.
+        RuntimeError: if one dies.
     """
     workers = min(workers, len(layout.speakers))
     if workers > 1:
@@ -76,8 +78,12 @@ def serve(root: Path, layout: MiniLayout) -> None:
     It ends with stdin, so that a killed parent leaves no process behind.
     """
     for line in sys.stdin:
-        write_speaker(root, layout, int(line))
-        print("done", flush=True)
+        try:
+            write_speaker(root, layout, int(line))
+        except (OSError, soundfile.SoundFileError) as error:  # a full disk, a folder without rights
+            print(f"{root}: can't be written ({' '.join(str(error).split())})", flush=True)
+        else:
+            print("done", flush=True)
 
 
 def _write_in_workers(root: Path, layout: MiniLayout, workers: int) -> Iterator[int]:
@@ -99,6 +105,8 @@ def _write_in_workers(root: Path, layout: MiniLayout, workers: int) -> Iterator[
         except BrokenPipeError:
             answer = ""
         idle.put(process)
+        if answer not in ("", "done\n"):
+            raise InputError(f"{answer.strip()}; make room, or set cache_dir to another folder")
         if answer != "done\n":
             raise RuntimeError(f"the process that synthesised speaker {speaker} died; its message is on stderr")
         return speaker

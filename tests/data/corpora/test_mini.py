@@ -12,6 +12,7 @@ import soundfile
 from scipy import signal
 from scipy.optimize import brentq
 
+from speakerlab import InputError
 from speakerlab.data.corpora.mini import GENERATOR_VERSION, MiniCorpus, make_mini
 from speakerlab.data.synthesis.channel import minimum_phase
 from speakerlab.data.synthesis.layout import MiniLayout, draw_trials, speaker_gender
@@ -332,3 +333,9 @@ def test_few_may_judge(full):
     assert len(validation) == 16 and len(set(validation["speaker"].to_pylist())) == 4
     with pytest.raises(ValueError, match="test_speakers=3 must be at least 4"):
         MiniCorpus("verification", 1, "", test_speakers=3)
+
+
+def test_a_folder_that_workers_cannot_write(tmp_path):
+    (tmp_path / "file").write_text("in the way of a folder")
+    with pytest.raises(InputError, match=r"file: can't be written \(.*Not a directory.*\); make room"):
+        list(write_speakers(tmp_path / "file", SMALL, workers=2))

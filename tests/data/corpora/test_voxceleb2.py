@@ -1,3 +1,5 @@
+import pytest
+
 from speakerlab.data.corpora.voxceleb1 import describe as describe_voxceleb1
 from speakerlab.data.corpora.voxceleb2 import describe, read_speakers
 from speakerlab.data.prepare.described import Speaker
@@ -14,12 +16,19 @@ def test_paths():
     assert describe("dev/aac/00001.m4a") is None
 
 
-def test_speakers(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00017 ,n000017 ,f ,test \n",
+        # as it is handed out since the names of the speakers are in it
+        "Name \tVoxCeleb2 ID \tVGGFace2 ID \tGender \tSet \n"
+        "A_B,_Jr \tid00012 \tn000012 \tm \tdev \nC_D \tid00017 \tn000017 \tf \ttest \n",
+    ],
+)
+def test_speakers(tmp_path, text):
     assert read_speakers(tmp_path) == {}
     (tmp_path / "meta").mkdir()
-    (tmp_path / "meta/vox2_meta.csv").write_text(
-        "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00017 ,n000017 ,f ,test \n"
-    )
+    (tmp_path / "meta/vox2_meta.csv").write_text(text)
     assert read_speakers(tmp_path) == {"id00012": Speaker("m", "", "dev"), "id00017": Speaker("f", "", "test")}
 
 

@@ -423,3 +423,13 @@ def test_killed_at_every_stage_it_ends_alike(vox2, tmp_path):
     assert results(to) == undisturbed
     assert read_manifest(to / "manifest.parquet").num_rows == 28
     assert not [path for path in to.rglob(".*") if path.name.endswith(".tmp")]
+
+
+def test_a_damaged_table_of_speakers_stops_before_anything_is_decoded(vox1, tmp_path):
+    os.symlink(vox1, tmp_path / "tree")
+    (tmp_path / "to/meta").mkdir(parents=True)
+    (tmp_path / "to/meta/vox1_meta.csv").write_text("<html>not found</html>")
+    bars = Bars()
+    with pytest.raises(InputError, match="vox1_meta.csv: has no column 'VoxCeleb1 ID'"):
+        prepare(read_sources(CONF / "prepare/voxceleb1.yaml"), options(tmp_path / "to", tmp_path / "tree"), bars)
+    assert not bars.calls

@@ -167,7 +167,15 @@ def test_nothing_readable_and_nothing_at_all_stop(tmp_path, table):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"audio_format": "mp3"}, {"shard_items": 0}, {"shard_bytes": 0}, {"max_bad_share": 1.1}, {"workers": 0}]
+    "changes",
+    [
+        {"audio_format": "mp3"},
+        {"shard_items": 0},
+        {"shard_bytes": 0},
+        {"max_bad_share": 1.1},
+        {"workers": 0},
+        {"workers": 10**6},
+    ],
 )
 def test_settings_out_of_range(changes):
     with pytest.raises(InputError, match=next(iter(changes.values())).__str__()):
