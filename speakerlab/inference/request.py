@@ -56,7 +56,7 @@ def _check_scores(cfg: DictConfig) -> None:
             raise InputError(f"scores={cfg.scores} and {key}={cfg[key]} both say what to evaluate: give one")
     for key in ("baselines", "save_calibration", "save_embeddings"):
         if cfg[key]:
-            raise InputError(f"{key}={cfg[key]} needs a model: give ckpt in place of scores={cfg.scores}")
+            raise InputError(f"{key} needs a model: give ckpt in place of scores={cfg.scores}")
 
 
 def _check_saved(cfg: DictConfig) -> None:
