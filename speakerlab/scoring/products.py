@@ -13,8 +13,9 @@ from speakerlab import InputError
 
 BLOCK = 4096  # trials scored at once; so many rows of 192 numbers stay in the cache
 BLOCK_BYTES = 2**26  # of products held at a time, where they are matrices
-# A pair costs so much less in a matrix product than a trial whose two rows are gathered (measured: 25 to 60 times).
-DENSE = 24
+# A pair costs so much less in a matrix product than a trial whose two rows are gathered (measured on one core: 5 to 20
+# times where all embeddings are in the cache and either takes milliseconds, 30 to 100 times where they are not).
+DENSE = 8
 
 
 def trial_products(

@@ -94,6 +94,10 @@ def test_rows_in_the_order_of_a_list(tmp_path):
     wanted = ["b/1.wav", "a/1.wav"], ["a/1.wav", "a/2.wav"]
     assert in_order_of(found, *wanted, "list").tolist() == [1, 0]
     assert in_order_of(found, found.enrol, found.test, "list").tolist() == [0, 1, 2]
+    for path, tests in ((tmp_path / "one.txt", "bcd"), (tmp_path / "other.txt", "dbc")):  # one enrolled against three
+        path.write_text("".join(f"0 a {test} 0\n" for test in tests))
+    other = read_scores(tmp_path / "other.txt")
+    assert in_order_of(read_scores(tmp_path / "one.txt"), other.enrol, other.test, "list").tolist() == [2, 0, 1]
     with pytest.raises(
         InputError, match=r"x\.csv: has no score for 1 of the 2 trials of list, such as a/2\.wav a/1\.wav"
     ):
