@@ -61,7 +61,7 @@ def verify(cfg: DictConfig, source) -> float:
         material = find_material(cfg.scoring, source.checkpoint, utterances, cfg.cache_dir, progress)
 
     with recorded(cfg, source, name_of(cfg, TRIALS)) as results:
-        scores, metrics, kept = {}, {}, None
+        scores, ratios, metrics, kept = {}, {}, {}, None
         for system, embed in source.systems.items():
             embeddings = embed(utterances)
             scored = scoring.score(cfg.scoring, trials, utterances, embeddings, material, embed, progress_bar)
@@ -72,11 +72,13 @@ def verify(cfg: DictConfig, source) -> float:
                 llrs = None if kept is None else kept.calibration.llrs(scored.table)
                 write_scores(results.folder / "scores" / f"{results.name}.csv", trials, scored.scores, llrs)
                 if llrs is not None:
-                    scores["model, calibrated"] = llrs
+                    scores["model, calibrated"] = ratios["model, calibrated"] = llrs
         if cfg.save_calibration:
             calibration.keep(source.checkpoint, kept)
         for system, values in scores.items():
-            metrics[system] = evaluation.trial_metrics(trials, values, cfg.bootstrap_draws, cfg.operating_points)
+            metrics[system] = evaluation.trial_metrics(
+                trials, values, cfg.bootstrap_draws, cfg.operating_points, ratios.get(system)
+            )
         evaluation.keep_metrics(results.folder, source.path, trials.source, metrics)
         report = evaluation_report(results.folder, source.title, results.name, metrics, scores, trials.labels)
         return show_evaluation(results.folder, results.name, metrics, report)
@@ -96,13 +98,14 @@ def evaluate_scores(cfg: DictConfig) -> float:
     check_both_kinds(systems.trials)
     folder, name = fusion.output_folder(cfg, systems), systems.name
     with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
-        scores, metrics, llrs = dict(systems.scores), {}, fusion.fuse(systems, development)
+        scores, ratios, metrics, llrs = dict(systems.scores), {}, {}, fusion.fuse(systems, development)
         if llrs is not None:
-            scores = {"fusion" if len(scores) > 1 else "calibrated": llrs, **scores}
+            ratios = {"fusion" if len(scores) > 1 else "calibrated": llrs}
+            scores = ratios | scores
         write_scores(folder / "scores" / f"{name}.csv", systems.trials, next(iter(scores.values())), llrs)
         for system, values in scores.items():
             metrics[system] = evaluation.trial_metrics(
-                systems.trials, values, cfg.bootstrap_draws, cfg.operating_points
+                systems.trials, values, cfg.bootstrap_draws, cfg.operating_points, ratios.get(system)
             )
         evaluation.keep_metrics(folder, systems.source, systems.trials.source, metrics)
         title = f"Evaluation of {systems.source}"

@@ -36,12 +36,13 @@ def write_text(path: Path, rows: list[Row]) -> Path:
 
 
 def write_predictions(path: Path, right: float, utterances: int = 200, speakers: int = 10) -> Path:
-    """A share of `right` identifications; others are taken for the next speaker."""
+    """A share of `right` identifications; others are taken for the next speaker, or for one who never speaks."""
     rng = np.random.default_rng(7)
-    lines = ["utterance,speaker,predicted,probability,rank"]
+    lines = ["utterance,speaker,rank,predicted,posterior"]
     for i in range(utterances):
-        speaker, hit = i % speakers, rng.random() < right
-        lines.append(f"u{i},s{speaker},s{speaker if hit else (speaker + 1) % speakers},0.5,{1 if hit else 3}")
+        speaker, hit = f"s{i % speakers}", rng.random() < right
+        other = "nobody" if i % 7 == 0 else f"s{(i + 1) % speakers}"
+        lines.append(f"u{i},{speaker},{1 if hit else 3},{speaker if hit else other},0.5")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path

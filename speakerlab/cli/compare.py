@@ -50,14 +50,14 @@ def run(chosen: argparse.Namespace) -> None:
     from speakerlab.data.tree import make_folder
     from speakerlab.inference.comparison import compare
     from speakerlab.inference.evaluation import FEWEST_DRAWS
-    from speakerlab.inference.model import pick_device
+    from speakerlab.inference.model import pick_devices
     from speakerlab.inference.runs import find_runs, find_shared
     from speakerlab.reports.compare import conclusions, cost_cells, drawn_metrics, metrics_cells, write_comparison
     from speakerlab.scoring.comparison import draws_for
 
     if chosen.draws is not None and chosen.draws < FEWEST_DRAWS:
         raise InputError(f"--draws {chosen.draws} must be at least {FEWEST_DRAWS}")
-    device = str(pick_device(chosen.device))
+    device = str(pick_devices(chosen.device, processes=1)[0])
     runs = find_runs(chosen.runs)
     lists, notes = find_shared(runs)
     configs = {} if chosen.without_cost else _configs(runs, tuple(chosen.trust))
@@ -124,8 +124,7 @@ def _table(title: str, cells: dict[str, dict[str, str]]):
     from speakerlab.cli.tables import text_table
 
     table = text_table(title, cells)
-    table.columns[0].no_wrap = True  # a narrow terminal leaves the labels whole
-    table.columns[0].overflow = "fold"
+    table.columns[0].no_wrap = True  # a narrow terminal leaves the labels whole, and so the table
     return table
 
 

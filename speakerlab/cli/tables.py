@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from speakerlab.reports.metric_names import interval_words, metric_name, metric_value
@@ -12,6 +13,7 @@ from speakerlab.scoring.metrics import monitored
 
 # Of what training and identification measure, in this order.
 IN_A_ROW = ("accuracy", "top5_accuracy", "macro_f1", "eer", "min_dcf_0.01", "min_dcf_0.05", "threshold")
+WIDEST = 10_000  # characters, of a table
 COUNTS = ("targets", "nontargets")  # stand in the title
 
 
@@ -67,10 +69,17 @@ def text_table(title: str, rows: Mapping[str, Mapping[str, str]], text_columns: 
 
 
 def show(*parts: object) -> None:
-    """Print tables and lines; plain text where the output is no terminal."""
+    """Print tables and lines; plain text where the output is no terminal.
+
+    A table none of whose columns may wrap is printed whole, however narrow the terminal.
+    """
     console = Console(highlight=False, soft_wrap=True)
     for part in parts:
-        console.print(part)
+        if isinstance(part, Table) and all(column.no_wrap for column in part.columns):
+            wide = Measurement.get(console, console.options.update(max_width=WIDEST), part).maximum
+            Console(highlight=False, soft_wrap=True, width=max(console.width, wide)).print(part)
+        else:
+            console.print(part)
 
 
 def show_training(folder: Path, report: Path) -> float:

@@ -60,14 +60,19 @@ def check_numbers(draws: int, points: Sequence[str | float]) -> None:
 def speakers_by_targets(trials: Trials) -> np.ndarray:
     """A speaker number for each utterance, `(utterances,)`: those that target trials connect are one speaker.
 
-    A trial list names no speakers, and folder names are no proof of one; its labels are.
+    A trial list names no speakers, and folder names are no proof of one; its labels are. Numbers are given in the order
+    of the trials, so that one list has the same bootstrap draws from whatever file it was read.
     """
     target = trials.labels == 1
     count = len(trials.utterances)
     edges = coo_array(
         (np.ones(target.sum(), dtype=np.int8), (trials.enrol[target], trials.test[target])), shape=(count, count)
     )
-    return connected_components(edges, directed=False)[1]
+    count, found = connected_components(edges, directed=False)
+    named = found[np.stack([trials.enrol, trials.test], axis=1).reshape(-1)]
+    numbers, first = np.unique(named, return_index=True)
+    order = np.concatenate([numbers[np.argsort(first)], np.setdiff1d(np.arange(count), numbers)])
+    return np.argsort(order)[found]
 
 
 def keep_metrics(folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]]) -> None:

@@ -253,8 +253,9 @@ def _scored_by(folder: Path, name: str) -> str | None:
     last = None
     for path in tables:
         if path.is_file():
+            wanted = (name, name.removesuffix("_predictions"))
             with open(path, newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if Path(row.get("trials") or "").stem == name]
+                rows = [row for row in csv.DictReader(file) if Path(row.get("trials") or "").stem in wanted]
             last = Path(rows[-1]["checkpoint"]).name if rows else last
     return last
 

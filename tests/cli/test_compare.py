@@ -1,10 +1,12 @@
 """The command as typed, on untrained networks and on scores whose order is known."""
 
 import csv
+from pathlib import Path
 
 import pytest
 from scored_runs import scored_trials, write_checkpoint, write_run, write_text
 
+from speakerlab.cli import compare
 from speakerlab.cli.main import main
 
 
@@ -22,20 +24,43 @@ def refusal(*arguments: str) -> str:
     return message
 
 
-def test_runs_side_by_side(tmp_path, capsys):
+@pytest.fixture
+def sides(tmp_path) -> list[str]:
+    """A run whose targets score higher, and a file of scores over the same list."""
     run = write_run(tmp_path / "ecapa" / "1", scored_trials(better=2.0))
     write_checkpoint(run / "checkpoints" / "best.ckpt")
-    write_text(tmp_path / "theirs.txt", scored_trials(seed=5))
-    main(["compare", str(run), "theirs.txt", "--to", "out", "--draws", "200"])
+    return [str(run), str(write_text(tmp_path / "theirs.txt", scored_trials(seed=5)))]
+
+
+def compared() -> list[dict[str, str]]:
+    with open("out/comparison.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_runs_side_by_side(sides, capsys, monkeypatch):
+    spent = {"parameters": 7, "macs": 10**9, "latency_ms": 1.5, "embeddings_per_second": 700.0, "memory_mb": 900.0}
+    asked = []
+    monkeypatch.setattr(compare, "_cost", lambda *arguments: asked.append(arguments) or spent)
+    main(["compare", *sides, "--to", "out", "--draws", "200"])
     said = capsys.readouterr().out
     assert "dev: 24 target and 252 non-target trials of 8 speakers" in said
     assert "EER: ecapa is better than theirs.txt" in said and "out/report.html" in said
-    with open("out/comparison.csv", newline="") as file:
-        first, second = csv.DictReader(file)
+    first, second = compared()
     assert first["system"] == "ecapa" and float(first["eer"]) < float(second["eer"])
-    assert float(first["memory_mb"]) > 100 and float(first["latency_ms"]) > 0 and second["memory_mb"] == ""
-    assert float(first["disk_mb"]) == pytest.approx((run / "checkpoints" / "best.ckpt").stat().st_size / 1e6)
-    assert "speakerlab compare" in (tmp_path / "out" / "comparison.md").read_text()
+    assert (first["memory_mb"], second["memory_mb"]) == ("900.0", "")
+    checkpoint = Path(sides[0], "checkpoints", "best.ckpt")
+    assert float(first["disk_mb"]) == pytest.approx(checkpoint.stat().st_size / 1e6)
+    ((config, trust, device),) = asked
+    assert (config["model"]["encoder"]["channels"], trust, device) == (16, (), "cpu")
+    assert "speakerlab compare" in Path("out", "comparison.md").read_text()
+
+
+@pytest.mark.slow
+def test_costs_are_measured_in_a_process_of_their_own(sides):
+    main(["compare", *sides, "--to", "out", "--draws", "100"])
+    first, _ = compared()
+    assert 100 < float(first["memory_mb"]) < 5000 and int(first["parameters"]) > 1000
+    assert all(float(first[name]) > 0 for name in ("latency_ms", "embeddings_per_second", "macs"))
 
 
 def test_mistakes_are_named_before_anything_is_made(tmp_path):

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from speakerlab.cli.tables import metrics_table, trials_table
+from speakerlab.cli.tables import metrics_table, show, text_table, trials_table
 
 
 def printed(table) -> list[list[str]]:
@@ -33,3 +33,13 @@ def test_trials_have_a_row_a_metric_and_intervals_of_the_first_system():
 def test_epochs_have_a_row_each():
     rows = printed(metrics_table("", {"best epoch, 3": {"eer": 0.1, "threshold": 0.2, "epoch": 3}}))
     assert rows == [["", "EER", "EER threshold"], ["best epoch, 3", "10.00 %", "0.2000"]]
+
+
+def test_numbers_stay_whole_in_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    table = text_table("", {"a system": {"EER": "1.23 % (1.00 to 1.51 %)", "minDCF": "0.1234 (0.1000 to 0.1500)"}})
+    table.columns[0].no_wrap = True
+    show(table, "a line that is longer than thirty characters")
+    said = capsys.readouterr().out
+    assert "│ a system │ 1.23 % (1.00 to 1.51 %) │ 0.1234 (0.1000 to 0.1500) │" in said
+    assert "a line that is longer than thirty characters" in said

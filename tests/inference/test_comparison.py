@@ -44,9 +44,9 @@ def test_utterances_are_measured_whatever_the_order(tmp_path):
     found = compare(shared, ["a", "b"], 200, nothing)
     for label, file in zip("ab", files):
         rows = [line.split(",") for line in file.read_text().splitlines()[1:]]
-        truth, named = [row[1] for row in rows], [row[2] for row in rows]
+        truth, named = [row[1] for row in rows], [row[3] for row in rows]
         metrics = found.metrics[label]
-        assert metrics["accuracy"] == pytest.approx(np.mean([row[4] == "1" for row in rows]))
+        assert metrics["accuracy"] == pytest.approx(np.mean([row[2] == "1" for row in rows]))
         assert metrics["macro_f1"] == pytest.approx(f1_score(truth, named, average="macro"))
         assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
     assert [pair.is_significant for pair in found.pairs] == [True, True] and found.pairs[0].difference.value < 0

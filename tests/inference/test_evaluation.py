@@ -8,7 +8,6 @@ import pytest
 from speakerlab import InputError
 from speakerlab.data.trials import Trials
 from speakerlab.inference.evaluation import (
-    append_test_metrics,
     check_numbers,
     keep_metrics,
     speakers_by_targets,
@@ -45,6 +44,15 @@ def test_speakers_are_what_targets_connect(seed):
     assert found.shape == (40,)
     assert len(set(zip(found.tolist(), expected, strict=True))) == len(set(found.tolist())) == len(set(expected))
     assert len(set(expected)) < 40
+
+
+def test_speakers_are_numbered_as_the_trials_name_them():
+    """Whatever the utterances' own order is; one that is in no trial comes last."""
+    pairs, labels = np.array([[3, 1], [0, 2], [4, 0]]), [1, 0, 1]
+    assert speakers_by_targets(make(labels, pairs, list("abcdef"))).tolist() == [1, 0, 2, 0, 1, 3]
+    shuffle = np.array([5, 2, 0, 4, 1, 3])  # the new place of each
+    found = speakers_by_targets(make(labels, shuffle[pairs], list("cfbaed")))
+    assert found[shuffle].tolist() == [1, 0, 2, 0, 1, 3]
 
 
 def test_repeated_targets_and_none():
@@ -87,18 +95,19 @@ def test_test_metrics_grow_by_a_line_a_system(tmp_path):
 
 
 def test_test_metrics_get_new_columns(tmp_path):
-    path = tmp_path / "test_metrics.csv"
-    for metrics in ({"eer": 0.1}, {"eer": 0.2, "cllr": 0.3}, {"auc": 0.4}, {"eer": 0.5}):
-        append_test_metrics(path, tmp_path / "best.ckpt", "a, b.txt", {"model": metrics})
-    with open(path, newline="") as file:
+    for metrics in ({"eer": 0.1}, {"eer": 0.2, "cllr": 0.3}, {"auc": 0.4, "eer": 0.4}, {"eer": 0.5}):
+        keep_metrics(tmp_path, tmp_path / "best.ckpt", "a, b.txt", {"model": metrics})
+    with open(tmp_path / "metrics" / "test_metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [[row["eer"], row["cllr"], row["auc"]] for row in rows] == [
         ["0.1", "", ""],
         ["0.2", "0.3", ""],
-        ["", "", "0.4"],
+        ["0.4", "", "0.4"],
         ["0.5", "", ""],
     ]
     assert {row["trials"] for row in rows} == {"a, b.txt"}
+    keep_metrics(tmp_path, tmp_path / "best.ckpt", "test", {"model": {"accuracy": 0.5}})
+    assert (tmp_path / "metrics" / "test_identification.csv").read_text().splitlines()[0].endswith("system,accuracy")
 
 
 def test_another_table_does_not_grow(tmp_path):

@@ -32,7 +32,7 @@ def test_fusion_finds_the_true_ratio(p_target):
     np.testing.assert_allclose(fusion.weights, [10.0, 0.02], rtol=0.06)
     expected = true_ratios(columns)
     assert np.abs(fusion.llrs(columns) - expected).mean() < 0.1
-    alone = [min_cllr(columns[:, system], labels) for system in (0, 1)]
+    alone = [min_cllr(error_rates(columns[:, system], labels)) for system in (0, 1)]
     assert cllr(fusion.llrs(columns), labels) < min(alone) - 0.05
     assert fusion.names == ("a", "b")
 
