@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from speakerlab.data.manifest import replacing, write_rows
-from speakerlab.reports.figure import COLOURS, new_figure, save_figure
+from speakerlab.reports.figure import COLOURS, new_figure, save_figure, shortened
 from speakerlab.reports.metric_names import (
     HIGHER_IS_BETTER,
     interval_words,
@@ -19,7 +19,7 @@ from speakerlab.reports.metric_names import (
     metric_value,
     signed_value,
 )
-from speakerlab.reports.page import facts_section, figure_section, metrics_section, write_report
+from speakerlab.reports.page import facts_section, figure_section, table_section, write_report
 from speakerlab.scoring.comparison import SIGNIFICANT, Compared, Pair
 
 Costs = Mapping[str, Mapping[str, float]]
@@ -32,6 +32,7 @@ DIFFERENCES = (
     "Differences are the second system minus the first, with their 95 % interval, both systems drawn over the same "
     f"speakers; p is corrected for the number of pairs (Holm), and * marks p < {SIGNIFICANT}."
 )
+INTERVALS = "In brackets: 95 % intervals, by bootstrap over speakers."
 TOO_FEW = "No intervals and no tests: too few speakers have target trials or utterances."
 COST_NOTE = (
     "Parameters and multiply-accumulates are the encoder's with its pooling, the latter for 2 s. The size on disk is "
@@ -65,16 +66,16 @@ def write_comparison(
     write_rows(folder / "differences.csv", difference_rows(lists))
     sections = []
     for one in lists:
-        sections.append(metrics_section(f"{one.name}: {one.counts}", metrics_cells(one, drawn_metrics(one))))
-        sections.append(metrics_section(f"{one.name}, further metrics", metrics_cells(one, further_metrics(one))))
+        sections.append(table_section(f"{one.name}: {one.counts}", metrics_cells(one, drawn_metrics(one)), INTERVALS))
+        sections.append(table_section(f"{one.name}, further metrics", metrics_cells(one, further_metrics(one))))
         sections.append(figure_section(f"{one.name}, bars", figures[f"compare_{one.name}"], "With 95 % intervals."))
         sections.append(facts_section("Which differ", dict(enumerate(conclusions(one), 1))))
         if one.pairs:
-            sections.append(metrics_section(f"{one.name}, differences", difference_cells(one)))
-            sections.append(facts_section("How to read it", {"differences": DIFFERENCES, "draws": f"{one.draws:,}"}))
+            note = f"{DIFFERENCES} {one.draws:,} draws."
+            sections.append(table_section(f"{one.name}, differences", difference_cells(one), note))
     if costs:
-        sections.append(metrics_section("Cost", cost_cells(costs)))
-        sections.append(figure_section("Cost, bars", figures["compare_cost"], COST_NOTE))
+        sections.append(table_section("Cost", cost_cells(costs), COST_NOTE))
+        sections.append(figure_section("Cost, bars", figures["compare_cost"]))
     if notes:
         sections.append(facts_section("Not compared", dict(enumerate(notes, 1))))
     sections.append(facts_section("Made", facts))
@@ -259,7 +260,7 @@ def _bars(axes: Axes, name: str, systems: Mapping[str, Mapping[str, float]], wit
             va="center",
             fontsize=8.5,
         )
-    axes.set_yticks(places, [_shortened(label) for label in systems] if with_labels else [])
+    axes.set_yticks(places, [shortened(label, LONGEST_LABEL) for label in systems] if with_labels else [])
     axes.set_ylim(len(systems) - 0.45, -0.55)  # the first on top
     most = np.nanmax(ends) if np.isfinite(ends).any() else 0
     axes.set_xlim(0, 1.28 * most if most > 0 else 1)  # room for the numbers
@@ -269,8 +270,3 @@ def _bars(axes: Axes, name: str, systems: Mapping[str, Mapping[str, float]], wit
     axes.set_title(f"{metric_name(name)} ({unit})" if unit else metric_name(name), fontsize=10, loc="left")
     axes.tick_params(labelsize=9)
     axes.grid(False, axis="y")
-
-
-def _shortened(label: str) -> str:
-    """The end of a long label, where those of one experiment differ."""
-    return label if len(label) <= LONGEST_LABEL else f"…{label[1 - LONGEST_LABEL :]}"

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from speakerlab.reports.figure import new_figure, shortened
+from speakerlab.scoring.identification import confusion_matrix
 
 MOST = 15
 CELL_INCHES = 0.4
@@ -14,10 +15,10 @@ CELL_INCHES = 0.4
 
 def confusions(classes: NDArray, predicted: NDArray, speakers: Sequence[str], most: int) -> list[tuple[str, str, int]]:
     """The most frequent mistakes: (speaker, taken for, times), at most `most` of them."""
-    wrong = classes != predicted
-    pairs, counts = np.unique(np.stack([classes[wrong], predicted[wrong]]), axis=1, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:most]
-    return [(speakers[pairs[0, i]], speakers[pairs[1, i]], int(counts[i])) for i in order]
+    counts = confusion_matrix(predicted, classes, len(speakers)).tocoo()
+    wrong = np.flatnonzero(counts.row != counts.col)
+    order = wrong[np.argsort(-counts.data[wrong], kind="stable")][:most]
+    return [(speakers[counts.row[i]], speakers[counts.col[i]], int(counts.data[i])) for i in order]
 
 
 def most_confused(classes: NDArray, predicted: NDArray, most: int = MOST) -> NDArray[np.int64]:
@@ -46,11 +47,9 @@ def confusion_counts(classes: NDArray, predicted: NDArray, chosen: NDArray) -> N
 
     Whatever the number of speakers, memory is that of the chosen and of the utterances.
     """
-    place = np.full(int(max(classes.max(), predicted.max())) + 1, len(chosen))
-    place[chosen] = np.arange(len(chosen))
-    counts = np.zeros((len(chosen) + 1, len(chosen) + 1), np.int64)
-    np.add.at(counts, (place[classes], place[predicted]), 1)
-    return counts[:-1]
+    rows = confusion_matrix(predicted, classes, int(max(classes.max(), predicted.max())) + 1)[chosen]
+    counts = rows[:, chosen].toarray()
+    return np.column_stack([counts, rows.sum(axis=1) - counts.sum(axis=1)])
 
 
 def confusion_figure(counts: NDArray, names: Sequence[str]) -> Figure:
