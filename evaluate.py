@@ -24,6 +24,7 @@ from speakerlab.cli.launch import script, trusted_on_command_line
 @script("evaluate")
 def main(cfg: DictConfig) -> float:
     """Returns the EER, or the error rate of an identification."""
+    from speakerlab.cli import evaluation
     from speakerlab.cli.progress import progress_bar
     from speakerlab.inference.evaluation import check_numbers
     from speakerlab.inference.model import task_of
@@ -35,147 +36,11 @@ def main(cfg: DictConfig) -> float:
     check_numbers(cfg.bootstrap_draws, cfg.operating_points)
     prepare_cpu(cfg.threads)
     if cfg.scores is not None:
-        return evaluate_scores(cfg)
+        return evaluation.evaluate_scores(cfg)
     source = open_source(cfg, trusted_on_command_line(), progress_bar)
     kind = kind_of(cfg, task_of(source.checkpoint))
-    return {TRIALS: verify, CLASSIFIER: identify, ENROLMENT: recognise}[kind](cfg, source)
-
-
-def verify(cfg: DictConfig, source) -> float:
-    """Do two recordings share a speaker?"""
-    from speakerlab.cli.progress import progress_bar
-    from speakerlab.cli.reporting import report_on_trials
-    from speakerlab.cli.tables import show_evaluation
-    from speakerlab.data.score_files import write_scores
-    from speakerlab.data.trials import check_both_kinds
-    from speakerlab.inference import calibration, evaluation, model, scoring
-    from speakerlab.inference.material import find_material
-    from speakerlab.inference.request import TRIALS, name_of
-    from speakerlab.inference.source import recorded
-    from speakerlab.reports.evaluation import Verification
-
-    trials, utterances = model.find_trials(cfg, source.checkpoint)
-    check_both_kinds(trials)
-    if cfg.trials is not None and source.checkpoint is not None:
-        model.check_unseen(source.checkpoint, trials, cfg.allow_overlap)
-    with progress_bar("audio files") as progress:
-        material = find_material(cfg.scoring, source.checkpoint, utterances, cfg.cache_dir, progress)
-
-    with recorded(cfg, source, name_of(cfg, TRIALS)) as results:
-        embeddings, scores, ratios, metrics, kept = {}, {}, {}, {}, None
-        for system, embed in source.systems.items():
-            embeddings[system] = embed(utterances)
-            scored = scoring.score(cfg.scoring, trials, utterances, embeddings[system], material, embed, progress_bar)
-            scores[system] = scored.scores
-            if system == "model":  # before anything else can go wrong
-                results.keep(utterances, embeddings[system])
-                kept = calibration.find_calibration(cfg, source.checkpoint, scored, trials)
-                llrs = None if kept is None else kept.calibration.llrs(scored.table)
-                write_scores(results.folder / "scores" / f"{results.name}.csv", trials, scored.scores, llrs)
-                if llrs is not None:
-                    scores["model, calibrated"] = ratios["model, calibrated"] = llrs
-        if cfg.save_calibration:
-            calibration.keep(source.checkpoint, kept)
-        for system, values in scores.items():
-            metrics[system] = evaluation.trial_metrics(
-                trials, values, cfg.bootstrap_draws, cfg.operating_points, ratios.get(system)
-            )
-        evaluation.keep_metrics(results.folder, source.path, trials.source, metrics)
-        found = Verification(results.name, trials, scores, metrics, embeddings["model"])
-        report = report_on_trials(cfg, results.folder, source.title, found, source, utterances)
-        return show_evaluation(results.folder, results.name, metrics, report)
-
-
-def evaluate_scores(cfg: DictConfig) -> float:
-    """How good are the scores in files, one system's or several systems' together?"""
-    from speakerlab.cli.reporting import report_on_trials
-    from speakerlab.cli.tables import show_evaluation
-    from speakerlab.data.score_files import write_scores
-    from speakerlab.data.trials import check_both_kinds
-    from speakerlab.inference import evaluation, fusion
-    from speakerlab.record import text_log
-    from speakerlab.reports.evaluation import Verification
-
-    systems = fusion.read_systems(cfg.scores, fusion.find_listed(cfg.trials, cfg.trials_root))
-    development = None if cfg.development_scores is None else fusion.read_systems(cfg.development_scores)
-    check_both_kinds(systems.trials)
-    folder, name = fusion.output_folder(cfg, systems), systems.name
-    with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
-        scores, ratios, metrics, llrs = dict(systems.scores), {}, {}, fusion.fuse(systems, development)
-        if llrs is not None:
-            ratios = {"fusion" if len(scores) > 1 else "calibrated": llrs}
-            scores = ratios | scores
-        write_scores(folder / "scores" / f"{name}.csv", systems.trials, next(iter(scores.values())), llrs)
-        for system, values in scores.items():
-            metrics[system] = evaluation.trial_metrics(
-                systems.trials, values, cfg.bootstrap_draws, cfg.operating_points, ratios.get(system)
-            )
-        evaluation.keep_metrics(folder, systems.source, systems.trials.source, metrics)
-        found = Verification(name, systems.trials, scores, metrics)
-        report = report_on_trials(cfg, folder, f"Evaluation of {systems.source}", found)
-        return show_evaluation(folder, name, metrics, report)
-
-
-def identify(cfg: DictConfig, source) -> float:
-    """Who of the training speakers is it? The loss that the network was trained with tells."""
-    from speakerlab.cli.reporting import report_on_speakers
-    from speakerlab.cli.tables import show_identification
-    from speakerlab.data.manifest import speaker_classes
-    from speakerlab.data.utterances import utterances_of_rows
-    from speakerlab.inference import identification, model
-    from speakerlab.inference.request import CLASSIFIER, name_of, part_of_test
-    from speakerlab.inference.source import recorded
-    from speakerlab.network import classify
-    from speakerlab.reports.identification import Identification
-
-    embed, device, trust = source.systems["model"], source.devices[0], trusted_on_command_line()
-    loss, speakers = identification.load_classifier(source.checkpoint, embed.network.embed_dim, trust)
-    table = model.find_rows(cfg, source.checkpoint, part_of_test(cfg))
-    classes, utterances = speaker_classes(table, speakers), utterances_of_rows(table)
-
-    with recorded(cfg, source, name_of(cfg, CLASSIFIER)) as results:
-        embeddings = embed(utterances)
-        results.keep(utterances, embeddings)
-        guesses = {"model": classify(loss.to(device), embeddings, classes, len(speakers), device)}
-        metrics = identification.keep_guesses(results, source.path, utterances, classes, speakers, guesses)
-        found = Identification(results.name, metrics, classes, guesses["model"], speakers, embeddings)
-        report = report_on_speakers(cfg, results.folder, source.title, found, source)
-        return show_identification(results.folder, results.name, metrics, len(speakers), report)
-
-
-def recognise(cfg: DictConfig, source) -> float:
-    """Who of some enrolled speakers is it, and is it who it claims to be? Embeddings alone tell."""
-    from speakerlab.cli.reporting import report_on_speakers, report_on_trials
-    from speakerlab.cli.tables import show_evaluation, show_identification
-    from speakerlab.data.score_files import write_scores
-    from speakerlab.inference import enrolment, evaluation, identification
-    from speakerlab.inference.request import ENROLMENT, name_of
-    from speakerlab.inference.source import recorded
-    from speakerlab.reports.evaluation import Verification
-    from speakerlab.reports.identification import Identification
-
-    enrolled, tested = enrolment.find_parts(cfg, source)
-    speakers, known, classes = enrolment.speaker_numbers(enrolled.utterances.speakers, tested.utterances.speakers)
-
-    with recorded(cfg, source, name_of(cfg, ENROLMENT)) as results:
-        embeddings = [part.embed(part.utterances) for part in (enrolled, tested)]
-        results.keep(*enrolment.joined(enrolled, tested, embeddings))
-        guesses = enrolment.recognise(embeddings, known, classes, cfg.neighbours)
-        metrics = identification.keep_guesses(results, source.path, tested.utterances, classes, speakers, guesses)
-        found = Identification(results.name, metrics, classes, guesses["centroid"], speakers, embeddings[1])
-        folder, count = results.folder, len(speakers)
-        report = report_on_speakers(cfg, folder, source.title, found, source)
-        show_identification(folder, results.name, metrics, count, report)
-
-        claims, scores = enrolment.claim(embeddings, known, classes, speakers, tested.utterances.names)
-        name = f"{results.name}_claims"
-        write_scores(folder / "scores" / f"{name}.csv", claims, scores)
-        accepted = {"model": evaluation.trial_metrics(claims, scores, cfg.bootstrap_draws, cfg.operating_points)}
-        evaluation.keep_metrics(results.folder, source.path, claims.source, accepted)
-        found = Verification(name, claims, {"model": scores}, accepted)
-        report = report_on_trials(cfg, folder, source.title, found, source)
-        show_evaluation(folder, name, accepted, report)
-        return metrics["centroid"]["error_rate"]
+    evaluate = {TRIALS: evaluation.verify, CLASSIFIER: evaluation.identify, ENROLMENT: evaluation.recognise}[kind]
+    return evaluate(cfg, source)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from threadpoolctl import threadpool_limits
 
 TRIALS, UTTERANCES, SPEAKERS, DIM = 579_818, 145_160, 1_251, 192
 COHORT, TOP = 6_000, 300
-# Imported before the clock runs.
 LIBRARIES = ("scipy.interpolate", "scipy.optimize", "sklearn.metrics", "speakerlab.scoring.bootstrap")
 DRAWS = 1_000
 REPORT = """# Scoring and metrics at the size of VoxCeleb1-E, {today}
@@ -32,20 +31,23 @@ REPORT = """# Scoring and metrics at the size of VoxCeleb1-E, {today}
 `python benchmarks/scoring.py`
 
 {trials:,} trials over {utterances:,} random embeddings of {speakers:,} speakers, {dim} dimensions, float32; metrics are
-in float64. One core, each row in a process of its own. Seconds are the process's CPU time, which on an idle machine is
-the clock's: median of {repeats} (least to most) where it is under 10 s. MB are the most beyond what the process holds
-before: libraries, embeddings, trials and, for metrics, scores.
+in float64. One core, each row in processes of its own. Seconds are the process's CPU time, which on an idle machine is
+the clock's: median of {repeats} (least to most) where it is under 10 s; freed memory is kept, as `evaluate.py` does. MB
+are the most beyond what the process holds before: libraries, embeddings, trials and, for metrics, scores.
 
 | what | seconds | MB | times ours |
 |---|---:|---:|---:|
 {rows}
 
-Extrapolated from a part: {parts}.
+Extrapolated from a part:
+
+{parts}
 
 The EER of the scores is {eer:.2f} %. EER and both minDCF of ours and of scikit-learn's route differ by {agreement:.1e}
 at most.
 
-Machine: {machine}. Commit {commit}. Python {python}, {versions}. Load while it ran: {load:.1f} on {cpus} CPUs.
+Machine: {machine}, {cpus} CPUs, load before it ran {load:.1f}.
+Commit {commit}. Python {python}, {versions}.
 """
 
 
@@ -102,6 +104,12 @@ def scored() -> tuple:
     vectors, speakers = embeddings()
     labels, enrol, test = trials()
     return cosine_scores(vectors, enrol, test).astype(np.float64), labels, speakers[enrol], speakers[test]
+
+
+def finer() -> tuple:
+    """The same with digits beyond those of a float32 cosine, which takes longer to sort."""
+    scores, *others = scored()
+    return scores + 1e-12 * np.random.default_rng(3).standard_normal(len(scores)), *others
 
 
 def cohort() -> tuple:
@@ -220,6 +228,7 @@ EVERY = (
         f"{NORMED} trials of the loop of S-norm",
     ),
     Work(CURVE, scored, eer_and_costs),
+    Work(f"{CURVE}, of scores that float32 can't hold", finer, eer_and_costs),
     Work(f"{CURVE}, scikit-learn's `roc_curve`", scored, eer_and_costs_by_roc_curve, ours=CURVE),
     Work(
         "EER, a threshold at a time",
@@ -242,22 +251,36 @@ EVERY = (
 )
 
 
-def measure(number: int, repeats: int) -> tuple[list[float], float]:
-    """CPU seconds of each repeat, and the most MB of the first beyond what there was before."""
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    work = EVERY[number]
-    given = work.prepare()
-    before = restart_peak()
+def seconds_of(number: int, repeats: int) -> list[float]:
+    """CPU seconds of each repeat; freed memory is kept, as `evaluate.py` does."""
+    from speakerlab.training.hardware import prepare_cpu
+
+    prepare_cpu(threads=1)
+    work, given = ready(number)
     seconds = []
     with threadpool_limits(1):
         while len(seconds) < repeats and (not seconds or seconds[-1] < 10):
             began = time.process_time()
             work.run(*given)
             seconds.append(time.process_time() - began)
-            if len(seconds) == 1:
-                most = peak_mb() - before
-    return seconds, most
+    return seconds
+
+
+def memory_of(number: int) -> float:
+    """The most MB beyond what there was before."""
+    work, given = ready(number)
+    before = restart_peak()
+    with threadpool_limits(1):
+        work.run(*given)
+    return peak_mb() - before
+
+
+def ready(number: int) -> tuple[Work, tuple]:
+    """A row's work and what it takes; libraries are imported before the clock runs."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    work = EVERY[number]
+    return work, work.prepare()
 
 
 def restart_peak() -> float:
@@ -287,9 +310,8 @@ def agreement() -> tuple[float, float]:
     return 100 * ours[0], max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 
 
-def row(work: Work, found: tuple[list[float], float], medians: dict[str, float]) -> str:
+def row(work: Work, seconds: list[float], most: float, medians: dict[str, float]) -> str:
     """A line of the table; remembers the median."""
-    seconds, most = found
     medians[work.name] = work.factor * statistics.median(seconds)
     told = f"{medians[work.name]:,.3g}"
     if len(seconds) > 1:
@@ -318,7 +340,7 @@ def report(rows: list[str], repeats: int, load: float) -> str:
         dim=DIM,
         repeats=repeats,
         rows="\n".join(rows),
-        parts="; ".join(work.part for work in EVERY if work.part),
+        parts="\n".join(f"- {work.part}" for work in EVERY if work.part),
         eer=rate,
         agreement=most,
         machine=f"{processor()}, {facts['platform']}",
@@ -336,7 +358,8 @@ def main() -> None:
     arguments = parser.parse_args()
     rows, medians, load = [], {}, os.getloadavg()[0]
     for number, work in enumerate(EVERY):
-        rows.append(row(work, alone(measure, number, arguments.repeats), medians))
+        seconds, most = alone(seconds_of, number, arguments.repeats), alone(memory_of, number)
+        rows.append(row(work, seconds, most, medians))
         print(rows[-1], flush=True)
     path = Path(__file__).parent / f"scoring_{date.today()}.md"
     path.write_text(report(rows, arguments.repeats, load))

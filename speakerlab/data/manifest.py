@@ -153,6 +153,14 @@ def files_of(table: pa.Table, rows: np.ndarray) -> list[Path]:
     return [Path(root, path) for root, path in zip(chosen["root"].to_pylist(), chosen["path"].to_pylist(), strict=True)]
 
 
+def without_files(table: pa.Table | None, paths: Iterable[str]) -> pa.Table | None:
+    """The rows whose audio, `root/path`, is none of these; no table stays none."""
+    if table is None:
+        return None
+    files = pc.binary_join_element_wise(table["root"].cast(pa.string()), table["path"], "/")
+    return table.filter(pc.invert(pc.is_in(files, value_set=pa.array(paths, pa.string()))))
+
+
 def seconds_of(table: pa.Table) -> np.ndarray:
     """Duration of each row in seconds: `(rows,)` float64."""
     return table["samples"].to_numpy() / table["sample_rate"].to_numpy()

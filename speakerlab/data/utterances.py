@@ -53,12 +53,11 @@ class Utterances:
         unknown = np.flatnonzero(np.isnan(seconds))
         if len(unknown):
             seconds[unknown] = measure([Path(self.files[row]) for row in rows[unknown]])
-            self.seconds[rows] = seconds  # nobody needs to measure again
         return seconds
 
     def same_audio(self, rows: np.ndarray) -> np.ndarray:
-        """The other number of samples that means the audio of some rows, `(rows,)`: of a file as a whole, its length; of a
-        part that is the whole file, `TO_THE_END`; 0 where there is none.
+        """The other number of samples that means the same audio, `(rows,)`: for a file as a whole its length, for a
+        part that is the whole file `TO_THE_END`, and 0 where there is none.
 
         Raises:
             AudioError: if a file can't be read.

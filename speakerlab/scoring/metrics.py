@@ -8,6 +8,7 @@ them apart: constant scores give an EER of 50 %, in whatever order the trials co
 (0.3333, 0.3833)
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -131,12 +132,10 @@ def error_rates(scores: ArrayLike, labels: ArrayLike) -> ErrorRates:
     below = np.append(starts, len(ordered))  # (points,): trials under each threshold
     rejected_targets = targets_below[below]
     targets = targets_below[-1]
-    nontargets = len(ordered) - targets
-    return ErrorRates(
-        thresholds=_thresholds(ordered[starts]),
-        miss=rejected_targets / targets,
-        false_alarm=1.0 - (below - rejected_targets) / nontargets,
-    )
+    miss = rejected_targets / targets
+    false_alarm = (below - rejected_targets) / (len(ordered) - targets)
+    np.subtract(1.0, false_alarm, out=false_alarm)
+    return ErrorRates(_thresholds(ordered[starts]), miss, false_alarm)
 
 
 def in_rising_order(
@@ -145,10 +144,15 @@ def in_rising_order(
     """Scores `(trials,)` from the lowest to the highest, and which of them are targets'."""
     # Values are sorted much faster than positions, by vector instructions. So each class is sorted by itself, and what
     # is left is a merge of two sorted runs, which a stable sort does in one pass.
-    classes = [np.sort(np.compress(chosen, scores)) for chosen in (is_target, ~is_target)]
+    with np.errstate(over="ignore"):
+        narrow = scores.astype(np.float32)
+    values = narrow if np.array_equal(narrow, scores) else scores  # cosines are float32: half the time again
+    classes = [np.compress(chosen, values) for chosen in (is_target, ~is_target)]
+    for own in classes:
+        own.sort()
     runs = np.concatenate(classes)
     order = np.argsort(runs, kind="stable")
-    return runs[order], order < len(classes[0])
+    return runs[order].astype(np.float64, copy=False), order < len(classes[0])
 
 
 def _thresholds(distinct: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -161,10 +165,11 @@ def _thresholds(distinct: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def eer(rates: ErrorRates) -> tuple[float, float]:
     """Equal error rate (a fraction) and its threshold, by linear interpolation where the two rates cross."""
-    difference = rates.miss - rates.false_alarm  # rises strictly from -1 to 1
-    after = int(np.searchsorted(difference, 0.0))
+    # Their difference rises strictly from -1 to 1; a bisection needs not all of it.
+    after = bisect_left(range(len(rates.miss)), 0.0, key=lambda point: rates.miss[point] - rates.false_alarm[point])
     before = after - 1
-    weight = -difference[before] / (difference[after] - difference[before])
+    gaps = rates.miss[[before, after]] - rates.false_alarm[[before, after]]
+    weight = -gaps[0] / (gaps[1] - gaps[0])
 
     def between(values: NDArray) -> float:
         return float(values[before] + weight * (values[after] - values[before]))

@@ -119,6 +119,17 @@ def test_the_least_recently_used_go_first(tmp_path):
     assert_found(tmp_path, [9], [9], model="d")
 
 
+def test_parts_that_vanish_while_they_are_looked_through(tmp_path, monkeypatch):
+    """Another process put them together after they were listed."""
+    keep(tmp_path, 1, 2)
+    cache = open_cache(tmp_path)
+    listings = [[tmp_path / "m" / "gone.arrow"], cache._parts()]
+    monkeypatch.setattr(cache, "_parts", lambda: listings.pop(0))
+    found, embeddings = cache.find(keys(1, 2))
+    assert found.all()
+    np.testing.assert_array_equal(embeddings, rows(1, 2))
+
+
 def test_a_damaged_part_costs_what_was_in_it(tmp_path):
     keep(tmp_path, 1)
     (first,) = (tmp_path / "m").iterdir()

@@ -116,6 +116,12 @@ def test_fewer_claims_than_all(most):
     assert others.max() - others.min() <= 8 and (others > 0).all()  # nobody is left out
 
 
+def test_fewer_claims_are_evenly_spaced():
+    known, classes = voices(7, 3, seed=0)
+    claims = authenticate(enrol(known, classes), known, classes, most=3 * 21)
+    assert set(((claims.speaker - classes[claims.utterance]) % 7).tolist()) == {0, 1, 4}
+
+
 def test_what_can_not_be_enrolled():
     with pytest.raises(InputError, match="class 1 has no enrolled utterance"):
         enrol(np.eye(3), [0, 2, 2])

@@ -3,12 +3,18 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from speakerlab import InputError
 from speakerlab.data import Progress
+from speakerlab.data.amounts import counted
 from speakerlab.data.corpus import Corpus, check_apart, check_strangers, speaker_folders, with_held_out_trials
+from speakerlab.data.decodable import undecodable
 from speakerlab.data.division import NEEDS_CLOSED_SET, Division
-from speakerlab.data.manifest import speakers_of
-from speakerlab.data.scan import check_settings, scan_folders
+from speakerlab.data.left_out import BadFile, commonest, refusal, too_many
+from speakerlab.data.manifest import files_of, speakers_of, without_files, write_rows
+from speakerlab.data.scan import ScanResult, check_settings, scan_folders
 from speakerlab.data.tree import paths_of
 from speakerlab.data.trials import check_both_kinds, find_trials_and_files
 
@@ -72,7 +78,11 @@ class FolderCorpus:
             raise InputError("data.trials_root is given without data.trials: add data.trials=LIST")
 
     def load(self, progress: Progress | None = None) -> Corpus:
-        """Scan, divide, find or draw the trials, and check that no training speaker is among them."""
+        """Scan, divide, find or draw the trials, and check that no training speaker is among them.
+
+        Files that the model would be judged by are decoded first. Those that can't be are left out, as those with a
+        broken header are; while training, none could be replaced by another.
+        """
         roots = paths_of(self.root)
         scan = scan_folders(
             roots,
@@ -82,19 +92,54 @@ class FolderCorpus:
             max_bad_share=self.max_bad_share,
             progress=progress,
         )
-        corpus = self.division.corpus(scan.manifest, roots)
-        if corpus is None:
-            table = self.division.limited(scan.manifest)
-            if self.trials is not None:
-                corpus = self._with_listed_trials(table)
+        corpus, bad = self._divided(scan.manifest, roots), []
+        while more := self._undecodable(corpus, progress):
+            bad += more
+            self._check_share(scan, bad)
+            paths = [file.path for file in bad]
+            if corpus.trials is None:  # every speaker stays in every part, with fewer utterances
+                validation, test = (without_files(part, paths) for part in (corpus.validation, corpus.test))
+                corpus = replace(corpus, validation=validation, test=test)
             else:
-                corpus = with_held_out_trials(table, self.heldout_speakers, self.heldout_trials, self.seed)
-            corpus = replace(corpus, notes=(f"{len(corpus.trials):,} development trials", *corpus.notes))
+                corpus = self._divided(without_files(scan.manifest, paths), roots)
+        if bad:
+            note = f"left out {counted(len(bad), 'file')} that can't be decoded, to be judged by others"
+            corpus = replace(corpus, notes=(f"{note}; listed in {self._listed}", *corpus.notes))
         if corpus.trials is not None:
             forced = check_apart(speaker_folders(corpus.train), corpus.development, self.allow_overlap)
             corpus = replace(corpus, notes=(*corpus.notes, *forced))
             check_both_kinds(corpus.trials)
         return replace(corpus, notes=(scan.summary(), *corpus.notes))
+
+    def _divided(self, table: pa.Table, roots: list[Path]) -> Corpus:
+        corpus = self.division.corpus(table, roots)
+        if corpus is not None:
+            return corpus
+        table = self.division.limited(table)
+        if self.trials is not None:
+            corpus = self._with_listed_trials(table)
+        else:
+            corpus = with_held_out_trials(table, self.heldout_speakers, self.heldout_trials, self.seed)
+        return replace(corpus, notes=(f"{len(corpus.trials):,} development trials", *corpus.notes))
+
+    def _undecodable(self, corpus: Corpus, progress: Progress | None) -> list[BadFile]:
+        """Files to judge by that can't be decoded; those of a list that the user gave are the user's."""
+        files = [] if self.trials is not None else [*corpus.development, *corpus.test_files]
+        for table in (corpus.validation, corpus.test):
+            files += files_of(table, np.arange(len(table))) if table is not None else []
+        return undecodable(files, self._listed.with_name("decoded.jsonl"), progress)
+
+    @property
+    def _listed(self) -> Path:
+        return Path(self.cache_dir).expanduser() / "manifests" / "undecodable.csv"
+
+    def _check_share(self, scan: ScanResult, bad: list[BadFile]) -> None:
+        """List them; the share of unusable files counts both kinds."""
+        write_rows(self._listed, [BadFile._fields, *bad])
+        unusable, total = len(scan.quarantined) + len(bad), len(scan.quarantined) + scan.manifest.num_rows
+        if too_many(unusable, total, self.max_bad_share):
+            setting, share = "data.max_bad_share", self.max_bad_share
+            raise refusal(scan.name, unusable, total, "audio file", setting, share, commonest(bad), self._listed)
 
     def _with_listed_trials(self, table) -> Corpus:
         if table.num_rows == 0:

@@ -1,9 +1,12 @@
+import csv
+
 import numpy as np
 import pytest
 import soundfile
 
 from speakerlab import InputError
 from speakerlab.data.corpora.folder import FolderCorpus
+from speakerlab.data.manifest import files_of
 
 
 def add(root, *names: str) -> None:
@@ -61,6 +64,44 @@ def test_drawn_trials_are_over_held_out_speakers(corpus, root):
     assert (
         loaded.notes[0].startswith("train: 18 utterances of 6 speakers") and loaded.notes[1] == "8 development trials"
     )
+
+
+def spoil(path) -> None:
+    """Write samples that are no numbers: the header alone is as good as any."""
+    soundfile.write(path, np.full(4000, np.nan), 8000, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"split": {"train": 0.5, "val": 0.5}, "split_by": "speaker"},
+        {"split": {"train": 0.4, "val": 0.3, "test": 0.3}, "task": "identification"},
+    ],
+)
+def test_nobody_is_judged_by_files_that_cant_be_decoded(corpus, root, tmp_path, settings):
+    settings |= {"max_bad_share": 0.2}
+    whole = corpus(**settings).load()
+    files = whole.development or files_of(whole.validation, np.arange(len(whole.validation)))
+    spoil(files[0])
+    loaded = corpus(**settings).load()
+    now = loaded.development or files_of(loaded.validation, np.arange(len(loaded.validation)))
+    assert files[0] not in now and now
+    assert loaded.notes[0].startswith("train: 18 utterances of 6 speakers")  # as the headers say
+    assert any(
+        note.startswith("left out 1 file that can't be decoded, to be judged by others") for note in loaded.notes
+    )
+    with open(tmp_path / "cache/manifests/undecodable.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["path"], row["reason"]) == (str(files[0]), "NaN")
+
+
+def test_too_many_of_them_stop_the_run(corpus, root):
+    spoil(corpus().load().development[0])
+    with pytest.raises(
+        InputError, match=r"1 of 18 audio files \(5\.6 %\) can't be used, more than data\.max_bad_share=0"
+    ):
+        corpus().load()
 
 
 def test_the_seed_draws(corpus):

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from speakerlab import InputError
+from speakerlab.data.embedding_files import npy as module
+from speakerlab.data.embedding_files.embeddings import checked
 from speakerlab.data.embedding_files.npy import read
+from speakerlab.data.embedding_files.npy import write as write_both
 
 ROWS = np.arange(6.0).reshape(3, 2)
 
@@ -42,6 +45,20 @@ def test_a_bad_index_is_refused(tmp_path):
         InputError, match=r"x\.npy: has no index beside it: write the utterances' names to x\.txt, one a"
     ):
         read(path)
+
+
+def test_new_rows_never_get_old_names(tmp_path, monkeypatch):
+    """Stopped between the two files: as many rows, of other utterances."""
+    write_both(tmp_path / "x.npy", checked(["a", "b", "c"], ROWS, "made"))
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "write_rows", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_both(tmp_path / "x.npy", checked(["d", "e", "f"], -ROWS, "made"))
+    with pytest.raises(InputError, match=r"x\.npy: has no index beside it"):
+        read(tmp_path / "x.npy")
 
 
 class Attack:
