@@ -41,11 +41,11 @@ def test_parts_by_hand(found):
     # Each speaker has 6 pairs, of which 2 within a session; two speakers have 16 pairs between them.
     assert gender == {"female": (12, 16), "male": (12, 16), "one of each": (0, 64)}
     assert results["gender"]["one of each"].eer is None
-    sessions = {name: (one.targets, one.nontargets) for name, one in results["session of the target trials"].items()}
+    sessions = {name: (one.targets, one.nontargets) for name, one in results["session (targets)"].items()}
     assert sessions == {"the same": (8, 96), "different": (16, 96)}
-    durations = results["duration of the shorter utterance"]
+    durations = results["duration (shorter side)"]
     assert sum(one.targets for one in durations.values()) == 24
-    assert list(results) == ["duration of the shorter utterance", "gender", "session of the target trials"]
+    assert list(results) == ["duration (shorter side)", "gender", "session (targets)"]
 
 
 def test_what_is_unknown_is_left_out(found):
