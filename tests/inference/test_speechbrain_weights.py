@@ -1,5 +1,7 @@
 """SpeechBrain's own ECAPA-TDNN against ours; needs the extra `references`."""
 
+import sys
+
 import pytest
 import torch
 
@@ -23,7 +25,10 @@ def both(compose):
         reference.train()(torch.randn(8, 60, 80))
     network = build_network(compose("model=ecapa_speechbrain")[0])
     network.encoder.load_state_dict(ecapa_weights(reference.state_dict()))
-    return reference.eval(), network.encoder.eval()
+    yield reference.eval(), network.encoder.eval()
+    # Modules that it would import when they are first used, and can't: Hypothesis, in a later test, looks at all.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "speechbrain"]:
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize("floor, tolerance", [(1e-12, 1e-4), (VARIANCE_FLOOR, 5e-6)])
