@@ -419,7 +419,7 @@ def test_recipes_of_scoring_and_what_a_checkpoint_keeps_of_them(trained, folders
     asnorm = [f"ckpt={run}", "scoring=asnorm", "scoring.top_n=4"]
     done = evaluate(*asnorm, "save_calibration=true")
     assert "calibrated by these very trials" in done.stdout and "model, calibrated" in done.stdout
-    rows = scored(run)
+    rows = scored(run, "development_asnorm4")
     assert max(abs(float(row["score"])) for row in rows) > 1  # deviations above impostors, and no cosines
     kept = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     (slope,), offset = (
@@ -436,16 +436,19 @@ def test_recipes_of_scoring_and_what_a_checkpoint_keeps_of_them(trained, folders
     given = [f"trials={few}", f"trials_root={folders.development}"]
     done = evaluate(*asnorm, *given)
     assert "calibrated by" in done.stdout and "of the targets here" in done.stdout
-    for row, before in zip(scored(run, "few"), rows, strict=False):
+    for row, before in zip(scored(run, "few_asnorm4"), rows, strict=False):
         assert float(row["llr"]) == pytest.approx(float(before["llr"]), abs=1e-4)
     done = evaluate(f"ckpt={run}", "scoring=plda", "output_dir=plda")
     assert "of another recipe and not applied: scoring.backend was cosine and is plda" in done.stdout
-    assert "llr" not in scored(tmp_path / "plda")[0]
+    assert "llr" not in scored(tmp_path / "plda", "development_plda")[0]
     evaluate(f"ckpt={run}", "scoring=full_and_five_crops", "scoring.crop_seconds=0.4", "output_dir=crops")
 
-    two = [tmp_path / "run" / "scores" / "development.csv", tmp_path / "plda" / "scores" / "development.csv"]
+    two = [
+        tmp_path / "run" / "scores" / "development_asnorm4.csv",
+        tmp_path / "plda" / "scores" / "development_plda.csv",
+    ]
     done = evaluate(f"scores=[{two[0]},{two[1]}]", f"development_scores=[{two[0]},{two[1]}]", "output_dir=fused")
-    assert "log-likelihood ratio = " in done.stdout and "run/scores/development" in done.stdout
+    assert "log-likelihood ratio = " in done.stdout and "development_asnorm4" in done.stdout
     assert len(scored(tmp_path / "fused", "fusion")) == 36
     with open(tmp_path / "fused" / "metrics" / "test_metrics.csv", newline="") as file:
         assert next(csv.DictReader(file))["system"] == "fusion"

@@ -44,18 +44,18 @@ def results_by_condition(
     same = first_session == second_session
     seconds = np.full(len(files), np.nan) if seconds is None else seconds
     kinds = {
-        "duration of the shorter utterance": quantile_parts(np.minimum(*(seconds[side] for side in pairs)), "s"),
+        "duration (shorter side)": quantile_parts(np.minimum(*(seconds[side] for side in pairs)), "s"),
         "gender": {
             "female": (first_gender == "f") & (second_gender == "f"),
             "male": (first_gender == "m") & (second_gender == "m"),
             "one of each": (first_gender != second_gender) & (first_gender != "") & (second_gender != ""),
         },
         # A session is its speaker's own: it tells targets apart, and every part has all the non-targets.
-        "session of the target trials": {
+        "session (targets)": {
             "the same": ~target | (known & same),
             "different": ~target | (known & ~same),
         },
-        "noise: ratio of the noisier utterance": quantile_parts(np.minimum(*(facts.snr[side] for side in pairs)), "dB"),
+        "signal to noise (noisier side)": quantile_parts(np.minimum(*(facts.snr[side] for side in pairs)), "dB"),
     }
     sides = (speakers[trials.enrol], speakers[trials.test])
     results = {}

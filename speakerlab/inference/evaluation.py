@@ -56,23 +56,29 @@ def check_numbers(draws: int, points: Sequence[str | float]) -> None:
         operating_point(point)
 
 
-def keep_metrics(folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]]) -> None:
+def keep_metrics(
+    folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]], recipe: str | None = None
+) -> None:
     """A line a system in the log and in the table of results, `metrics/test_metrics.csv` for trials and
     `metrics/test_identification.csv` for identification; see `append_test_metrics`."""
     for system, metrics in rows.items():
         log.log(FILE_ONLY, f"{system} on {on}: " + ", ".join(f"{key} {value:.6g}" for key, value in metrics.items()))
     table = "test_metrics.csv" if "eer" in next(iter(rows.values())) else "test_identification.csv"
-    append_test_metrics(folder / "metrics" / table, evaluated, on, rows)
+    append_test_metrics(folder / "metrics" / table, evaluated, on, rows, recipe)
 
 
-def append_test_metrics(path: Path, checkpoint: Path | str, source: str, rows: dict[str, dict[str, float]]) -> None:
-    """Add a line a system to a table of results: when, which checkpoint or embeddings, on what, and the metrics.
+def append_test_metrics(
+    path: Path, checkpoint: Path | str, source: str, rows: dict[str, dict[str, float]], recipe: str | None = None
+) -> None:
+    """Add a line a system to a table of results: when, which checkpoint or embeddings, on what, by which recipe of
+    scoring if that is told, and the metrics.
 
     Metrics that the table does not have yet become columns of it, which are empty in its older lines.
     """
     date = datetime.now().isoformat(timespec="seconds")
     place = {"date": date, "checkpoint": str(checkpoint), "trials": source}
-    lines = [place | {"system": system} | metrics for system, metrics in rows.items()]
+    how = {} if recipe is None else {"scoring": recipe}
+    lines = [place | {"system": system} | how | metrics for system, metrics in rows.items()]
     columns = tuple(dict.fromkeys(name for line in lines for name in line))
     if path.is_file():
         with open(path, newline="", encoding="utf-8") as file:

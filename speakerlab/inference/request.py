@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from speakerlab import InputError
-from speakerlab.inference.scoring import check_scoring, is_plain
+from speakerlab.inference.scoring import check_scoring, is_plain, recipe_name
 
 TRIALS, CLASSIFIER, ENROLMENT = "trials", "classifier", "enrolment"  # what an evaluation is of
 ENROLLED = "train"  # the split that speakers of saved embeddings are enrolled from
@@ -56,7 +56,7 @@ def _check_scores(cfg: DictConfig) -> None:
             raise InputError(f"scores={cfg.scores} and {key}={cfg[key]} both say what to evaluate: give one")
     for key in ("baselines", "save_calibration", "save_embeddings"):
         if cfg[key]:
-            raise InputError(f"{key}={cfg[key]} needs a model: give ckpt in place of scores={cfg.scores}")
+            raise InputError(f"{key} needs a model: give ckpt in place of scores={cfg.scores}")
 
 
 def _check_saved(cfg: DictConfig) -> None:
@@ -120,7 +120,9 @@ def part_of_test(cfg: DictConfig) -> str:
 def name_of(cfg: DictConfig, kind: str) -> str:
     """What the files of this evaluation are called."""
     if kind == TRIALS:
-        return Path(cfg.trials).stem if cfg.trials is not None else "test" if cfg.split == "test" else "development"
+        own = "test" if cfg.split == "test" else "development"
+        listed = own if cfg.trials is None else Path(cfg.trials).stem
+        return "_".join(part for part in (listed, recipe_name(cfg.scoring)) if part)
     if kind == CLASSIFIER:
         return f"identification_{part_of_test(cfg)}"
     two_files = cfg.embeddings is not None and cfg.manifest is None

@@ -99,6 +99,21 @@ def is_plain(scoring: ScoringConfig | DictConfig) -> bool:
     return not (trains(scoring) or scoring.crops or scoring.norm != "none")
 
 
+def recipe_name(scoring: ScoringConfig | DictConfig) -> str:
+    """A short name of what is not plain, so that one recipe's files do not take the place of another's: "",
+    "asnorm300", "lda100_plda", "whole_5crops" ..."""
+    adaptive = "" if scoring.top_n is None else "a"
+    parts = {
+        f"{'whole_' if scoring.whole else ''}{scoring.crops}crops": scoring.crops > 0,
+        "centred": scoring.subtract_mean,
+        f"lda{scoring.lda}": scoring.lda is not None,
+        "wccn": scoring.wccn,
+        "plda": scoring.backend == "plda",
+        f"{adaptive}{scoring.norm}norm{scoring.top_n or ''}": scoring.norm != "none",
+    }
+    return "_".join(part for part, there in parts.items() if there)
+
+
 def scored_network(network: nn.Module, scoring: ScoringConfig | DictConfig, sample_rate: int) -> nn.Module:
     """The network that gives the rows to score: of whole utterances, or averaged over crops."""
     if not scoring.crops:

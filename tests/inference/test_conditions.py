@@ -20,6 +20,7 @@ def found(tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "speakers.csv").write_text("speaker,gender\na,f\nb,f\nc,m\nd,m\n")
     enrol, test = np.triu_indices(len(NAMES), k=1)
+    enrol[::2], test[::2] = test[::2], enrol[::2].copy()  # either side comes first
     speakers = np.array([name[0] for name in NAMES])
     labels = (speakers[enrol] == speakers[test]).astype(np.int8)
     lines = np.arange(1, len(labels) + 1, dtype=np.int32)
@@ -40,11 +41,11 @@ def test_parts_by_hand(found):
     # Each speaker has 6 pairs, of which 2 within a session; two speakers have 16 pairs between them.
     assert gender == {"female": (12, 16), "male": (12, 16), "one of each": (0, 64)}
     assert results["gender"]["one of each"].eer is None
-    sessions = {name: (one.targets, one.nontargets) for name, one in results["session of the target trials"].items()}
+    sessions = {name: (one.targets, one.nontargets) for name, one in results["session (targets)"].items()}
     assert sessions == {"the same": (8, 96), "different": (16, 96)}
-    durations = results["duration of the shorter utterance"]
+    durations = results["duration (shorter side)"]
     assert sum(one.targets for one in durations.values()) == 24
-    assert list(results) == ["duration of the shorter utterance", "gender", "session of the target trials"]
+    assert list(results) == ["duration (shorter side)", "gender", "session (targets)"]
 
 
 def test_what_is_unknown_is_left_out(found):

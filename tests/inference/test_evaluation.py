@@ -52,6 +52,9 @@ def test_test_metrics_grow_by_a_line_a_system(tmp_path):
         ("mean MFCC", "0.3", ""),
     ]
     assert {row["checkpoint"] for row in rows} == {str(tmp_path / "best.ckpt")}
+    keep_metrics(tmp_path, tmp_path / "best.ckpt", "list.txt", {"model": {"eer": 0.4}}, "asnorm300")
+    with open(path, newline="") as file:
+        assert [row["scoring"] for row in csv.DictReader(file)] == ["", "", "", "asnorm300"]
 
 
 def test_test_metrics_get_new_columns(tmp_path):

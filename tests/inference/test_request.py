@@ -72,3 +72,37 @@ def test_baselines_name_nobody():
         with pytest.raises(InputError, match="baselines=true is for trials"):
             kind_of(request(**changes, baselines=True), task)
     assert kind_of(request(**CKPT, baselines=True), "verification") == TRIALS
+
+
+SCORES = {"scores": "a.csv"}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (SCORES | CKPT, "scores=a.csv and ckpt=b.ckpt both say what to evaluate"),
+        (SCORES | SAVED, "scores=a.csv and embeddings=dir/e.npz both say"),
+        (SCORES | {"manifest": "m"}, "scores=a.csv and manifest=m both say"),
+        (SCORES | {"baselines": "true"}, "baselines needs a model: give ckpt in place of scores=a.csv"),
+        (SCORES | {"save_calibration": "true"}, "save_calibration needs a model"),
+        (CKPT | {"development_scores": "d.csv"}, "development_scores is given without scores"),
+        (CKPT | {"scoring.norm": "as"}, r"scoring\.norm=as must be one of"),
+        (CKPT | {"scoring": "ten_crops", "save_embeddings": "e.npz"}, r"of whole utterances: take scoring\.crops=0"),
+        (SAVED | {"trials": "x.txt", "scoring": "ten_crops"}, r"scoring\.crops=10 needs audio and a checkpoint"),
+        (SAVED | {"trials": "x.txt", "save_calibration": "true"}, "save_calibration=true needs a checkpoint"),
+    ],
+)
+def test_scores_and_recipes_go_with_what_they_need(changes, message):
+    with pytest.raises(InputError, match=message):
+        check_request(request(**changes))
+
+
+def test_recipes_are_for_trials():
+    check_request(request(**SCORES))
+    cfg = request(**CKPT, scoring="asnorm")
+    check_request(cfg)
+    assert kind_of(cfg, "verification") == TRIALS and name_of(cfg, TRIALS) == "development_asnorm300"
+    with pytest.raises(InputError, match="scoring is for trials: .* take scoring=cosine"):
+        kind_of(cfg, "identification")
+    with pytest.raises(InputError, match="save_calibration=true is for trials: add trials=LIST"):
+        kind_of(request(**CKPT, save_calibration="true"), "identification")

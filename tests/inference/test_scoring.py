@@ -13,7 +13,7 @@ from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import Utterances, utterances_in_files
 from speakerlab.inference.crops import CroppedNetwork
 from speakerlab.inference.material import Known, Material, trains
-from speakerlab.inference.scoring import check_scoring, is_plain, score, scored_network
+from speakerlab.inference.scoring import check_scoring, is_plain, recipe_name, score, scored_network
 from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.plda import length_normalised, train_plda
 
@@ -214,6 +214,15 @@ def test_what_is_plain():
     assert is_plain(recipe()) and is_plain(recipe("block_mb=3"))
     for member in (path.stem for path in (CONF / "scoring").glob("*.yaml")):
         assert is_plain(recipe(f"scoring={member}")) == (member == "cosine")
+
+
+def test_names_of_recipes():
+    """One for each member but the default; measures and cohorts do not change them."""
+    names = {path.stem: recipe_name(recipe(f"scoring={path.stem}")) for path in (CONF / "scoring").glob("*.yaml")}
+    assert names.pop("cosine") == "" and names.pop("asnorm_quality") == names["asnorm"] == "asnorm300"
+    assert len(set(names.values())) == len(names) and all(names.values())
+    assert names["full_and_five_crops"] == "whole_5crops" and names["lda_plda"] == "lda100_plda"
+    assert recipe_name(recipe("scoring=centred", "wccn=true", "norm=z")) == "centred_wccn_znorm"
 
 
 def test_too_small_a_cohort_or_training_set_is_told():

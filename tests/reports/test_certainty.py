@@ -37,6 +37,7 @@ def test_each_utterance_is_drawn_once():
     above, below = certainty_figure(probability, right).axes
     tops = [patch.get_data() for patch in below.patches]
     assert sum(tops[0].values) == right.sum() and sum(tops[1].values) == 2000
+    np.testing.assert_array_equal(tops[1].baseline, tops[0].values)  # the wrong ones lie on the right ones
     assert len(above.lines[1].get_xdata()) == 8
 
 

@@ -21,8 +21,8 @@ def test_the_curve_is_the_share_within_each_rank():
 @pytest.fixture(scope="module")
 def found() -> Identification:
     generator = np.random.default_rng(0)
-    classes = np.repeat(np.arange(8), 5)
-    logits = generator.normal(size=(40, 10)) + 1.5 * np.eye(10)[classes]
+    classes = np.repeat(np.arange(8), np.arange(3, 11))
+    logits = generator.normal(size=(len(classes), 10)) + 1.5 * np.eye(10)[classes]
     guesses = guesses_of(logits, classes)
     names = [f"<{i}> speaker" for i in range(10)]
     return Identification(
@@ -60,14 +60,18 @@ def test_the_report(found, tmp_path):
     ((speaker, other), times) = wrong.most_common(1)[0]
     assert f"&lt;{speaker}&gt; speaker taken for &lt;{other}&gt; speaker</th><td>{times}</td>" in text
     assert "seed: 1" in text and "another" in text
+    table = text[text.index("Speakers with the lowest accuracy") :].split("</table>")[0]
+    shown = [float(cell) for cell in re.findall(r"<td>([0-9.]+)</td><td>[0-9]+</td>", table)]
+    share = [100 * np.mean(found.right[found.classes == speaker]) for speaker in range(8)]
+    assert shown == [pytest.approx(one, abs=0.01) for one in sorted(share) if one < 100]
     for kind in ("match", "confusion", "speakers", "certainty", "map"):
         assert (tmp_path / "plots" / f"{kind}_identification_test.png").stat().st_size > 1000
     assert (tmp_path / "tensorboard" / "evaluation_identification_test" / "projector_config.pbtxt").is_file()
 
 
 def test_no_mistakes_are_said_to_be_none(found, tmp_path):
-    ones = np.ones(40, np.int64)
-    perfect = Guesses(found.classes, ones, np.ones(40), found.classes[:, None], np.ones((40, 1)))
+    ones = np.ones(len(found.classes), np.int64)
+    perfect = Guesses(found.classes, ones, np.ones(len(ones)), found.classes[:, None], np.ones((len(ones), 1)))
     metrics = identification_metrics(perfect, found.classes)
     given = Identification("all", {"model": metrics}, found.classes, perfect, found.speakers)
     text = identification_report(tmp_path, "Evaluation", given).read_text()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from speakerlab.data.development import MEASURED, write_development_trials
+from speakerlab.data.development import MEASURED, read_utterances, write_development_trials
 from speakerlab.data.manifest import write_manifest
 from speakerlab.data.scan import scan_folder
 from speakerlab.data.trial_speakers import speakers_by_targets
@@ -80,7 +80,10 @@ def test_of_verification(verifying):
 def test_of_identification(identifying):
     found = last_measured(identifying)
     assert list(found.figures) == ["match", "certainty", "map"] and (found.epoch, found.step) == (2, 8)
-    assert sorted(set(found.sample.speakers)) == [f"s{i}" for i in range(6)]
+    names = read_utterances(identifying, "val")["speaker"].to_pylist()
+    with np.load(identifying / MEASURED) as kept:
+        assert found.sample.speakers.tolist() == [names[row] for row in kept["rows"]]
+        assert set(names) == set(found.sample.speakers.tolist())
     assert found.figures["match"].axes[0].lines[1].get_ydata()[0] == pytest.approx(100 / 6)
     assert list(epoch_images(identifying)) == ["val/match"]
     assert "epoch 2<" in training_report(identifying).read_text()
