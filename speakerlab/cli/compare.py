@@ -81,7 +81,7 @@ def run(chosen: argparse.Namespace) -> None:
     if costs:
         show(_table("cost", cost_cells(costs)))
     show(
-        *(f"not compared: {note}" for note in notes),
+        *notes,
         f"page         {page}",
         f"tables       {folder}/comparison.csv ...",
     )

@@ -152,42 +152,51 @@ def labels_of(paths: Sequence[Path]) -> list[str]:
 
 
 def find_shared(runs: Sequence[ScoredRun]) -> tuple[list[Shared], list[str]]:
-    """The lists that all runs were scored on, and a line about each that only some were.
+    """The lists that all runs were scored on, and a line about each that only some were, or that has several names.
 
-    Lists are the same if they have the same items, whatever the files are called and in whatever order they are.
+    Lists are the same if they have the same items, whatever the files are called and in whatever order they are; but
+    where one run has several files over the same items, by several ways of scoring, their names tell them apart.
 
     Raises:
         InputError: if there is none.
     """
-    shared, notes = [], []
+    shared, reasons, names = [], [], []
     used: set[Path] = set()
     for name, path in runs[0].files.items():
         kind = kind_of(path)
         first = _read(path, kind)
-        others = [_same_list(first, kind, name, run) for run in runs[1:]]
+        others = [_same_list(first, kind, name, run, runs[0].files) for run in runs[1:]]
         if all(not isinstance(other, str) for other in others):
             files, scored, rows = zip((path, first, np.arange(len(first))), *others, strict=True)
             used.update(files)
             shared.append(Shared(name, kind, scored, rows))
+            names += [
+                f"{name} is {file.stem} of {run.label}"
+                for run, file in zip(runs, files, strict=True)
+                if file.stem != name and run.given != file
+            ]
         else:
-            notes.append(f"{runs[0].label}: {next(other for other in others if isinstance(other, str))}")
+            reasons.append(f"{runs[0].label}: {next(other for other in others if isinstance(other, str))}")
     for run in runs[1:]:
         left = [name for name, path in run.files.items() if path not in used and name not in runs[0].files]
-        notes += [f"{name} was scored by {run.label} and not by {runs[0].label}" for name in left]
+        reasons += [f"{name} was scored by {run.label} and not by {runs[0].label}" for name in left]
     if not shared:
         raise InputError(
-            f"the runs were scored on different lists: {'; '.join(notes)}. Score them on one list first: "
+            f"the runs were scored on different lists: {'; '.join(reasons)}. Score them on one list first: "
             "python evaluate.py ckpt=RUN trials=LIST trials_root=FOLDER"
         )
-    return shared, notes
+    return shared, [*names, *(f"not compared: {reason}" for reason in reasons)]
 
 
-def _same_list(first, kind: str, name: str, run: ScoredRun) -> tuple | str:
-    """The file of this run over the same items, what it holds and the rows in the first one's order; or why not."""
+def _same_list(first, kind: str, name: str, run: ScoredRun, named: dict[str, Path]) -> tuple | str:
+    """The file of this run over the same items, what it holds and the rows in the first one's order; or why not.
+
+    Files whose name the first run has too, `named`, are compared with none but their namesakes.
+    """
     reason = f"{name} was not scored by {run.label}"
     files = sorted(run.files.items(), key=lambda item: item[0] != name)  # the same name first
     for other, path in files:
-        if kind_of(path) != kind:
+        if kind_of(path) != kind or (other != name and other in named):
             continue
         found = _read(path, kind)
         rows, difference = _aligned(first, found, kind)
@@ -253,10 +262,13 @@ def _scored_by(folder: Path, name: str) -> str | None:
     last = None
     for path in tables:
         if path.is_file():
-            wanted = (name, name.removesuffix("_predictions"))
             with open(path, newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if Path(row.get("trials") or "").stem in wanted]
-            last = Path(rows[-1]["checkpoint"]).name if rows else last
+                by_list = {
+                    Path(row.get("trials") or "").stem: Path(row["checkpoint"]).name for row in csv.DictReader(file)
+                }
+            # Files of scores are named after the list and the way of scoring.
+            lists = [one for one in by_list if name == one or name.startswith(f"{one}_")]
+            last = by_list[max(lists, key=len)] if lists else last
     return last
 
 

@@ -53,7 +53,7 @@ def write_comparison(
         lists: what all systems were scored on.
         costs: label -> `parameters`, `macs`, `disk_mb` and the like; systems without a checkpoint are not in it.
         facts: when, how and on which machine.
-        notes: lines about what was not compared.
+        notes: lines about the lists.
     """
     figures = {f"compare_{one.name}": metrics_figure(one) for one in lists}
     if costs:
@@ -77,7 +77,7 @@ def write_comparison(
         sections.append(table_section("Cost", cost_cells(costs), COST_NOTE))
         sections.append(figure_section("Cost, bars", figures["compare_cost"]))
     if notes:
-        sections.append(facts_section("Not compared", dict(enumerate(notes, 1))))
+        sections.append(facts_section("Notes", dict(enumerate(notes, 1))))
     sections.append(facts_section("Made", facts))
     return write_report(folder, "Comparison", *sections, subtitle=", ".join(lists[0].metrics))
 
@@ -208,7 +208,7 @@ def comparison_markdown(
         lines += ["## Cost", "", *_table(cost_cells(costs)), "", _wrapped(COST_NOTE), ""]
         lines += [f"![cost](plots/{figures[-1]}.png)", ""]
     if notes:
-        lines += ["## Not compared", "", *(_wrapped(f"- {note}") for note in notes), ""]
+        lines += ["## Notes", "", *(_wrapped(f"- {note}") for note in notes), ""]
     return "\n".join(lines)
 
 

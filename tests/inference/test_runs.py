@@ -39,8 +39,9 @@ def test_scores_of_another_checkpoint_are_not_taken(tmp_path):
     (run / "metrics").mkdir()
     lines = ["date,checkpoint,trials,system,eer", "1,x/last.ckpt,lists/dev.txt,model,0.1"]
     lines += ["2,x/best.ckpt,lists/dev.txt,model,0.2", "3,x/last.ckpt,lists/other.txt,model,0.1"]
+    write_csv(run / "scores" / "dev_asnorm.csv", scored_trials())
     (run / "metrics" / "test_metrics.csv").write_text("\n".join(lines) + "\n")
-    assert set(find_run(str(run / "checkpoints" / "best.ckpt")).files) == {"dev"}
+    assert set(find_run(str(run / "checkpoints" / "best.ckpt")).files) == {"dev", "dev_asnorm"}
     with pytest.raises(InputError, match=r"last.ckpt: the scores in .* are of best.ckpt; evaluate it first: python"):
         find_run(str(run / "checkpoints" / "last.ckpt"))
 
@@ -96,8 +97,20 @@ def test_every_shared_list_is_found_and_the_others_are_named(tmp_path):
     write_csv(two / "scores" / "more.csv", rows[:70])
     shared, notes = find_shared(find_runs([str(one), str(two)]))
     assert [(one.name, one.kind) for one in shared] == [("dev", "trials"), ("who", "utterances")]
-    assert notes[0].startswith("x: own of y is another list: 50 and")
-    assert notes[1:] == ["more was scored by y and not by x"]
+    assert notes[0].startswith("not compared: x: own of y is another list: 50 and")
+    assert notes[1:] == ["not compared: more was scored by y and not by x"]
+
+
+def test_ways_of_scoring_one_list_are_told_apart_by_name(tmp_path):
+    rows = scored_trials()
+    one, two = write_run(tmp_path / "x" / "1", rows), write_run(tmp_path / "y" / "1", rows)
+    write_csv(one / "scores" / "dev_asnorm.csv", scored_trials(seed=1))
+    shared, notes = find_shared(find_runs([str(one), str(two)]))
+    assert [one.name for one in shared] == ["dev"]
+    assert notes == ["not compared: x: dev_asnorm was not scored by y"]
+    (one / "scores" / "dev.csv").unlink()
+    (shared,), notes = find_shared(find_runs([str(one), str(two)]))
+    assert shared.name == "dev_asnorm" and notes == ["dev_asnorm is dev of y"]
 
 
 @pytest.mark.parametrize(
