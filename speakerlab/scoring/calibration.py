@@ -61,8 +61,8 @@ def train_calibration(
         p_target: where the ratios are to be good; low for verification.
 
     Raises:
-        InputError: see `checked_trials`; for columns that are not finite, too large, constant, or of another number than
-            `names`.
+        InputError: see `checked_trials`; for columns that are not finite, too large or constant, or of another number
+            than `names`.
     """
     from sklearn.linear_model import LogisticRegression
 
