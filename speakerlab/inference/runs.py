@@ -154,7 +154,9 @@ def labels_of(paths: Sequence[Path]) -> list[str]:
 def find_shared(runs: Sequence[ScoredRun]) -> tuple[list[Shared], list[str]]:
     """The lists that all runs were scored on, and a line about each that only some were.
 
-    Lists are the same if they have the same items, whatever the files are called and in whatever order they are.
+    Lists are the same if they have the same items, whatever the files are called and in whatever order they are. A run
+    may have scored one list by several recipes, each in a file: files of one name belong together, and no file serves
+    twice, so that a recipe is not set against another one that has its counterpart.
 
     Raises:
         InputError: if there is none.
@@ -164,7 +166,8 @@ def find_shared(runs: Sequence[ScoredRun]) -> tuple[list[Shared], list[str]]:
     for name, path in runs[0].files.items():
         kind = kind_of(path)
         first = _read(path, kind)
-        others = [_same_list(first, kind, name, run) for run in runs[1:]]
+        taken = used | {run.files[other] for run in runs[1:] for other in run.files if other in runs[0].files}
+        others = [_same_list(first, kind, name, run, taken) for run in runs[1:]]
         if all(not isinstance(other, str) for other in others):
             files, scored, rows = zip((path, first, np.arange(len(first))), *others, strict=True)
             used.update(files)
@@ -182,12 +185,13 @@ def find_shared(runs: Sequence[ScoredRun]) -> tuple[list[Shared], list[str]]:
     return shared, notes
 
 
-def _same_list(first, kind: str, name: str, run: ScoredRun) -> tuple | str:
-    """The file of this run over the same items, what it holds and the rows in the first one's order; or why not."""
+def _same_list(first, kind: str, name: str, run: ScoredRun, taken: set[Path]) -> tuple | str:
+    """The file of this run over the same items, what it holds and the rows in the first one's order; or why not. Of
+    the files that are taken, only that of the same name serves."""
     reason = f"{name} was not scored by {run.label}"
     files = sorted(run.files.items(), key=lambda item: item[0] != name)  # the same name first
     for other, path in files:
-        if kind_of(path) != kind:
+        if kind_of(path) != kind or (other != name and path in taken):
             continue
         found = _read(path, kind)
         rows, difference = _aligned(first, found, kind)
