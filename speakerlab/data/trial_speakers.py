@@ -43,7 +43,7 @@ def check_speakers(trials: Trials) -> None:
         enrol, test = (trials.utterances[side[wrong[0]]] for side in (trials.enrol, trials.test))
         raise InputError(
             f"{trials.source}, line {trials.lines[wrong[0]]}: {enrol} and {test} are of different speakers here, and "
-            f"of one speaker by the target trials of the list, as in {len(wrong):,} such lines: mend the labels, or "
+            f"of one speaker by the target trials of the list (lines like this: {len(wrong):,}); mend the labels, or "
             "evaluate it without intervals over speakers (bootstrap_draws=0)"
         )
 

@@ -161,7 +161,8 @@ def score(
         cohort = backend.sides(_cohort(scoring, material, trained, embed))[1]
         if scoring.top_n is not None and scoring.top_n > len(cohort):
             raise InputError(
-                f"scoring.top_n={scoring.top_n}: the cohort has {len(cohort)} impostors; take fewer, or all"
+                f"scoring.top_n={scoring.top_n}: the cohort has {len(cohort)} impostors; take fewer of them, or "
+                "all by scoring.top_n=null"
             )
         with progress_bar("scores against the cohort") as progress:
             statistics = product_statistics(left, cohort, scoring.top_n, block_bytes, progress)

@@ -57,7 +57,7 @@ def test_labels_that_no_speakers_fit_are_named():
     fitting = make([1, 0, 1, 0], [[0, 1], [0, 2], [2, 3], [1, 3]])
     check_speakers(fitting)
     broken = make([0, 1, 1, 0, 0], [[0, 3], [0, 1], [1, 2], [0, 2], [1, 0]], list("abcd"))
-    with pytest.raises(InputError, match=r"test, line 4: a and c are of different speakers here, .* in 2 such lines"):
+    with pytest.raises(InputError, match=r"test, line 4: a and c are of different speakers here, .*lines like this: 2"):
         check_speakers(broken)
 
 
