@@ -8,7 +8,6 @@ from speakerlab.cli.reporting import report_on_speakers, report_on_trials
 from speakerlab.cli.tables import show_evaluation, show_identification
 from speakerlab.data.manifest import speaker_classes
 from speakerlab.data.score_files import write_scores
-from speakerlab.data.trials import check_both_kinds
 from speakerlab.data.utterances import utterances_of_rows
 from speakerlab.inference import calibration, enrolment, evaluation, fusion, identification, model, scoring
 from speakerlab.inference.material import find_material
@@ -23,7 +22,7 @@ from speakerlab.reports.identification import Identification
 def verify(cfg: DictConfig, source: Source) -> float:
     """Do two recordings share a speaker?"""
     trials, utterances = model.find_trials(cfg, source.checkpoint)
-    check_both_kinds(trials)
+    evaluation.check_trials(trials, cfg.bootstrap_draws)
     if cfg.trials is not None and source.checkpoint is not None:
         model.check_unseen(source.checkpoint, trials, cfg.allow_overlap)
     with progress_bar("audio files") as progress:
@@ -59,7 +58,7 @@ def evaluate_scores(cfg: DictConfig) -> float:
     """How good are the scores in files, one system's or several systems' together?"""
     systems = fusion.read_systems(cfg.scores, fusion.find_listed(cfg.trials, cfg.trials_root))
     development = None if cfg.development_scores is None else fusion.read_systems(cfg.development_scores)
-    check_both_kinds(systems.trials)
+    evaluation.check_trials(systems.trials, cfg.bootstrap_draws)
     folder, name = fusion.output_folder(cfg, systems), systems.name
     with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
         scores, ratios, metrics, llrs = dict(systems.scores), {}, {}, fusion.fuse(systems, development)

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from speakerlab import InputError
 from speakerlab.data.trials import Trials
 
 SPEAKERS, UTTERANCES = 20, 25  # of a map: more than 20 colours nobody tells apart
@@ -28,6 +29,23 @@ def speakers_by_targets(trials: Trials) -> NDArray[np.int64]:
     numbers, first = np.unique(named, return_index=True)
     order = np.concatenate([numbers[np.argsort(first)], np.setdiff1d(np.arange(count), numbers)])
     return np.argsort(order)[found]
+
+
+def check_speakers(trials: Trials) -> None:
+    """Refuse a list that no speakers fit: a bootstrap over speakers has no meaning on it.
+
+    Raises:
+        InputError: naming the first non-target trial of two utterances that target trials connect.
+    """
+    speakers = speakers_by_targets(trials)
+    wrong = np.flatnonzero((trials.labels == 0) & (speakers[trials.enrol] == speakers[trials.test]))
+    if len(wrong):
+        enrol, test = (trials.utterances[side[wrong[0]]] for side in (trials.enrol, trials.test))
+        raise InputError(
+            f"{trials.source}, line {trials.lines[wrong[0]]}: {enrol} and {test} are of different speakers here, and "
+            f"of one speaker by the target trials of the list (lines like this: {len(wrong):,}); mend the labels, or "
+            "evaluate it without intervals over speakers (bootstrap_draws=0)"
+        )
 
 
 def speaker_names(utterances: Sequence[str], speakers: ArrayLike) -> NDArray[np.str_]:

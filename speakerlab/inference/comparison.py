@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from speakerlab.data import Progress
 from speakerlab.data.score_files import ScoreFile
-from speakerlab.inference.evaluation import FEWEST_SPEAKERS, speakers_by_targets
+from speakerlab.data.trial_speakers import check_speakers, speakers_by_targets
+from speakerlab.inference.evaluation import FEWEST_SPEAKERS
 from speakerlab.inference.runs import TRIALS, Predictions, Shared
 from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
 from speakerlab.scoring.comparison import Compared, Drawn, pairs_of
@@ -43,6 +44,7 @@ def compare(shared: Shared, labels: Sequence[str], draws: int, progress: Progres
 def _of_trials(shared: Shared) -> tuple[Measure, int, str]:
     """What measures a system on these trials, their speakers and their counts in words."""
     trials = shared.scored[0].trials()
+    check_speakers(trials)
     speakers = speakers_by_targets(trials)
     sides = speakers[trials.enrol], speakers[trials.test]
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from speakerlab import InputError
 from speakerlab.data.manifest import append_rows, write_rows
-from speakerlab.data.trial_speakers import speakers_by_targets
-from speakerlab.data.trials import Trials
+from speakerlab.data.trial_speakers import check_speakers, speakers_by_targets
+from speakerlab.data.trials import Trials, check_both_kinds
 from speakerlab.record import FILE_ONLY
 from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
 from speakerlab.scoring.metrics import USUAL_POINTS, operating_point
@@ -54,6 +54,13 @@ def check_numbers(draws: int, points: Sequence[str | float]) -> None:
         raise InputError(f"bootstrap_draws={draws} must be at least {FEWEST_DRAWS}, or 0 for no interval")
     for point in points:
         operating_point(point)
+
+
+def check_trials(trials: Trials, draws: int) -> None:
+    """Refuse, before anything is embedded, a list without error rates, or without speakers to draw."""
+    check_both_kinds(trials)
+    if draws:
+        check_speakers(trials)
 
 
 def keep_metrics(

@@ -57,6 +57,11 @@ def _check_scores(cfg: DictConfig) -> None:
     for key in ("baselines", "save_calibration", "save_embeddings"):
         if cfg[key]:
             raise InputError(f"{key} needs a model: give ckpt in place of scores={cfg.scores}")
+    if not is_plain(cfg.scoring):
+        raise InputError(
+            f"scoring={recipe_name(cfg.scoring)} makes scores of embeddings, and scores={cfg.scores} are there: "
+            "give ckpt or embeddings in their place"
+        )
 
 
 def _check_saved(cfg: DictConfig) -> None:

@@ -155,7 +155,8 @@ def find_shared(runs: Sequence[ScoredRun]) -> tuple[list[Shared], list[str]]:
     """The lists that all runs were scored on, and a line about each that only some were, or that has several names.
 
     Lists are the same if they have the same items, whatever the files are called and in whatever order they are; but
-    where one run has several files over the same items, by several ways of scoring, their names tell them apart.
+    where a run has several files over the same items, by several ways of scoring, those of one name belong together,
+    and none serves twice.
 
     Raises:
         InputError: if there is none.
@@ -165,7 +166,8 @@ def find_shared(runs: Sequence[ScoredRun]) -> tuple[list[Shared], list[str]]:
     for name, path in runs[0].files.items():
         kind = kind_of(path)
         first = _read(path, kind)
-        others = [_same_list(first, kind, name, run, runs[0].files) for run in runs[1:]]
+        taken = used | {run.files[other] for run in runs[1:] for other in run.files if other in runs[0].files}
+        others = [_same_list(first, kind, name, run, taken) for run in runs[1:]]
         if all(not isinstance(other, str) for other in others):
             files, scored, rows = zip((path, first, np.arange(len(first))), *others, strict=True)
             used.update(files)
@@ -188,15 +190,13 @@ def find_shared(runs: Sequence[ScoredRun]) -> tuple[list[Shared], list[str]]:
     return shared, [*names, *(f"not compared: {reason}" for reason in reasons)]
 
 
-def _same_list(first, kind: str, name: str, run: ScoredRun, named: dict[str, Path]) -> tuple | str:
-    """The file of this run over the same items, what it holds and the rows in the first one's order; or why not.
-
-    Files whose name the first run has too, `named`, are compared with none but their namesakes.
-    """
+def _same_list(first, kind: str, name: str, run: ScoredRun, taken: set[Path]) -> tuple | str:
+    """The file of this run over the same items, what it holds and the rows in the first one's order; or why not. Of
+    the files that are taken, only that of the same name serves."""
     reason = f"{name} was not scored by {run.label}"
     files = sorted(run.files.items(), key=lambda item: item[0] != name)  # the same name first
     for other, path in files:
-        if kind_of(path) != kind or (other != name and other in named):
+        if kind_of(path) != kind or (other != name and path in taken):
             continue
         found = _read(path, kind)
         rows, difference = _aligned(first, found, kind)

@@ -1,13 +1,17 @@
 """From embeddings to scores, as the config's group `scoring` says."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.config import nearest
+from speakerlab.config import CONF, nearest
+from speakerlab.data.manifest import MANIFEST
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import Utterances
 from speakerlab.inference.crops import CroppedNetwork
@@ -21,6 +25,9 @@ from speakerlab.scoring.normalisation import normalise
 from speakerlab.scoring.products import product_statistics, trial_products
 from speakerlab.scoring.quality import MEASURES, quality_columns
 from speakerlab.scoring.speaker_statistics import speaker_means
+
+# Settings that are in a recipe's name where they are not the default's, and not otherwise.
+FURTHER = ("train", "cohort", "cohort_means", "cohort_size", "utterances_per_speaker", "measures", "seed")
 
 
 @dataclass(frozen=True)
@@ -101,17 +108,29 @@ def is_plain(scoring: ScoringConfig | DictConfig) -> bool:
 
 def recipe_name(scoring: ScoringConfig | DictConfig) -> str:
     """A short name of what is not plain, so that one recipe's files do not take the place of another's: "",
-    "asnorm300", "lda100_plda", "whole_5crops" ..."""
+    "asnorm300", "lda100_plda", "asnorm300_cohort-vox2", "whole_5crops4s" ..."""
     adaptive = "" if scoring.top_n is None else "a"
     parts = {
-        f"{'whole_' if scoring.whole else ''}{scoring.crops}crops": scoring.crops > 0,
+        f"{'whole_' if scoring.whole else ''}{scoring.crops}crops{scoring.crop_seconds:g}s": scoring.crops > 0,
         "centred": scoring.subtract_mean,
         f"lda{scoring.lda}": scoring.lda is not None,
         "wccn": scoring.wccn,
         "plda": scoring.backend == "plda",
         f"{adaptive}{scoring.norm}norm{scoring.top_n or ''}": scoring.norm != "none",
     }
-    return "_".join(part for part, there in parts.items() if there)
+    plain = OmegaConf.load(CONF / "scoring" / "cosine.yaml")
+    further = [f"{key}-{_short(scoring[key])}" for key in FURTHER if scoring[key] != plain[key]]
+    return "_".join([*(part for part, there in parts.items() if there), *further])
+
+
+def _short(value: object) -> str:
+    """A setting's value as part of a file's name; of a path its last telling part."""
+    if isinstance(value, str):
+        path = Path(value)
+        value = path.absolute().parent.name if path.name == MANIFEST else path.stem
+    elif isinstance(value, Sequence | ListConfig):
+        value = "+".join(value)
+    return re.sub(r"[^\w.+-]+", "-", str(value))
 
 
 def scored_network(network: nn.Module, scoring: ScoringConfig | DictConfig, sample_rate: int) -> nn.Module:
@@ -161,7 +180,8 @@ def score(
         cohort = backend.sides(_cohort(scoring, material, trained, embed))[1]
         if scoring.top_n is not None and scoring.top_n > len(cohort):
             raise InputError(
-                f"scoring.top_n={scoring.top_n}: the cohort has {len(cohort)} impostors; take fewer, or all"
+                f"scoring.top_n={scoring.top_n}: the cohort has {len(cohort)} impostors; take fewer of them, or "
+                "all by scoring.top_n=null"
             )
         with progress_bar("scores against the cohort") as progress:
             statistics = product_statistics(left, cohort, scoring.top_n, block_bytes, progress)

@@ -61,7 +61,8 @@ def train_calibration(
         p_target: where the ratios are to be good; low for verification.
 
     Raises:
-        InputError: see `checked_trials`; for columns that are not finite, constant, or of another number than `names`.
+        InputError: see `checked_trials`; for columns that are not finite, too large or constant, or of another number
+            than `names`.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -72,7 +73,11 @@ def train_calibration(
         _, is_target = checked_trials(column, labels)
         if np.ptp(column) == 0:
             raise InputError(f"calibration: {name} is the same in all trials")
-    centre, spread = table.mean(axis=0), table.std(axis=0)
+    with np.errstate(over="ignore"):
+        centre, spread = table.mean(axis=0), table.std(axis=0)
+    if not np.isfinite(spread).all():
+        name, largest = names[int(np.argmin(np.isfinite(spread)))], np.abs(table).max()
+        raise InputError(f"calibration: {name} is too large to be computed with, up to {largest:.3g}")
     targets = np.count_nonzero(is_target)
     weights = {True: p_target / targets, False: (1 - p_target) / (len(is_target) - targets)}
     # Sums of the classes' weights are p and 1 - p, so that the fitted logarithm of odds has the prior's in it. The

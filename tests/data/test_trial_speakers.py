@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from speakerlab.data.trial_speakers import sample_rows, speaker_names, speakers_by_targets
+from speakerlab import InputError
+from speakerlab.data.trial_speakers import check_speakers, sample_rows, speaker_names, speakers_by_targets
 from speakerlab.data.trials import Trials
 
 
@@ -50,6 +51,14 @@ def test_speakers_are_numbered_as_the_trials_name_them():
 def test_repeated_targets_and_none():
     assert len(set(speakers_by_targets(make([1] * 300, [[0, 1]] * 300)).tolist())) == 1
     assert len(set(speakers_by_targets(make([0, 0], [[0, 1], [1, 2]])).tolist())) == 3
+
+
+def test_labels_that_no_speakers_fit_are_named():
+    fitting = make([1, 0, 1, 0], [[0, 1], [0, 2], [2, 3], [1, 3]])
+    check_speakers(fitting)
+    broken = make([0, 1, 1, 0, 0], [[0, 3], [0, 1], [1, 2], [0, 2], [1, 0]], list("abcd"))
+    with pytest.raises(InputError, match=r"test, line 4: a and c are of different speakers here, .*lines like this: 2"):
+        check_speakers(broken)
 
 
 def test_target_trials_connect_speakers():

@@ -5,6 +5,7 @@ import pytest
 from scored_runs import scored_trials, write_predictions, write_run, write_text
 from sklearn.metrics import f1_score
 
+from speakerlab import InputError
 from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.inference.comparison import compare
 from speakerlab.inference.evaluation import trial_metrics
@@ -35,6 +36,14 @@ def test_trials_are_measured_as_an_evaluation_does(tmp_path):
     assert {pair.metric: pair.difference for pair in found.pairs} == expected
     assert found.pairs[0].metric == "eer" and found.pairs[0].is_significant
     assert found.counts == "24 target and 252 non-target trials of 8 speakers" and found.draws == 200
+
+
+def test_a_list_that_no_speakers_fit_is_named(tmp_path):
+    (tmp_path / "a.txt").write_text("1 a b .9\n1 b c .8\n0 a c .1\n0 a d .2\n", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("1 a b .7\n1 b c .8\n0 a c .3\n0 a d .2\n", encoding="utf-8")
+    [shared], _ = find_shared(find_runs([str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]))
+    with pytest.raises(InputError, match="a.txt, line 3: a and c are of different speakers here"):
+        compare(shared, ["a", "b"], 200, nothing)
 
 
 def test_utterances_are_measured_whatever_the_order(tmp_path):

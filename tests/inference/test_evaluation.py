@@ -9,6 +9,7 @@ from speakerlab import InputError
 from speakerlab.data.trials import Trials
 from speakerlab.inference.evaluation import (
     check_numbers,
+    check_trials,
     keep_metrics,
     trial_metrics,
 )
@@ -38,6 +39,15 @@ def test_metrics_of_a_list():
     intervals = {"eer_low", "eer_high", "min_dcf_voxsrc_low", "min_dcf_voxsrc_high"}
     assert {name for name in metrics if name.endswith(("low", "high"))} == intervals
     assert metrics["cllr"] > metrics["min_cllr"] > 0 and metrics["act_dcf_voxsrc"] >= metrics["min_dcf_voxsrc"]
+
+
+def test_lists_are_checked_for_speakers_only_where_these_are_drawn():
+    trials = make([1, 1, 0], [[0, 1], [1, 2], [0, 2]])
+    check_trials(trials, 0)
+    with pytest.raises(InputError, match="of one speaker by the target trials"):
+        check_trials(trials, 100)
+    with pytest.raises(InputError, match="error rates need both kinds"):
+        check_trials(make([1], [[0, 1]]), 0)
 
 
 def test_test_metrics_grow_by_a_line_a_system(tmp_path):

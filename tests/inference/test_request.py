@@ -85,6 +85,7 @@ SCORES = {"scores": "a.csv"}
         (SCORES | {"manifest": "m"}, "scores=a.csv and manifest=m both say"),
         (SCORES | {"baselines": "true"}, "baselines needs a model: give ckpt in place of scores=a.csv"),
         (SCORES | {"save_calibration": "true"}, "save_calibration needs a model"),
+        (SCORES | {"scoring": "asnorm"}, "scoring=asnorm300 makes scores of embeddings, and scores=a.csv are there"),
         (CKPT | {"development_scores": "d.csv"}, "development_scores is given without scores"),
         (CKPT | {"scoring.norm": "as"}, r"scoring\.norm=as must be one of"),
         (CKPT | {"scoring": "ten_crops", "save_embeddings": "e.npz"}, r"of whole utterances: take scoring\.crops=0"),

@@ -87,6 +87,22 @@ def test_a_list_is_known_by_its_trials_whatever_its_name_and_order(tmp_path):
         assert scored.enrol.take(taken).to_pylist() == [row[1] for row in rows]
 
 
+def test_a_recipe_is_not_set_against_another_one(tmp_path):
+    rows = scored_trials()
+    for name in ("list", "list_plda", "list_snorm"):
+        write_csv(tmp_path / "a" / "1" / "scores" / f"{name}.csv", rows)
+    for name in ("list", "list_plda"):
+        write_csv(tmp_path / "b" / "1" / "scores" / f"{name}.csv", rows)
+    theirs = write_text(tmp_path / "theirs.txt", rows)
+    runs = find_runs([str(tmp_path / "a" / "1"), str(tmp_path / "b" / "1")])
+    shared, notes = find_shared(runs)
+    assert [one.name for one in shared] == ["list", "list_plda"]
+    assert [one.scored[1].source for one in shared] == [str(runs[1].files[one.name]) for one in shared]
+    assert notes == ["not compared: a: list_snorm was not scored by b"]
+    shared, notes = find_shared(find_runs([str(tmp_path / "a" / "1"), str(theirs)]))
+    assert [one.name for one in shared] == ["list"] and len(notes) == 2
+
+
 def test_every_shared_list_is_found_and_the_others_are_named(tmp_path):
     rows = scored_trials()
     one, two = write_run(tmp_path / "x" / "one", rows), write_run(tmp_path / "y" / "two", rows)

@@ -217,12 +217,16 @@ def test_what_is_plain():
 
 
 def test_names_of_recipes():
-    """One for each member but the default; measures and cohorts do not change them."""
+    """One for each member but the default, and for each set of settings."""
     names = {path.stem: recipe_name(recipe(f"scoring={path.stem}")) for path in (CONF / "scoring").glob("*.yaml")}
-    assert names.pop("cosine") == "" and names.pop("asnorm_quality") == names["asnorm"] == "asnorm300"
+    assert names.pop("cosine") == "" and names["asnorm"] == "asnorm300"
+    assert names["asnorm_quality"] == "asnorm300_measures-duration+magnitude+cohort_mean"
     assert len(set(names.values())) == len(names) and all(names.values())
-    assert names["full_and_five_crops"] == "whole_5crops" and names["lda_plda"] == "lda100_plda"
+    assert names["full_and_five_crops"] == "whole_5crops3s" and names["lda_plda"] == "lda100_plda"
     assert recipe_name(recipe("scoring=centred", "wccn=true", "norm=z")) == "centred_wccn_znorm"
+    cohort = recipe("scoring=snorm", "cohort=/data/my voices/manifest.parquet", "cohort_size=null")
+    assert recipe_name(cohort) == "snorm_cohort-my-voices_cohort_size-None"
+    assert recipe_name(recipe("scoring=plda", "train=/data/vox2")) == "plda_train-vox2"
 
 
 def test_too_small_a_cohort_or_training_set_is_told():

@@ -74,6 +74,7 @@ def test_separable_trials_stay_finite():
         ([[1.0, 2.0]] * 3, [0, 1, 1], ("score",), r"is of 1 columns, not of a table of the shape \(3, 2\)"),
         ([1.0, float("nan"), 2.0], [0, 1, 1], ("score",), "1 of 3 scores are NaN"),
         ([1.0, 2.0], [1, 1], ("score",), "all 2 trials are target trials"),
+        ([[1.0, 1.0], [0.5, 1e300], [2.0, -1e300]], [0, 1, 1], ("a", "b"), r"b is too large .* up to 1e\+300"),
     ],
 )
 def test_what_can_not_be_calibrated_is_refused(columns, labels, names, message):
