@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from speakerlab.cli.branches import expand_branches
 from speakerlab.config import CONF
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tests/processes.py, here and in the processes that it starts
@@ -106,7 +107,7 @@ def compose() -> Iterator[Callable[..., tuple[DictConfig, dict[str, str]]]]:
         choices = {str(group): str(choice) for group, choice in cfg.hydra.runtime.choices.items()}
         with open_dict(cfg):
             del cfg["hydra"]
-        return cfg, choices
+        return expand_branches(cfg), choices
 
     yield make
     HydraConfig.instance().cfg = None

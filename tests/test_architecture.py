@@ -12,7 +12,7 @@ PACKAGE = ROOT / "speakerlab"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = [ROOT / name for name in ("train.py", "evaluate.py", "sweep.py") if (ROOT / name).is_file()]
 
-LEAVES = ("data", "augment", "features", "encoders", "losses", "scoring")
+LEAVES = ("data", "augment", "features", "encoders", "fusion", "losses", "scoring")
 CORE = (*LEAVES, "record", "network", "schema", "config", "build")
 # Part of speakerlab -> the other parts that it may import. Everything may import the package itself (InputError).
 ALLOWED = {
