@@ -40,4 +40,4 @@ def _load(branch: SpeakerNetwork, path: str) -> str:
         load_weights(branch, "network", contents)
     except InputError as error:
         raise InputError(f"ckpt={path}: {error}") from error
-    return f"ckpt={path}: weights of epoch {contents.get('epoch', '?')}"
+    return f"ckpt={path}: its weights, of step {contents.get('global_step', '?')}"

@@ -24,7 +24,7 @@ def start(tmp_path):
         "config": OmegaConf.to_container(cfg, resolve=True),
         "speakers": ["a"],
         "state_dict": weights,
-        "epoch": 3,
+        "global_step": 3,
     }
     torch.save(contents, tmp_path / "a.ckpt")
     branches = f"model.branches={{a: {{ckpt: {tmp_path / 'a.ckpt'}}}, b: {{overrides: {SMALL}}}}}"
@@ -34,7 +34,7 @@ def start(tmp_path):
 def test_a_branch_begins_with_its_checkpoint_and_others_do_not(start):
     path, cfg, weights = start
     network = build_network(cfg).train()
-    assert initialise(network, cfg) == (f"model.branches.a.ckpt={path}: weights of epoch 3",)
+    assert initialise(network, cfg) == (f"model.branches.a.ckpt={path}: its weights, of step 3",)
     for name, value in network.branches["a"].state_dict().items():
         assert torch.equal(value, weights[f"network.{name}"].to(value.dtype)), name
     other = network.branches["b"].state_dict()
