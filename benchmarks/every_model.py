@@ -197,10 +197,10 @@ def markdown(rows: list[dict]) -> str:
         f"The embedded corpus, 80 speakers and {UTTERANCES} utterances, crops of 0.75 s, AAM-softmax without margin, "
         f"scale 10. EER on the corpus's trials among the first {A_SESSION} utterances of each session of 24 other "
         "speakers; before training: of the same initial weights. Fell: the loss to below "
-        f"{FELL * GUESSING:.2f}, {FELL:g} of that of guessing ({GUESSING:.2f}); the EER to below {FELL:g} of what it was. "
-        "A minute shows that a model trains, not how good it is: the large ones saw a fraction of the corpus. The loss "
-        "is the mean of the first and of the last tenth of the steps; memory is the training process's peak of resident "
-        "memory, of which a good half GB are the libraries'."
+        f"{FELL * GUESSING:.2f}, {FELL:g} of that of guessing ({GUESSING:.2f}); the EER to below {FELL:g} of what it "
+        "was. A minute shows that a model trains, not how good it is: the large ones saw a fraction of the corpus. The "
+        "loss is the mean of the first and of the last tenth of the steps; memory is the training process's peak of "
+        "resident memory, of which a good half GB are the libraries'."
     )
     lines = [
         f"# Every model, trained for at most {max(row['seconds'] for row in rows):g} s, {date.today()}",
