@@ -1,6 +1,10 @@
-"""What turns a waveform into a speaker embedding: features and an encoder, together."""
+"""What turns a waveform into a speaker embedding: features and an encoder, or several of such pairs and their fusion.
 
-from collections.abc import Iterable
+Both kinds of network are handled alike: `branches` are the pairs by name, one without a name in a network that is one;
+`encoders` is all that turns features into the embedding; `fuse` makes it of the branches' embeddings.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -10,6 +14,7 @@ from speakerlab import InputError
 from speakerlab.scoring.identification import Guesses, guesses_of
 
 CLASSIFIED_AT_ONCE = 1024  # utterances
+Change = Callable[[Tensor], Tensor]  # of features
 
 
 class SpeakerNetwork(nn.Module):
@@ -27,10 +32,65 @@ class SpeakerNetwork(nn.Module):
         self.features = features
         self.encoder = encoder
         self.embed_dim: int = encoder.embed_dim
+        self.compiled: Callable | None = None
 
-    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+    @property
+    def branches(self) -> dict[str, "SpeakerNetwork"]:
+        return {"": self}
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        return [self.encoder]
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, change: Change | None = None) -> Tensor:
+        """`change` is done to the features, such as masking in training."""
         features, frames = self.features(waveform, lengths)
-        return self.encoder(features, frames)
+        if change is not None:
+            features = change(features)
+        # Only in training: whole utterances go through the encoder eagerly, since each length would compile anew.
+        encode = self.encoder if self.compiled is None or not self.training else self.compiled
+        return encode(features, frames)
+
+    def fuse(self, parts: list[Tensor | None]) -> Tensor:
+        (embeddings,) = parts
+        return embeddings
+
+    def compile_encoders(self) -> None:
+        """From now on, the encoder of a training step is a compiled one."""
+        # The method and not the module, which would be registered twice.
+        self.compiled = torch.compile(self.encoder.forward)
+
+
+class FusionNetwork(nn.Module):
+    """`(batch, samples)` in [-1, 1], sample counts `(batch,)` or None `-> (batch, embed_dim)`, by several networks.
+
+    Args:
+        branches: by name, in order.
+        fusion: embeddings `(batch, dim)` of the branches, None for a missing one, -> one; see `speakerlab.fusion`.
+    """
+
+    def __init__(self, branches: Mapping[str, SpeakerNetwork], fusion: nn.Module):
+        super().__init__()
+        self.branches = nn.ModuleDict(branches)
+        self.fusion = fusion
+        self.embed_dim: int = fusion.embed_dim
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        return [*(branch.encoder for branch in self.branches.values()), self.fusion]
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, change: Change | None = None) -> Tensor:
+        """`change` is done to the features of each branch."""
+        return self.fuse([branch(waveform, lengths, change) for branch in self.branches.values()])
+
+    def fuse(self, parts: list[Tensor | None]) -> Tensor:
+        """Embeddings `(batch, dim)` of the branches in their order, None for a missing one `-> (batch, embed_dim)`."""
+        return self.fusion(parts)
+
+    def compile_encoders(self) -> None:
+        """As of a single network, for each branch."""
+        for branch in self.branches.values():
+            branch.compile_encoders()
 
 
 @torch.inference_mode()

@@ -50,6 +50,7 @@ class FineTuningConfig:
     load: list[str] = field(default_factory=list)
     freeze: list[str] = field(default_factory=list)
     freeze_batch_norms: bool = False
+    unfreeze_epoch: int | None = None
     rates: dict[str, float] | None = None  # {} could not be given keys on the command line
 
 

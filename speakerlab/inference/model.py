@@ -79,8 +79,9 @@ def described(checkpoint: Path) -> str:
     contents = load_checkpoint(checkpoint)
     config, steps = contents["config"], contents.get("global_step")
     trained = f"trained for {steps:,} steps" if steps is not None else "trained"
-    encoder = config["model"]["encoder"]["_target_"].rpartition(".")[2]
-    return f"{encoder} of run {config.get('name', '?')}, {trained} on {len(contents['speakers']):,} classes"
+    parts = [branch["model"] for branch in config["model"].get("branches", {}).values()] or [config["model"]]
+    encoders = " and ".join(part["encoder"]["_target_"].rpartition(".")[2] for part in parts)
+    return f"{encoders} of run {config.get('name', '?')}, {trained} on {len(contents['speakers']):,} classes"
 
 
 def find_rows(cfg: DictConfig, checkpoint: Path | None, part: str) -> pa.Table:

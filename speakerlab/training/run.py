@@ -68,6 +68,11 @@ class Run:
         for key in FIXED:
             if plain[key] != self.saved["config"][key]:
                 raise InputError(f"ckpt={self.checkpoint} was trained with another {key}; continue with the same one")
+        if _freezing(plain) != _freezing(self.saved["config"]):
+            raise InputError(
+                f"ckpt={self.checkpoint} was trained with other fine_tuning.freeze, freeze_batch_norms or "
+                "unfreeze_epoch, which its optimizer goes by; continue with the same ones"
+            )
         if plain["augment"]["speed"] != self.saved["config"]["augment"]["speed"]:
             raise InputError(
                 f"ckpt={self.checkpoint} was trained with another augment.speed, which sets the classes; "
@@ -143,6 +148,14 @@ class Run:
         """Write `status.json`: "running", "stopped", "failed" or "finished"."""
         with replacing(self.folder / "status.json") as draft:
             draft.write_text(json.dumps({"status": status}) + "\n")
+
+
+def _freezing(config: dict) -> tuple:
+    """What decides which parameters an optimizer has; the epoch of unfreezing may change, though not whether there is
+    one."""
+    tuning = config.get("fine_tuning", {})
+    parts, batch_norms = tuning.get("freeze", []), tuning.get("freeze_batch_norms", False)
+    return parts, batch_norms, tuning.get("unfreeze_epoch") is None
 
 
 def lock(folder: Path) -> TextIO | None:

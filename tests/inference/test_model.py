@@ -131,6 +131,41 @@ def test_a_checkpoint_may_name_networks_only(tmp_path):
         load_systems(path, with_baselines=False)
 
 
+def fusion_config() -> dict:
+    """Two branches of `CONFIG`'s kind."""
+    parts = {part: CONFIG[part] for part in ("features", "frames", "norm", "pooling", "model")}
+    fusion = {"_target_": "speakerlab.fusion.fusion.Fusion", "embed_dim": 6}
+    model = {"branches": {"a": {"overrides": [], "ckpt": "gone.ckpt", **parts}, "b": parts}, "fusion": fusion}
+    return CONFIG | {"features": {}, "pooling": {}, "model": model}
+
+
+def test_a_fusions_checkpoint_alone_rebuilds_it(tmp_path):
+    """Without the checkpoints that its branches came from."""
+    path, network = save(tmp_path / "best.ckpt", fusion_config())
+    systems, waveform = load_systems(path, with_baselines=True), 0.1 * torch.randn(2, 8000)
+    with torch.inference_mode():
+        assert torch.equal(systems.networks["model"](waveform), network(waveform))
+    assert systems.settings["model"] == fusion_config()["model"]  # which the cache of embeddings is named by
+    assert described(path).startswith("Ecapa and Ecapa of run ?, trained on 2 classes")
+
+
+@pytest.mark.parametrize("place", [["a", "features"], ["b", "model", "encoder"], ["a", "pooling"]])
+def test_a_branch_may_name_networks_only(tmp_path, place):
+    path, _ = save(tmp_path / "best.ckpt", fusion_config())
+    contents = torch.load(path, weights_only=True)
+    node = contents["config"]["model"]["branches"]
+    for key in place:
+        node = node[key]
+    node["_target_"] = "os.system"
+    torch.save(contents, path)
+    with pytest.raises(InputError, match=r"names os\.system, which is neither a feature nor an encoder"):
+        load_systems(path, with_baselines=False)
+    del contents["config"]["model"]["branches"]["b"]["pooling"]
+    torch.save(contents, path)
+    with pytest.raises(InputError, match="lacks pooling"):
+        load_systems(path, with_baselines=False)
+
+
 @pytest.mark.parametrize("cuda", [True, False])
 def test_devices(monkeypatch, cuda):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
