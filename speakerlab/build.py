@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import known_targets, lacks_folder, locate
+from speakerlab.config import check_hears, known_targets, lacks_folder, locate
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.corpus import Corpus
@@ -274,17 +274,21 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     return checkpoint
 
 
-def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork:
+def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = (), for_audio: bool = True) -> SpeakerNetwork:
     """Rebuild the trained network, in evaluation mode, from what the checkpoint alone says.
 
     Args:
         checkpoint: as `load_checkpoint` gives it.
         trust: classes admitted besides this project's features and encoders.
+        for_audio: False for a fusion that is to be given saved embeddings of its branches.
 
     Raises:
-        InputError: if the checkpoint names any other class, or its weights fit no network of its config.
+        InputError: if the checkpoint names any other class, its weights fit no network of its config, or it has none
+            that was trained for audio.
     """
     config = checkpoint["config"]
+    if for_audio:
+        check_hears(config)
     _check_contents(config, (*NETWORK_PARTS, "frames", "loader"))
     _check_targets([config[part] for part in NETWORK_PARTS], *NETWORK, trust)
     return _with_weights(build_network(config, trust), "network", checkpoint)

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speakerlab import InputError
+from speakerlab.data.development import run_folder
 from speakerlab.data.lists import read_csv
 from speakerlab.data.score_files import ScoreFile, read_scores
-from speakerlab.inference.model import run_folder
 
 TRIALS, UTTERANCES = "trials", "utterances"  # what verification and identification are measured on
 CHECKPOINTS = (".ckpt", ".pt", ".pth")

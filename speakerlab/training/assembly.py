@@ -42,6 +42,7 @@ from speakerlab.training.fine_tuning import freeze, read_start, start_from
 from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
 from speakerlab.training.pictures import Pictures
 from speakerlab.training.progress import Bar
+from speakerlab.training.saved_branches import in_order_of_branches, take_embeddings
 from speakerlab.training.similar_speakers import check_use
 from speakerlab.training.system import SpeakerSystem
 
@@ -160,6 +161,8 @@ def build_datamodule(
     augment = build_augment(
         cfg.augment, cfg.loader.sample_rate, partial(clips_below, cache_dir=cfg.cache_dir, progress=progress), trust
     )
+    if corpus.saved is not None:
+        corpus = in_order_of_branches(cfg, corpus, augment)
     corpus, recordings = _recordings(cfg, corpus, progress)
     return SpeakerDataModule(
         corpus=corpus,
@@ -174,10 +177,12 @@ def build_datamodule(
 
 
 def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings | None]:
-    """The training audio, and the corpus without the rows that have none; shards are read by their own dataset."""
-    if isinstance(corpus.train, Shards):
+    """The training audio, and the corpus without the rows that have none; shards are read by their own dataset, and
+    saved embeddings have none."""
+    if isinstance(corpus.train, Shards) or corpus.saved is not None:
         if cfg.loader.cache is not None:
-            raise InputError(f"loader.cache={cfg.loader.cache} does not go with data=shards; set loader.cache=null")
+            data = "shards" if corpus.saved is None else "embeddings"
+            raise InputError(f"loader.cache={cfg.loader.cache} does not go with data={data}; set loader.cache=null")
         return corpus, None
     if cfg.loader.cache is None:
         return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
@@ -217,7 +222,9 @@ def build_system(
     """
     network = build_network(cfg, trust)
     notes: tuple[str, ...] = ()
-    if not resumed:
+    if data.corpus.saved is not None:
+        take_embeddings(network, data.corpus.saved)
+    elif not resumed:
         if network.features.learns:
             network.features.fit(data.plain_waveforms())
         if start is None or "network" not in cfg.fine_tuning.load:
