@@ -13,6 +13,7 @@ from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpora.embeddings import EmbeddingsCorpus
 from speakerlab.data.corpus import Corpus
+from speakerlab.data.embedding_files.branches import join
 from speakerlab.data.embedding_files.embeddings import checked
 from speakerlab.data.embedding_files.formats import write_embeddings
 from speakerlab.data.samplers.hard_speakers import HardSpeakersSampler
@@ -54,8 +55,9 @@ def corpus(tmp_path) -> Corpus:
     return EmbeddingsCorpus(branches, None, None, "utterance", 2, 30, False, "verification", 1).load()
 
 
-def config(*names: str):
-    return OmegaConf.create({"model": {"branches": dict.fromkeys(names)} if names else {"encoder": {}}})
+def config(*names: str, **ckpt: str):
+    branches = {name: {"ckpt": ckpt.get(name)} for name in names}
+    return OmegaConf.create({"model": {"branches": branches} if names else {"encoder": {}}})
 
 
 def module(corpus: Corpus, sampler, crop_seconds: float | None = 2.0) -> SpeakerDataModule:
@@ -125,11 +127,33 @@ def test_sources_by_name_are_brought_into_the_models_order(corpus):
 
 
 def test_what_needs_audio_is_refused(corpus):
-    with pytest.raises(InputError, match="data=embeddings has embeddings .* in place of audio: add model=fusion"):
+    with pytest.raises(InputError, match=r"data\.branches: several sources are for a fusion of them: add model=fusion"):
         in_order_of_branches(config(), corpus, Recipe())
     speed = replace(Recipe(), speed_perturbation=SimpleNamespace(suffixes=("", "x")))
     with pytest.raises(InputError, match="augment changes sound, and data=embeddings has none: set augment=none"):
         in_order_of_branches(config("first", "second"), corpus, speed)
+
+
+def test_one_network_alone_takes_its_own_embeddings(corpus):
+    one = replace(corpus, saved=join(corpus.saved.sources[:1]))
+    assert in_order_of_branches(config(), one, Recipe()).saved.dims == [3]
+
+
+def test_weights_of_another_checkpoint_than_the_embeddings_are_refused(corpus, tmp_path):
+    """Named in whatever way; `best.ckpt` and `last.ckpt` may be one file."""
+    for name in ("best.ckpt", "other.ckpt"):
+        (tmp_path / name).touch()
+    (tmp_path / "last.ckpt").hardlink_to(tmp_path / "best.ckpt")
+    sources = [replace(one, checkpoint=str(tmp_path / "best.ckpt")) for one in corpus.saved.sources]
+    corpus = replace(corpus, saved=join(sources, ["second", "first"]))
+    for good in (tmp_path / "best.ckpt", tmp_path / "last.ckpt", tmp_path / "x" / ".." / "best.ckpt"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        in_order_of_branches(config("first", "second", first=str(good)), corpus, Recipe())
+    for bad in ("other.ckpt", "gone.ckpt"):
+        with pytest.raises(
+            InputError, match=rf"model\.branches\.first\.ckpt=.*{bad}: the embeddings in .*a\.npz are of"
+        ):
+            in_order_of_branches(config("first", "second", first=str(tmp_path / bad)), corpus, Recipe())
 
 
 def test_sizes_are_the_models_and_its_branches_stay(corpus):
