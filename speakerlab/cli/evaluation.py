@@ -19,7 +19,7 @@ from speakerlab.inference.request import CLASSIFIER, ENROLMENT, TRIALS, name_of,
 from speakerlab.inference.source import Source, recorded
 from speakerlab.losses.pair_mlp import PairMlp
 from speakerlab.network import classify
-from speakerlab.record import text_log
+from speakerlab.record import log_path, text_log
 from speakerlab.reports.evaluation import Verification
 from speakerlab.reports.identification import Identification
 
@@ -72,7 +72,7 @@ def evaluate_scores(cfg: DictConfig) -> float:
     development = None if cfg.development_scores is None else fusion.read_systems(cfg.development_scores)
     evaluation.check_trials(systems.trials, cfg.bootstrap_draws)
     folder, name = fusion.output_folder(cfg, systems), systems.name
-    with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
+    with text_log(log_path(folder, f"evaluation_{name}")):
         scores, ratios, metrics, llrs = dict(systems.scores), {}, {}, fusion.fuse(systems, development)
         if llrs is not None:
             ratios = {"fusion" if len(scores) > 1 else "calibrated": llrs}

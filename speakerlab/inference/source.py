@@ -29,7 +29,7 @@ from speakerlab.inference.model import (
 from speakerlab.inference.saved_branches import FusionEmbedder, read_branches
 from speakerlab.inference.saving import save
 from speakerlab.inference.scoring import scored_network
-from speakerlab.record import FILE_ONLY, text_log
+from speakerlab.record import FILE_ONLY, log_path, text_log
 
 log = logging.getLogger("speakerlab")
 
@@ -81,11 +81,11 @@ class Results:
 @contextmanager
 def recorded(cfg: DictConfig, source: Source, name: str) -> Iterator[Results]:
     """Around all that is written: the folders are made, so that one that can't be is known before hours of embedding,
-    and what is logged within stands in `evaluation_<name>/evaluation.log`."""
+    and what is logged within stands in `logs/evaluation_<name>.log`."""
     folder = output_folder(cfg, source.path)
     keeps = cfg.save_embeddings is not None and not cfg.save_corpus
     results = Results(folder, name, place_of(cfg.save_embeddings) if keeps else None, source.checkpoint)
-    with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
+    with text_log(log_path(folder, f"evaluation_{name}")):
         log.log(FILE_ONLY, f"evaluation of {source.path} on {', '.join(map(str, source.devices))}: {name}")
         if source.checkpoint is not None:
             log.log(FILE_ONLY, described(source.checkpoint))

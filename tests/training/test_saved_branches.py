@@ -150,9 +150,7 @@ def test_weights_of_another_checkpoint_than_the_embeddings_are_refused(corpus, t
         (tmp_path / "x").mkdir(exist_ok=True)
         in_order_of_branches(config("first", "second", first=str(good)), corpus, Recipe())
     for bad in ("other.ckpt", "gone.ckpt"):
-        with pytest.raises(
-            InputError, match=rf"branches\.first\.ckpt=.*{bad}: the embeddings in .*a\.npz are of"
-        ):
+        with pytest.raises(InputError, match=rf"branches\.first\.ckpt=.*{bad}: the embeddings in .*a\.npz are of"):
             in_order_of_branches(config("first", "second", first=str(tmp_path / bad)), corpus, Recipe())
 
 
