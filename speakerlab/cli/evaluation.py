@@ -54,7 +54,8 @@ def verify(cfg: DictConfig, source: Source) -> float:
             metrics[system] = evaluation.trial_metrics(
                 trials, values, cfg.bootstrap_draws, cfg.operating_points, ratios.get(system)
             )
-        recipe = scoring.recipe_name(cfg.scoring) or "cosine"
+        missing = [f"without {branch}" for branch in source.without]
+        recipe = ", ".join([scoring.recipe_name(cfg.scoring) or "cosine", *missing])
         evaluation.keep_metrics(results.folder, source.path, trials.source, metrics, recipe)
         found = Verification(results.name, trials, scores, metrics, embeddings["model"])
         report = report_on_trials(cfg, results.folder, source.title, found, source, utterances)

@@ -9,6 +9,7 @@ from torch import nn
 
 from speakerlab import InputError
 from speakerlab.config import nearest
+from speakerlab.data.amounts import counted
 from speakerlab.data.embedding_files.branches import check_size
 from speakerlab.data.embedding_files.embeddings import Embeddings
 from speakerlab.data.embedding_files.formats import read_embeddings
@@ -79,8 +80,8 @@ def read_branches(given: str | ListConfig | DictConfig, network: nn.Module) -> l
         listed = [given] if isinstance(given, str) else list(given)
         if len(listed) != len(names):
             raise InputError(
-                f"{KEY} has {len(listed)} sources, but the model {len(names)} branches ({', '.join(names)}): give one "
-                f"for each in this order, or some of them by name, such as {KEY}={{{names[0]}: PATH}}"
+                f"{KEY} has {counted(len(listed), 'source')}, but the model {len(names)} branches "
+                f"({', '.join(names)}): give one for each in this order, or some of them by name, such as {KEY}={{{names[0]}: PATH}}"
             )
         by_name, missing = dict(zip(names, listed, strict=True)), []
     if len(missing) == len(names):

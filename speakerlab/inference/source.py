@@ -43,12 +43,14 @@ class Source:
         checkpoint: None for saved embeddings.
         systems: what embeds utterances, by name, the "model" first.
         devices: where is computed, the first for what is no network.
+        without: branches of a fusion whose embeddings are missing.
     """
 
     path: Path
     checkpoint: Path | None
     systems: dict[str, Embed]
     devices: list[torch.device]
+    without: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -83,6 +85,7 @@ def recorded(cfg: DictConfig, source: Source, name: str) -> Iterator[Results]:
     """Around all that is written: the folders are made, so that one that can't be is known before hours of embedding,
     and what is logged within stands in `logs/evaluation_<name>.log`."""
     folder = output_folder(cfg, source.path)
+    name = "_".join([name, *(f"without_{branch}" for branch in source.without)])  # another system than the whole
     keeps = cfg.save_embeddings is not None and not cfg.save_corpus
     results = Results(folder, name, place_of(cfg.save_embeddings) if keeps else None, source.checkpoint)
     with text_log(log_path(folder, f"evaluation_{name}")):
@@ -105,12 +108,13 @@ def open_source(cfg: DictConfig, trust: tuple[str, ...], progress_bar: ProgressB
     """
     check_workers("num_workers", cfg.num_workers)
     devices = pick_devices(cfg.device, cfg.processes)
-    wanted_by = cfg.trials or cfg.manifest or "the list"
+    wanted_by, without = cfg.trials or cfg.manifest or "the list", ()
     if cfg.ckpt is not None and cfg.embeddings is not None:
         path = checkpoint = find_checkpoint(cfg.ckpt)
         network = load_fusion(path, trust)
         sources = read_branches(cfg.embeddings, network)
         systems: dict[str, Embed] = {"model": FusionEmbedder(network, sources, devices[0], wanted_by)}
+        without = tuple(name for name, one in zip(network.branches, sources, strict=True) if one is None)
     elif cfg.embeddings is not None:
         path, checkpoint = Path(cfg.embeddings).expanduser().absolute(), None
         systems = {"model": SavedEmbedder(read_embeddings(cfg.embeddings), wanted_by)}
@@ -121,7 +125,7 @@ def open_source(cfg: DictConfig, trust: tuple[str, ...], progress_bar: ProgressB
             name: _embedder(network, name, networks, devices, cfg, progress_bar)
             for name, network in networks.networks.items()
         }
-    return Source(path, checkpoint, systems, devices)
+    return Source(path, checkpoint, systems, devices, without)
 
 
 def _embedder(

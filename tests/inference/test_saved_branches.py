@@ -67,9 +67,9 @@ def test_what_is_not_the_models_is_refused(sources, tmp_path):
     for given, message in [
         (
             [first],
-            r"embeddings has 1 sources, but the model 2 branches \(first, second\): .*such as embeddings={first: P",
+            r"embeddings has 1 source, but the model 2 branches \(first, second\): .*such as embeddings={first: P",
         ),
-        (first, "embeddings has 1 sources, but the model 2 branches"),
+        (first, "embeddings has 1 source, but the model 2 branches"),
         ([first, second, first], "embeddings has 3 sources"),
         ({"frist": first}, r"embeddings\.frist: the model's branches are first, second; did you mean first"),
         ({"first": None}, "embeddings leaves out every branch; give at least one of first, second"),

@@ -47,6 +47,13 @@ def test_what_is_written(tmp_path, caplog):
     assert (tmp_path / "out" / "logs" / "evaluation_list.log").read_text().startswith(log)
 
 
+def test_a_fusion_without_a_branch_takes_the_place_of_nothing(tmp_path):
+    source = Source(tmp_path / "x.ckpt", None, {}, [torch.device("cpu")], without=("sincnet",))
+    with recorded(request(tmp_path), source, "list") as results:
+        assert results.name == "list_without_sincnet"
+    assert (tmp_path / "out" / "logs" / "evaluation_list_without_sincnet.log").is_file()
+
+
 def test_diverged_embeddings_are_not_saved(tmp_path):
     source = Source(tmp_path / "e.npz", None, {}, [torch.device("cpu")])
     cfg = request(tmp_path, save_embeddings=str(tmp_path / "kept.npz"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from speakerlab import InputError
+from speakerlab.data.amounts import counted
 from speakerlab.data.embedding_files.embeddings import SHOWN, Embeddings
 
 
@@ -47,7 +48,7 @@ class Branches:
         if self.labels is None:
             if len(self.sources) != len(names):
                 raise InputError(
-                    f"{key} has {len(self.sources)} sources, but the model {len(names)} branches "
+                    f"{key} has {counted(len(self.sources), 'source')}, but the model {len(names)} branches "
                     f"({', '.join(names)}): give one for each, in this order"
                 )
             return self
