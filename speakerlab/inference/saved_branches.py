@@ -81,7 +81,8 @@ def read_branches(given: str | ListConfig | DictConfig, network: nn.Module) -> l
         if len(listed) != len(names):
             raise InputError(
                 f"{KEY} has {counted(len(listed), 'source')}, but the model {len(names)} branches "
-                f"({', '.join(names)}): give one for each in this order, or some of them by name, such as {KEY}={{{names[0]}: PATH}}"
+                f"({', '.join(names)}): give one for each in this order, or some of them by name, such as "
+                f"{KEY}={{{names[0]}: PATH}}"
             )
         by_name, missing = dict(zip(names, listed, strict=True)), []
     if len(missing) == len(names):
