@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import known_targets, lacks_folder, locate
+from speakerlab.config import check_hears, known_targets, lacks_folder, locate
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.clip_folders import Clip, ClipFinder, assumed_clips
@@ -252,16 +252,22 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     return checkpoint
 
 
-def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork | FusionNetwork:
+def network_from_checkpoint(
+    checkpoint: dict, trust: tuple[str, ...] = (), for_audio: bool = True
+) -> SpeakerNetwork | FusionNetwork:
     """Rebuild the trained network, in evaluation mode, from what the checkpoint alone says.
 
     Args:
         checkpoint: as `load_checkpoint` gives it.
         trust: classes admitted besides this project's features and encoders.
+        for_audio: False for a fusion that is to be given saved embeddings of its branches.
 
     Raises:
-        InputError: if the checkpoint names any other class, or its weights fit no network of its config.
+        InputError: if the checkpoint names any other class, its weights fit no network of its config, or it has none
+            that was trained for audio.
     """
+    if for_audio:
+        check_hears(checkpoint["config"])
     check_network(checkpoint["config"], trust)
     network = build_network(checkpoint["config"], trust)
     load_weights(network, "network", checkpoint)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from speakerlab import InputError
+from speakerlab.losses.weighted_sum import logits_of
 from speakerlab.scoring.identification import Guesses, guesses_of
 
 CLASSIFIED_AT_ONCE = 1024  # utterances
@@ -94,17 +95,16 @@ class FusionNetwork(nn.Module):
 
 
 @torch.inference_mode()
-def embed_batches(
-    network: nn.Module, batches: Iterable[dict[str, Tensor]], device: torch.device
-) -> tuple[Tensor, Tensor]:
+def embed_batches(network: nn.Module, batches: Iterable[dict], device: torch.device) -> tuple[Tensor, Tensor]:
     """Embed padded batches of utterances, in evaluation mode and float32; the mode is restored afterwards.
 
     Float32 whatever the training precision: a development EER during training is to the digit what an evaluation of
     the checkpoint gives.
 
     Args:
-        network: waveforms and lengths -> embeddings.
-        batches: `{"waveform", "length", "utterance"}` as `speakerlab.data.utterances.pad_utterances` gives them.
+        network: waveforms and lengths -> embeddings; a fusion's `fuse`, embeddings of its branches -> embeddings.
+        batches: `{"waveform", "length", "utterance"}` as `speakerlab.data.utterances.pad_utterances` gives them, or
+            `{"embeddings", "utterance"}` with `[(batch, dim), ...]` of the branches.
         device: where the network is.
 
     Returns:
@@ -116,7 +116,7 @@ def embed_batches(
     try:
         for batch in batches:
             with torch.autocast(device.type, enabled=False):
-                embeddings.append(network(batch["waveform"].to(device), batch["length"].to(device)).float())
+                embeddings.append(_embedded(network, batch, device).float())
             indices.append(batch["utterance"].to(device))
     finally:
         for module, training in modes:
@@ -124,6 +124,12 @@ def embed_batches(
     if not indices:  # a rank beyond the last batch
         return torch.zeros(0, dtype=torch.int64, device=device), torch.zeros(0, network.embed_dim, device=device)
     return torch.cat(indices), torch.cat(embeddings)
+
+
+def _embedded(network: nn.Module, batch: dict, device: torch.device) -> Tensor:
+    if "embeddings" in batch:
+        return network.fuse([part.to(device) for part in batch["embeddings"]])
+    return network(batch["waveform"].to(device), batch["length"].to(device))
 
 
 def in_order(indices: Tensor, embeddings: Tensor) -> np.ndarray:
@@ -158,9 +164,7 @@ def classify(
         for first in range(0, len(embeddings), CLASSIFIED_AT_ONCE):
             part = slice(first, first + CLASSIFIED_AT_ONCE)
             with torch.autocast(device.type, enabled=False):
-                _, logits = loss(
-                    torch.from_numpy(embeddings[part]).to(device), torch.from_numpy(speakers[part]).to(device)
-                )
+                logits = logits_of(loss, *(torch.from_numpy(rows[part]).to(device) for rows in (embeddings, speakers)))
             if logits is None:
                 raise InputError(f"the loss {type(loss).__name__} gives no logits to identify speakers by")
             parts.append(guesses_of(logits[:, :classes].float().cpu().numpy(), speakers[part]))

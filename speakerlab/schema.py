@@ -131,7 +131,7 @@ class EvaluateConfig:
     """Root of `conf/evaluate.yaml`."""
 
     ckpt: str | None = None
-    embeddings: str | None = None
+    embeddings: Any = None  # a path, a list of paths or paths by name
     scores: str | list[str] | None = None
     development_scores: str | list[str] | None = None
     trials: str | None = None
@@ -141,6 +141,7 @@ class EvaluateConfig:
     enrolment: str | None = None
     neighbours: int = MISSING
     save_embeddings: str | None = None
+    save_corpus: bool = False
     allow_overlap: bool = False
     device: str = "auto"
     trust: list[str] = field(default_factory=list)

@@ -166,4 +166,4 @@ def test_it_trains(train, compose, experiment):
     assert kept["global_step"] == 6 // cfg.trainer.accumulate_grad_batches
     assert all(value.isfinite().all() for value in kept["state_dict"].values())
     if needs_a_start(compose, experiment):
-        assert "weights of network" in (run / "train.log").read_text()
+        assert "weights of network" in (run / "logs" / "train.log").read_text()

@@ -12,6 +12,9 @@ from speakerlab.encoders.pooling.statistics import Statistics
 from speakerlab.features.fbank import Fbank
 from speakerlab.features.raw import Raw
 from speakerlab.fusion.fusion import Fusion
+from speakerlab.losses.decision_mlp import DecisionMlp
+from speakerlab.losses.pair_mlp import PairMlp
+from speakerlab.losses.weighted_sum import WeightedSum
 from speakerlab.network import FusionNetwork, SpeakerNetwork, classify, embed_batches, in_order
 
 CPU = torch.device("cpu")
@@ -208,3 +211,34 @@ def test_a_loss_without_logits_names_nobody():
 
     with pytest.raises(InputError, match="the loss Metric gives no logits to identify speakers by"):
         classify(Metric(), np.zeros((2, 3), np.float32), np.zeros(2, int), 2, CPU)
+
+
+def test_saved_embeddings_of_branches_are_fused_in_place_of_audio():
+    class Fusion(nn.Module):
+        embed_dim = 2
+
+        def fuse(self, parts):
+            assert not self.training and not torch.is_autocast_enabled("cpu")
+            return torch.stack([part.sum(dim=1) for part in parts], dim=1).double()
+
+    batches = [
+        {"embeddings": [torch.ones(2, 3), torch.full((2, 5), 2.0)], "utterance": torch.tensor([2, 0])},
+        {"embeddings": [torch.zeros(1, 3), torch.ones(1, 5)], "utterance": torch.tensor([1])},
+    ]
+    with torch.autocast("cpu", torch.bfloat16):
+        ordered = in_order(*embed_batches(Fusion().train(), batches, CPU))
+    assert ordered.tolist() == [[3, 10], [0, 5], [3, 10]] and ordered.dtype == np.float32
+
+
+def test_a_sum_with_a_loss_for_pairs_names_speakers_of_any_utterances():
+    """One utterance alone, which is no pair."""
+    torch.manual_seed(0)
+    decision = DecisionMlp(7, 4).eval()
+    both = WeightedSum({"pairs": PairMlp(7, 4), "decision": decision}, {"pairs": 1.0, "decision": 1.0})
+    embeddings = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
+    speakers = np.array([3, 0, 1, 1, 2])
+    expected = decision(torch.from_numpy(embeddings), torch.from_numpy(speakers))[1].argmax(dim=1)
+    assert classify(both, embeddings, speakers, 4, CPU).predicted.tolist() == expected.tolist()
+    assert classify(both, embeddings[:1], speakers[:1], 4, CPU).predicted.tolist() == expected[:1].tolist()
+    with pytest.raises(InputError, match="the loss PairMlp gives no logits to identify speakers by"):
+        classify(PairMlp(7, 4), embeddings, speakers, 4, CPU)

@@ -44,6 +44,7 @@ from speakerlab.training.hardware import check_devices, has_gpu, resolve_precisi
 from speakerlab.training.initial_weights import branch_start, initialise
 from speakerlab.training.pictures import Pictures
 from speakerlab.training.progress import Bar
+from speakerlab.training.saved_branches import in_order_of_branches, take_embeddings
 from speakerlab.training.similar_speakers import check_use
 from speakerlab.training.system import SpeakerSystem
 
@@ -164,6 +165,8 @@ def build_datamodule(
     augment = build_augment(
         cfg.augment, cfg.loader.sample_rate, partial(clips_below, cache_dir=cfg.cache_dir, progress=progress), trust
     )
+    if corpus.saved is not None:
+        corpus = in_order_of_branches(cfg, corpus, augment)
     corpus, recordings = _recordings(cfg, corpus, progress)
     return SpeakerDataModule(
         corpus=corpus,
@@ -178,10 +181,12 @@ def build_datamodule(
 
 
 def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings | None]:
-    """The training audio, and the corpus without the rows that have none; shards are read by their own dataset."""
-    if isinstance(corpus.train, Shards):
+    """The training audio, and the corpus without the rows that have none; shards are read by their own dataset, and
+    saved embeddings have none."""
+    if isinstance(corpus.train, Shards) or corpus.saved is not None:
         if cfg.loader.cache is not None:
-            raise InputError(f"loader.cache={cfg.loader.cache} does not go with data=shards; set loader.cache=null")
+            data = "shards" if corpus.saved is None else "embeddings"
+            raise InputError(f"loader.cache={cfg.loader.cache} does not go with data={data}; set loader.cache=null")
         return corpus, None
     if cfg.loader.cache is None:
         return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
@@ -221,9 +226,12 @@ def build_system(
     """
     network = build_network(cfg, trust)
     notes = _unmasked(network, data.augment)
+    on_audio = data.corpus.saved is None
+    if not on_audio:
+        take_embeddings(network, data.corpus.saved)
     if not resumed:
         for name, branch in network.branches.items():
-            if branch.features.learns and branch_start(cfg, name) is None:
+            if on_audio and branch.features.learns and branch_start(cfg, name) is None:
                 branch.features.fit(data.plain_waveforms())
         if start is None or "network" not in cfg.fine_tuning.load:
             notes += initialise(network, cfg)

@@ -20,7 +20,7 @@ from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing
-from speakerlab.record import FILE_ONLY, environment, text_log
+from speakerlab.record import FILE_ONLY, environment, log_path, text_log
 from speakerlab.training.checkpoints import LAST, Stopped
 from speakerlab.training.datamodule import SpeakerDataModule
 
@@ -113,7 +113,7 @@ class Run:
             file.write(shlex.join(["python", *sys.argv]) + "\n")
         write_development(self.folder, corpus)
         self.mark("running")
-        self.log.enter_context(text_log(self.folder / "train.log"))
+        self.log.enter_context(text_log(log_path(self.folder, "train")))
         log.log(FILE_ONLY, ", ".join(f"{name} {value}" for name, value in hardware.items()))
         log.log(FILE_ONLY, f"new run {self.folder}" if self.checkpoint is None else f"goes on from {self.checkpoint}")
         for note in (*corpus.notes, *notes):
@@ -121,8 +121,8 @@ class Run:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Around all that is done in the folder: how it ended stands in `status.json` and `train.log`, and a run that
-        never began leaves no folder.
+        """Around all that is done in the folder: how it ended stands in `status.json` and `logs/train.log`, and a run
+        that never began leaves no folder.
 
         Raises:
             SystemExit: in place of `Stopped`, with the status that shells give to a process ended by that signal.
@@ -132,7 +132,7 @@ class Run:
                 yield
         except BaseException as error:
             stopped = isinstance(error, Stopped)
-            if (self.folder / "train.log").is_file() and self.lock is not None:
+            if log_path(self.folder, "train").is_file() and self.lock is not None:
                 self.mark("stopped" if stopped else "failed")
                 if stopped:
                     log.info(str(error))
