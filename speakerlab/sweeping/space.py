@@ -84,6 +84,26 @@ class Space:
             condition.key in chosen and condition.holds(chosen[condition.key]) for condition in parameter.when
         )
 
+    def examples(self) -> Iterator[dict[str, Value]]:
+        """Trials in which everything has its first value; then, for each other choice, one that differs in that."""
+        first = self._example({})
+        yield first
+        for parameter in self.parameters:
+            if isinstance(parameter.distribution, CategoricalDistribution):
+                for choice in parameter.distribution.choices[1:]:
+                    example = self._example({parameter.key: choice})
+                    if example.get(parameter.key) == choice and example != first:
+                        yield example
+
+    def _example(self, given: Mapping[str, Value]) -> dict[str, Value]:
+        chosen: dict[str, Value] = {}
+        for parameter in self.parameters:
+            if self._exists(parameter, chosen):
+                d = parameter.distribution
+                first = d.choices[0] if isinstance(d, CategoricalDistribution) else d.low
+                chosen[parameter.key] = given.get(parameter.key, first)
+        return chosen
+
     def check_point(self, point: Mapping[str, object]) -> dict[str, Value]:
         """A point to try, which may leave parameters out, with its values as the space writes them.
 
@@ -144,9 +164,9 @@ def read_space(
     overrides: Sequence[str],
     when: Mapping[str, str | Sequence[str]] | None = None,
 ) -> tuple[Space, list[str]]:
-    """The space that `hydra.sweeper.params` and a command line describe, and what of the two is the same for all trials.
+    """The space that `hydra.sweeper.params` and a command line describe, and what of the two all trials share.
 
-    What the command line says of a parameter replaces what `params` says; a plain value there takes it out of the space.
+    What the command line says of a parameter replaces what `params` says; a plain value takes it out of the space.
 
     Args:
         params: key -> range, in Hydra's override grammar.
@@ -174,6 +194,15 @@ def read_space(
             raise InputError(f"sweep.when: {key} is not a parameter of the space{nearest(key, list(parameters))}")
     every = [Parameter(key, found, conditions.get(key, ())) for key, found in parameters.items()]
     return Space(tuple(_ordered(every))), [line for _, line in fixed]
+
+
+def is_range(override: str) -> bool:
+    """Whether an override of the command line gives several values.
+
+    Raises:
+        InputError: if it can't be read.
+    """
+    return _parsed(override).is_sweep_override()
 
 
 def distribution_of(override: Override) -> BaseDistribution:

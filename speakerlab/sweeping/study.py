@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -24,9 +25,11 @@ REASON = "reason"  # why it failed, in a line
 AGAIN_OF = "again_of"  # number of the trial that this one goes on with
 KILLS = "kills"  # of the trials that this one goes on with
 POINT = "point"  # which of the points to try first it is
-WORKER = "worker"  # who runs it
-OVERRIDES, EPOCHS, SECONDS = "overrides", "epochs", "seconds"
+WORKER = "worker"  # who runs it: a host, and the name of a file in the study's folder that is locked meanwhile
+OVERRIDES = "overrides"  # of its command line, beside those that all trials share
+EPOCHS, SECONDS = "epochs", "seconds"  # of its training
 STOPPED = "stopped"  # the reason of a trial that goes on in another, because somebody stopped the sweep
+TWICE = "queued twice"  # the reason of a trial that is another one's double, and so is none
 HEARTBEAT, GRACE = 30, 120  # seconds, where nobody says otherwise
 
 
@@ -60,8 +63,12 @@ def load(study: str | Path, storage: str | None = None, output_dir: str | Path =
 
 
 def open_storage(url: str, heartbeat: int = HEARTBEAT, grace: int = GRACE) -> RDBStorage:
-    """Optuna's storage in a database, which notes every `heartbeat` seconds that a trial is alive; after `grace` seconds
-    without, it is not.
+    """Optuna's storage in a database, which notes when a trial was last alive.
+
+    Args:
+        url: of the database.
+        heartbeat: seconds between two notes.
+        grace: seconds without one, after which a trial is dead.
 
     Raises:
         InputError: if the database can't be reached, or no driver for it is installed.
@@ -79,7 +86,7 @@ def open_storage(url: str, heartbeat: int = HEARTBEAT, grace: int = GRACE) -> RD
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             # Where two open a new database at once, one finds that the other has just made a table.
             cause = str(getattr(error, "orig", None) or error.__cause__ or error).strip()
-            if attempt == 9 or "exist" not in cause and "UNIQUE" not in cause:
+            if attempt == 9 or not ("exist" in cause or "UNIQUE" in cause):
                 raise InputError(f"{shown_url(url)}: {' '.join(cause.split())}") from error
             time.sleep(0.2 * (attempt + 1))
     raise AssertionError
@@ -147,6 +154,31 @@ def _plain(value: object) -> str:
 def superseded(trials: Sequence[FrozenTrial]) -> set[int]:
     """Numbers of the trials that go on in another trial, and so are no result of their own."""
     return {trial.user_attrs[AGAIN_OF] for trial in trials if AGAIN_OF in trial.user_attrs}
+
+
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials that a sweep's number of trials means: each one once, however often it was stopped or killed."""
+    gone = superseded(trials)
+    return [trial for trial in trials if trial.number not in gone and trial.user_attrs.get(REASON) != TWICE]
+
+
+def best_trials(study: optuna.Study, most: int) -> list[FrozenTrial]:
+    """The best complete trials, best first; of several objectives, those on the Pareto front."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(study.directions) > 1:
+        return study.best_trials[:most]
+    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+    return sorted(complete, key=lambda trial: sign * trial.value)[:most]
+
+
+def queue_points(study: optuna.Study, points: Sequence[Mapping[str, object]]) -> None:
+    """Queue points to try first; those that the study has had are not queued again."""
+    had = {trial.user_attrs.get(POINT) for trial in study.get_trials(deepcopy=False)}
+    for point in points:
+        name = json.dumps(point, sort_keys=True)
+        if name not in had:
+            study.enqueue_trial(dict(point), user_attrs={POINT: name})
+            had.add(name)
 
 
 def reason_of(trial: FrozenTrial) -> str | None:
