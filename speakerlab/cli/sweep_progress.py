@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -14,7 +15,7 @@ from speakerlab.reports.metric_names import metric_name, metric_value
 from speakerlab.sweeping.measurements import PARAMETERS
 from speakerlab.sweeping.plan import COMPLETE, FAILED, LOST, PRUNED, Begun, Ended, Event, Measured
 from speakerlab.sweeping.space import Value, described
-from speakerlab.sweeping.study import FOLDER, SECONDS, best_trials, counted, shown_url
+from speakerlab.sweeping.study import DATABASE, FOLDER, SECONDS, best_trials, counted, shown_url
 
 EVERY = 60.0  # seconds between lines about a trial that goes on
 log = logging.getLogger("speakerlab")
@@ -33,9 +34,11 @@ class SweepProgress:
         """Study, space and what the workers have."""
         trials = counted(self.study.get_trials(deepcopy=False))
         done = [trial for trial in trials if trial.state.is_finished()]
-        what = f"goes on: {len(done)} of {self.plan.n_trials} trials are done" if trials else "begins"
-        where = shown_url(self.plan.storage)
-        log.info(f"study {self.plan.study} {what}; {where}")
+        fresh = all(trial.state == TrialState.WAITING for trial in trials)
+        what = "begins" if fresh else f"goes on: {len(done)} of {self.plan.n_trials} trials are done"
+        own = self.plan.storage.startswith("sqlite")
+        place = _short(self.plan.folder / DATABASE) if own else shown_url(self.plan.storage)
+        log.info(f"study {self.plan.study} {what}; {place}")
         log.log(FILE_ONLY, f"trials: {' '.join(self.plan.command)}")
         for parameter in self.plan.space:
             when = f"  when {' or '.join(map(str, parameter.when))}" if parameter.when else ""
@@ -43,7 +46,9 @@ class SweepProgress:
         share = self.shares[0]
         threads = "" if share.threads is None else f", {share.threads} CPU thread{'s' * (share.threads > 1)} each"
         gpus = "" if share.gpus is None else f", GPUs {' | '.join(str(share.gpus) for share in self.shares)}"
-        log.info(f"{len(self.shares)} worker{'s' * (len(self.shares) > 1)}{threads}{gpus}; runs in {self.plan.folder}")
+        log.info(
+            f"{len(self.shares)} worker{'s' * (len(self.shares) > 1)}{threads}{gpus}; runs in {_short(self.plan.folder)}"
+        )
         for note in self.notes:
             log.info(note)
 
@@ -118,7 +123,7 @@ class SweepProgress:
         best = best_trials(self.study, len(trials) if len(self.plan.objectives) > 1 else 1)
         for trial in best:
             values = ", ".join(self.shown(value, name) for name, value in zip(self.plan.objectives, trial.values))
-            folder = self.plan.folder / trial.user_attrs[FOLDER]
+            folder = _short(self.plan.folder / trial.user_attrs[FOLDER])
             log.info(f"best: trial {trial.number}, {values}  {params_line(trial.params)}  {folder}")
         done = sum(trial.state.is_finished() for trial in trials)
         if stopped_by:
@@ -128,6 +133,11 @@ class SweepProgress:
             log.info("the time is over; the same command goes on from here")
         elif not best:
             raise InputError(f"no trial was completed; {self.plan.folder / 'sweep.log'} says why")
+
+
+def _short(path: Path) -> Path:
+    """From the working directory, where it is below that."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def summary(trials: Sequence[FrozenTrial]) -> str:

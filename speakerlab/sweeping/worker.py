@@ -1,5 +1,6 @@
 """A worker: asks for a trial, runs it, tells what came of it, and so on until the study has its trials."""
 
+import os
 import signal
 import socket
 import time
@@ -65,7 +66,7 @@ class Worker:
         self.share = share
         self.tell = tell
         self.stopped = False
-        self.lock = plan.folder / WORKERS / uuid.uuid4().hex
+        self.lock = plan.folder / WORKERS / f"{os.getpid()}_{uuid.uuid4().hex[:8]}"
         self.name = f"{socket.gethostname()} {self.lock.name}"
 
     def stop(self, number: int, frame: object) -> None:
