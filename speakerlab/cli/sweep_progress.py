@@ -46,9 +46,8 @@ class SweepProgress:
         share = self.shares[0]
         threads = "" if share.threads is None else f", {share.threads} CPU thread{'s' * (share.threads > 1)} each"
         gpus = "" if share.gpus is None else f", GPUs {' | '.join(str(share.gpus) for share in self.shares)}"
-        log.info(
-            f"{len(self.shares)} worker{'s' * (len(self.shares) > 1)}{threads}{gpus}; runs in {_short(self.plan.folder)}"
-        )
+        workers = f"{len(self.shares)} worker{'s' * (len(self.shares) > 1)}"
+        log.info(f"{workers}{threads}{gpus}; runs in {_short(self.plan.folder)}")
         for note in self.notes:
             log.info(note)
 

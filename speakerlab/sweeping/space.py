@@ -13,7 +13,6 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
-    distribution_to_json,
 )
 
 from speakerlab import InputError
@@ -151,10 +150,10 @@ class Space:
             return Space(tuple(kept)).settled(lambda key: None if key in keys else value_of(key))
         return Space(tuple(kept))
 
-    def definition(self) -> dict[str, list]:
-        """The space as plain values, equal for equal spaces: key -> [distribution, conditions]."""
+    def definition(self) -> dict[str, str]:
+        """The space in words, equal for equal spaces: key -> range, and when it exists."""
         return {
-            parameter.key: [distribution_to_json(parameter.distribution), sorted(map(str, parameter.when))]
+            parameter.key: " ".join([described(parameter), *(f"when {one}" for one in sorted(map(str, parameter.when)))])
             for parameter in self.parameters
         }
 
@@ -220,7 +219,7 @@ def distribution_of(override: Override) -> BaseDistribution:
         raise InputError(f"{line}: tag({', '.join(sorted(value.tags))}, ...) goes with an interval")
     if override.is_range_sweep() and not value.shuffle and not value.transformers:
         return _range(value, line)
-    return CategoricalDistribution(list(override.sweep_iterator(transformer=Transformer.encode)))
+    return CategoricalDistribution(list(override.sweep_iterator(transformer=_written)))
 
 
 def _interval(value: IntervalSweep, line: str) -> BaseDistribution:
@@ -272,7 +271,7 @@ def _conditions(key: str, given: str | Sequence[str]) -> tuple[Condition, ...]:
         if override.is_interval_sweep() or override.is_range_sweep() or override.is_delete():
             raise InputError(f"sweep.when: {key}: {line} must be key=value or key=value,value")
         if override.is_choice_sweep():
-            values = tuple(override.sweep_iterator(transformer=Transformer.encode))
+            values = tuple(override.sweep_iterator(transformer=_written))
         else:
             values = (_written(override.value()),)
         found.append(Condition(override.get_key_element(), values))
@@ -309,15 +308,14 @@ def _contains(distribution: BaseDistribution, value: Value) -> bool:
 
 
 def _written(value: Any) -> Value:
-    """A plain value as Hydra's `Transformer.encode` writes it after `key=`."""
-    return Transformer.encode(value)
+    """A plain value as it stands after `key=`; a number stays one. Hydra's own `Transformer.encode` leaves commas and
+    the like in text as they are, which would be read as several values."""
+    return Transformer.str(value) if isinstance(value, str) else Transformer.encode(value)
 
 
 def _text(value: object) -> str:
-    """A value of a YAML file as the command line would have it: `null`, `true`, `[a, b]` for a choice."""
-    if isinstance(value, list | tuple):
-        return f"choice({','.join(str(_written(item)) for item in value)})"
-    return str(_written(value))
+    """A value of a YAML file as the command line would have it; text is in its words already."""
+    return value if isinstance(value, str) else str(_written(value))
 
 
 def _shown(point: Mapping[str, object]) -> str:

@@ -120,9 +120,7 @@ def join(
         InputError: naming what differs from what the study was begun with.
     """
     study = optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
-    wanted = json.loads(
-        json.dumps({OBJECTIVES: {"values": list(zip(objectives, directions, strict=True))}, **definition})
-    )
+    wanted = json.loads(json.dumps({"objective": {"objective": ",".join(objectives)}, **definition}))
     if DEFINITION not in study.user_attrs:
         study.set_user_attr(OBJECTIVES, list(objectives))
         study.set_user_attr(DEFINITION, wanted)
@@ -140,15 +138,11 @@ def _difference(begun: Mapping[str, dict], wanted: Mapping[str, dict]) -> str:
             if key not in now:
                 return f"{key} in its {part}, which is missing now"
             if values[key] != now[key]:
-                return f"{key} {_plain(values[key])}, not {_plain(now[key])}"
+                return f"{key}={values[key]}, not {now[key]}"
         for key in now:
             if key not in values and part != "config":
                 return f"no {key} in its {part}"
     return ""
-
-
-def _plain(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False).replace('\\"', "").replace('"', "")
 
 
 def superseded(trials: Sequence[FrozenTrial]) -> set[int]:
