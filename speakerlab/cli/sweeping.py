@@ -44,11 +44,13 @@ class Sweep(NamedTuple):
 
 
 class Base(NamedTuple):
-    """What all trials have in common: overrides, the config that they give, the chosen member of each group."""
+    """What all trials have in common: overrides, the config that they give, the chosen member of each group; and the
+    points to try first, without what the command line has fixed."""
 
     overrides: list[str]
     cfg: DictConfig
     choices: dict[str, str]
+    points: list[dict[str, object]]
 
 
 def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
@@ -67,7 +69,7 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
     names, directions = _objectives(base.cfg)
     search, pruning = Search(cfg.search, cfg.startup_trials, cfg.search_seed), Pruning(cfg.pruner, **cfg.pruning)
     notes = check_search(search, pruning, space, len(names))
-    points = [space.check_point(point) for point in OmegaConf.to_container(base.cfg.sweep.points)]
+    points = [space.check_point(point) for point in base.points]
     study_name = cfg.study or f"{base.choices.get('sweep', 'sweep').replace('None', 'sweep')}_{base.cfg.name}"
     folder = sweeps_folder(cfg.output_dir).resolve() / study_name
     if cfg.warm_start is not None:
@@ -123,13 +125,16 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
     params = OmegaConf.to_container(whole.hydra.sweeper.get("params") or OmegaConf.create())
     when = OmegaConf.to_container(whole.get("sweep", {}).get("when") or OmegaConf.create())
     space, fixed = read_space(params, overrides, when)
-    base = Base(fixed, *compose("train", fixed))
-    space = space.settled(lambda key: _value_of(key, base))
+    cfg, choices = compose("train", fixed)
+    space = space.settled(lambda key: _value_of(key, cfg, choices))
     if not space.parameters:
         raise InputError("nothing to search: give sweep=SPACE (conf/sweep/), or ranges like loss.margin=interval(0, 1)")
     for example in space.examples():
         compose("train", [*fixed, *written(example)])
-    return space, base
+    gone = set(params) - {parameter.key for parameter in space}
+    points = OmegaConf.to_container(cfg.sweep.points)
+    points = [{key: value for key, value in point.items() if key not in gone} for point in points]
+    return space, Base(fixed, cfg, choices, points)
 
 
 def written(params: dict[str, Value]) -> list[str]:
@@ -151,13 +156,13 @@ def _whole_config(overrides: list[str]) -> DictConfig:
         raise InputError(explain_composition(error, "train", overrides)) from error
 
 
-def _value_of(key: str, base: Base) -> object:
-    if key in base.choices:
-        return base.choices[key]
+def _value_of(key: str, cfg: DictConfig, choices: dict[str, str]) -> object:
+    if key in choices:
+        return choices[key]
     missing = object()
-    value = OmegaConf.select(base.cfg, key, default=missing)
+    value = OmegaConf.select(cfg, key, default=missing)
     if value is missing:
-        raise InputError(f"sweep.when: {key} is no key and no group{nearest(key, list(base.choices))}")
+        raise InputError(f"sweep.when: {key} is no key and no group{nearest(key, list(choices))}")
     return value
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 METRICS = Path("metrics", "val_metrics.csv")
 OUTPUT = "output.txt"  # what train.py printed
 PARAMETERS = "parameters"
+NO_MEMORY = ("out of memory", "not enough memory", "MemoryError")  # of CUDA, of torch's CPU allocator, of Python
 LONGEST = 200  # characters of a reason
 TAIL = 65536  # bytes of the output that are searched for the reason
 
@@ -55,7 +56,7 @@ def why_it_ended(run: Path, status: int) -> str:
             file.seek(max(path.stat().st_size - TAIL, 0))
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    memory = [line for line in lines if "out of memory" in line.lower() or line.startswith("MemoryError")]
+    memory = [line for line in lines if any(words in line for words in NO_MEMORY)]
     if own:
         reason = own[-1]
     elif memory:

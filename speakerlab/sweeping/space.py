@@ -153,7 +153,9 @@ class Space:
     def definition(self) -> dict[str, str]:
         """The space in words, equal for equal spaces: key -> range, and when it exists."""
         return {
-            parameter.key: " ".join([described(parameter), *(f"when {one}" for one in sorted(map(str, parameter.when)))])
+            parameter.key: " ".join(
+                [described(parameter), *(f"when {one}" for one in sorted(map(str, parameter.when)))]
+            )
             for parameter in self.parameters
         }
 
