@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from speakerlab.cli.objective import objectives
 from speakerlab.config import CONF, nearest
 from speakerlab.data import usable_cpus
 from speakerlab.reports.metric_names import HIGHER_IS_BETTER
+from speakerlab.schema import SweepConfig
 from speakerlab.sweeping.hardware import Share, shares, visible_gpus
 from speakerlab.sweeping.measurements import PARAMETERS
 from speakerlab.sweeping.plan import Plan
@@ -153,6 +155,11 @@ def _whole_config(overrides: list[str]) -> DictConfig:
         with initialize_config_dir(config_dir=str(CONF)):
             return compose_whole("train", overrides, return_hydra_config=True)
     except Exception as error:  # Hydra's and OmegaConf's have no common base
+        for override in overrides:
+            key = override.lstrip("+~").partition("=")[0]
+            hint = nearest(key, [entry.name for entry in fields(SweepConfig)], cutoff=0.75)
+            if hint and f"'{key}'" in str(error):
+                raise InputError(f"unknown key {key!r} on the command line{hint}") from error
         raise InputError(explain_composition(error, "train", overrides)) from error
 
 

@@ -61,6 +61,8 @@ def why_it_ended(run: Path, status: int) -> str:
         reason = own[-1]
     elif memory:
         reason = f"out of memory: {memory[-1]}"
+    elif status in (128 + signal.SIGTERM, 128 + signal.SIGINT):
+        reason = f"asked to stop by {signal.Signals(status - 128).name}"
     elif status == -signal.SIGKILL:
         reason = "killed from outside, as the system does when memory is short"
     elif status < 0:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from speakerlab.sweeping.study import FOLDER
 POLL = 0.5  # seconds
 TO_STOP = 300.0  # seconds for a training to end its step, or its measurement, and write its checkpoint
 TO_REACH = 1800.0  # seconds that the database may be out of reach while a trial runs
+OUT_OF_REACH = (StorageInternalError, SQLAlchemyError)
 CHECKPOINT = Path("checkpoints", "last.ckpt")
 BY_REQUEST = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)  # exit statuses
 
@@ -78,6 +80,8 @@ class TrialRun:
             kill_group(process.pid)  # other processes of the training, or all of it if this function was left
             process.wait()
         self.tell(Training(None))
+        with suppress(*OUT_OF_REACH, UpdateFinishedTrialError):
+            self._report()  # what came after the last look
         if self.ended_by is None and process.returncode in BY_REQUEST:
             time.sleep(2 * POLL)  # a cluster asks every process to stop; this one's turn may come a little later
             self.ended_by = STOPPED if self.stopping() else None
@@ -130,7 +134,7 @@ class TrialRun:
             self.reached = now
         except UpdateFinishedTrialError:
             self._give_up(process)
-        except (StorageInternalError, SQLAlchemyError):  # a database that restarts does not end a day of training
+        except OUT_OF_REACH:  # a database that restarts does not end a day of training
             if now - self.reached > TO_REACH:
                 raise
 

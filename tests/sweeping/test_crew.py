@@ -234,16 +234,15 @@ def test_a_time_limit_keeps_what_runs(tmp_path, trials):
 
 def test_hopeless_trials_are_stopped(tmp_path, trials):
     """Beside trials that were better than any can be."""
-    given = [MARGIN, *trials, "pruning.startup_trials=1", "pruning.warmup_epochs=2"]
+    given = [MARGIN, *trials, "trainer.max_epochs=40", "pruning.startup_trials=1"]
     swept(tmp_path, *given, "n_trials=1")
     study = study_in(tmp_path)
     for _ in range(2):
-        curve = {epoch: -1.0 for epoch in range(1, 2)}
-        study.add_trial(create_trial(state=TrialState.COMPLETE, value=-1.0, intermediate_values=curve))
+        study.add_trial(create_trial(state=TrialState.COMPLETE, value=-1.0, intermediate_values={1: -1.0}))
     said = swept(tmp_path, *given, "n_trials=4", "pruning.warmup_epochs=0")
     last = study_in(tmp_path).trials[-1]
     assert last.number == 3 and last.state == TrialState.PRUNED and "trial 3  pruned at EER" in said
-    assert list(last.intermediate_values) == [1] and last.value == last.intermediate_values[1]
+    assert len(last.intermediate_values) == last.user_attrs[EPOCHS] < 40
     status = json.loads((tmp_path / "outputs/sweeps/s/3/status.json").read_text())["status"]
     assert status == "stopped"
 

@@ -62,6 +62,7 @@ def test_what_was_not_measured_has_no_value(run, tmp_path):
             "out of memory: RuntimeError: DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes",
         ),
         ("epoch 1/2\n", -signal.SIGKILL, "killed from outside, as the system does when memory is short"),
+        ("stopped and kept\n", 128 + signal.SIGTERM, "asked to stop by SIGTERM"),
         ("epoch 1/2\n", -signal.SIGSEGV, "ended by SIGSEGV"),
         ("", 3, "ended with status 3 and said nothing"),
         ("x" * 1000, 1, "x" * (LONGEST - 1) + "…"),
