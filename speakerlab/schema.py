@@ -75,6 +75,7 @@ class SpaceConfig:
 
     when: dict[str, Any] = field(default_factory=dict)
     points: list[dict[str, Any]] = field(default_factory=list)
+    n_trials: int | None = None
 
 
 @dataclass
@@ -183,7 +184,7 @@ class SweepConfig:
     """Root of `conf/sweep.yaml`."""
 
     study: str | None = None
-    n_trials: int = MISSING
+    n_trials: int | None = None
     hours: float | None = None
     workers: int = MISSING
     search: str = MISSING

@@ -86,7 +86,7 @@ def take_others(config_name: str) -> list[str]:
     others = [
         argument
         for argument in sys.argv[1:]
-        if not argument.startswith("-") and re.split(r"[.=/@]", argument.lstrip("+~"), maxsplit=1)[0] not in own
+        if re.match(r"[^-=]+=|~", argument) and re.split(r"[.=/@]", argument.lstrip("+~"), maxsplit=1)[0] not in own
     ]
     sys.argv = [argument for argument in sys.argv if argument not in others]
     return others

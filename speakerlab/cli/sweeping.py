@@ -25,6 +25,7 @@ from speakerlab.sweeping.searching import Pruning, Search, check_search
 from speakerlab.sweeping.space import Space, Value, is_range, read_space
 from speakerlab.sweeping.study import DATABASE, best_trials, join, load, open_storage, queue_points, sweeps_folder
 
+TRIALS = 20  # where neither the command line nor the space says
 # Of train.py's config: what depends on the machine, or says nothing about what a trial's values mean.
 NOT_COMPARED = (
     *("name", "ckpt", "folder", "output_dir", "cache_dir", "compile", "threads", "trust", "sweep", "objective"),
@@ -92,7 +93,7 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
         space=space,
         objectives=names,
         directions=directions,
-        n_trials=cfg.n_trials,
+        n_trials=cfg.n_trials or base.cfg.sweep.n_trials or TRIALS,
         epochs=base.cfg.trainer.max_epochs,
         search=search,
         pruning=pruning,
@@ -105,7 +106,7 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
 
 def _check_numbers(cfg: DictConfig) -> None:
     for key in ("n_trials", "workers", "max_failures", "heartbeat", "warm_start_points"):
-        if cfg[key] < 1:
+        if cfg[key] is not None and cfg[key] < 1:
             raise InputError(f"{key}={cfg[key]} must be at least 1")
     if cfg.workers > usable_cpus():
         raise InputError(f"workers={cfg.workers} must be at most {usable_cpus()}, the CPUs that are here")
@@ -125,7 +126,7 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
     """
     whole = _whole_config([override for override in overrides if not is_range(override)])
     params = OmegaConf.to_container(whole.hydra.sweeper.get("params") or OmegaConf.create())
-    when = OmegaConf.to_container(whole.get("sweep", {}).get("when") or OmegaConf.create())
+    when = OmegaConf.to_container(OmegaConf.select(whole, "sweep.when") or OmegaConf.create())
     space, fixed = read_space(params, overrides, when)
     cfg, choices = compose("train", fixed)
     space = space.settled(lambda key: _value_of(key, cfg, choices))

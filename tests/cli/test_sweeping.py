@@ -33,6 +33,7 @@ def test_a_plan(plan, tmp_path):
     assert sweep.plan.command[2:] == ("model=xvector", "trainer.max_epochs=7")
     assert (sweep.plan.objectives, sweep.plan.directions) == (("eer",), ("minimize",))
     assert (sweep.plan.epochs, sweep.plan.n_trials, sweep.plan.deadline) == (7, 5, None)
+    assert plan(*RANGES, "+sweep.n_trials=4").plan.n_trials == 4
     assert load("sweep_xvector_aam", output_dir=tmp_path).trials == []
 
 
@@ -55,8 +56,8 @@ def test_a_space_of_the_project_and_its_points(plan):
         (["sweep=margni"], [], "did you mean margin?"),
         ([*RANGES, "objective=[f1]"], [], "objective: f1"),
         ([*RANGES, "objective=[parameters]"], [], "must name a metric"),
-        ([*RANGES, "sweep.when={loss.margin: losss=aam}"], [], "losss is no key"),
-        ([*RANGES, "sweep.points=[{loss.margin: 0.9}]"], [], "loss.margin=0.9 of the point"),
+        ([*RANGES, "+sweep.when={loss.margin: 'losss=aam'}"], [], "losss is no key"),
+        ([*RANGES, "+sweep.points=[{loss.margin: 0.9}]"], [], "loss.margin=0.9 of the point"),
         (RANGES, ["n_trials=0"], "n_trials=0 must be at least 1"),
         (RANGES, ["workers=1000"], "workers=1000 must be at most"),
         (RANGES, ["grace=40"], "grace=40 must be at least twice heartbeat=30"),
@@ -79,7 +80,7 @@ def test_parameters_of_a_loss_exist_with_that_loss_alone(plan):
     ranges = ["loss=choice(aam, softmax)", "loss.margin=interval(0.1, 0.5)"]
     with pytest.raises(InputError, match=r"loss\.margin"):  # softmax has none
         plan(*ranges)
-    sweep = plan(*ranges, "+sweep.when={loss.margin: loss=aam}")
+    sweep = plan(*ranges, "+sweep.when={loss.margin: 'loss=aam'}")
     assert [parameter.key for parameter in sweep.plan.space] == ["loss", "loss.margin"]
 
 
@@ -105,7 +106,7 @@ def test_points_and_those_of_a_warm_start_are_queued_once(plan, tmp_path):
         trial = study.ask()
         trial.suggest_float("loss.margin", 0.1, 0.5), trial.suggest_float("optimizer.lr", 1e-4, 1e-2, log=True)
         study.tell(trial, value)
-    points = "sweep.points=[{loss.margin: 0.15}]"
+    points = "+sweep.points=[{loss.margin: 0.15}]"
     own = ["study=new", "warm_start=old", "warm_start_points=3"]
     narrow = ["loss.margin=interval(0.1, 0.25)", points]
     for _ in range(2):
@@ -132,10 +133,21 @@ def test_two_workers_share_the_processor(plan, monkeypatch):
 
 
 def test_the_trials_part_of_a_command_line(monkeypatch):
-    line = ["sweep.py", "sweep=margin", "n_trials=5", "pruning.patience=3", "+data/x=y", "seed=3", "--cfg", "job", "~a"]
+    line = [
+        "sweep.py",
+        "sweep=margin",
+        "n_trials=5",
+        "pruning.patience=3",
+        "+data/x=y",
+        "seed=3",
+        "--cfg",
+        "job",
+        "~a",
+        "--help",
+    ]
     monkeypatch.setattr(sys, "argv", line)
     assert take_others("sweep") == ["sweep=margin", "+data/x=y", "seed=3", "~a"]
-    assert sys.argv == ["sweep.py", "n_trials=5", "pruning.patience=3", "--cfg", "job"]
+    assert sys.argv == ["sweep.py", "n_trials=5", "pruning.patience=3", "--cfg", "job", "--help"]
     monkeypatch.setattr(sys, "argv", ["sweep.py", "-m"])
     with pytest.raises(SystemExit, match="error: -m is for"):
         take_others("sweep")

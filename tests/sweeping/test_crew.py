@@ -125,7 +125,7 @@ def assert_accounted(study: optuna.Study, n_trials: int) -> None:
 @two_cpus
 def test_a_sweep_from_its_start_to_its_end(tmp_path, trials):
     given = [MARGIN, "optimizer.lr=tag(log, interval(1e-4, 1e-2))", *trials]
-    points = "sweep.points=[{loss.margin: 0.3}]"
+    points = "+sweep.points=[{loss.margin: 0.3}]"
     said = swept(tmp_path, *given, points, "n_trials=3", "workers=2", "startup_trials=1")
     study = study_in(tmp_path)
     assert_accounted(study, 3)
@@ -250,7 +250,7 @@ def test_hopeless_trials_are_stopped(tmp_path, trials):
 def test_failed_trials_are_recorded_and_the_sweep_goes_on(tmp_path, trials):
     """Res2Net takes numbers of channels that 8 divides."""
     rest = [given for given in trials if not given.startswith("model.encoder.channels=")]
-    points = "sweep.points=[{model.encoder.channels: 12}, {model.encoder.channels: 16}]"
+    points = "+sweep.points=[{model.encoder.channels: 12}, {model.encoder.channels: 16}]"
     given = ["model.encoder.channels=choice(12, 16)", *rest, points]
     said = swept(tmp_path, *given, "n_trials=2", "objective=[eer,parameters]")
     failed, complete = study_in(tmp_path).trials
