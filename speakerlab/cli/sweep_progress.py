@@ -118,11 +118,11 @@ class SweepProgress:
             InputError: if the study is through and no trial was completed.
         """
         trials = counted(self.study.get_trials(deepcopy=False))
-        log.info(f"{self.plan.study}: {summary(trials)}")
+        log.info(f"study {self.plan.study} has {summary(trials)}")
         best = best_trials(self.study, len(trials) if len(self.plan.objectives) > 1 else 1)
         for trial in best:
             values = ", ".join(self.shown(value, name) for name, value in zip(self.plan.objectives, trial.values))
-            folder = _short(self.plan.folder / trial.user_attrs[FOLDER])
+            folder = _short(self.plan.folder / trial.user_attrs.get(FOLDER, str(trial.number)))
             log.info(f"best: trial {trial.number}, {values}  {params_line(trial.params)}  {folder}")
         done = sum(trial.state.is_finished() for trial in trials)
         if stopped_by:
@@ -149,7 +149,9 @@ def summary(trials: Sequence[FrozenTrial]) -> str:
         TrialState.WAITING: "waiting",
     }
     counts = {name: sum(trial.state == state for trial in trials) for state, name in names.items()}
-    return f"{len(trials)} trials: " + (", ".join(f"{n} {name}" for name, n in counts.items() if n) or "none yet")
+    return f"{len(trials)} trial{'s' * (len(trials) != 1)}: " + (
+        ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "none yet"
+    )
 
 
 def params_line(params: dict[str, Value]) -> str:
