@@ -41,8 +41,9 @@ def test_a_child_dies_with_its_killed_parent():
     child = int(parent.stdout.readline())
     assert not ends(child, 0.2)
     parent.kill()
-    parent.communicate()
+    parent.wait(timeout=20)  # and not for its output's end, since the child has that too
     assert ends(child)
+    parent.communicate()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's end")
