@@ -23,11 +23,11 @@ def main(cfg: DictConfig, overrides: list[str]) -> None:
 
     from speakerlab.cli.sweep_progress import SweepProgress
     from speakerlab.cli.sweeping import plan_sweep
-    from speakerlab.record import text_log
+    from speakerlab.record import log_path, text_log
     from speakerlab.sweeping.crew import Crew
 
     sweep = plan_sweep(cfg, overrides, Path(__file__).with_name("train.py"))
-    with text_log(sweep.plan.folder / "sweep.log"):
+    with text_log(log_path(sweep.plan.folder, "sweep")):
         progress = SweepProgress(sweep)
         progress.begin()
         stopped_by = Crew(sweep.plan, sweep.shares, cfg.max_failures, progress.tell).run()

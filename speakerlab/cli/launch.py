@@ -12,6 +12,7 @@ from collections.abc import Callable
 from omegaconf import DictConfig
 
 from speakerlab import InputError
+from speakerlab.cli.branches import branch_arguments, expand_branches
 from speakerlab.cli.explain import explain_composition
 from speakerlab.config import CONF, known_targets
 
@@ -30,6 +31,7 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def run() -> None:
+            sys.argv[1:] = branch_arguments(sys.argv[1:])
             overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
             try:
                 _refuse_merged_members(overrides)
@@ -117,6 +119,7 @@ def compose(config_name: str, overrides: list[str]) -> tuple[DictConfig, dict[st
 
     from speakerlab.config import check
 
+    overrides = branch_arguments(overrides)
     _refuse_merged_members(overrides)
     GlobalHydra.instance().clear()
     try:
@@ -129,7 +132,8 @@ def compose(config_name: str, overrides: list[str]) -> tuple[DictConfig, dict[st
     try:
         with open_dict(cfg):
             del cfg["hydra"]
-        return check(cfg, config_name, choices, trusted_on_command_line(overrides)), choices
+        trust = trusted_on_command_line(overrides)
+        return check(expand_branches(cfg, trust), config_name, choices, trust), choices
     finally:
         HydraConfig.instance().cfg = None
 
@@ -158,7 +162,8 @@ def _run_task(task: Task, cfg: DictConfig, config_name: str) -> object:
 
     quiet_logging()
     choices = {str(group): str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
-    return task(check(cfg, config_name, choices, trusted_on_command_line()))
+    trust = trusted_on_command_line()
+    return task(check(expand_branches(cfg, trust), config_name, choices, trust))
 
 
 def quiet_logging() -> None:

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from speakerlab import InputError
 from speakerlab.cli.sweeping import Sweep, written
-from speakerlab.record import FILE_ONLY
+from speakerlab.record import FILE_ONLY, log_path
 from speakerlab.reports.metric_names import metric_name, metric_value
 from speakerlab.sweeping.measurements import PARAMETERS
 from speakerlab.sweeping.plan import COMPLETE, FAILED, LOST, PRUNED, Begun, Ended, Event, Measured
@@ -131,7 +131,7 @@ class SweepProgress:
         if done < self.plan.n_trials:
             log.info("the time is over; the same command goes on from here")
         elif not best:
-            raise InputError(f"no trial was completed; {self.plan.folder / 'sweep.log'} says why")
+            raise InputError(f"no trial was completed; {log_path(self.plan.folder, 'sweep')} says why")
 
 
 def _short(path: Path) -> Path:

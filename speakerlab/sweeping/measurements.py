@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 METRICS = Path("metrics", "val_metrics.csv")
-OUTPUT = "output.txt"  # what train.py printed
+OUTPUT = Path("logs", "output.txt")  # what train.py printed
 PARAMETERS = "parameters"
 NO_MEMORY = ("out of memory", "not enough memory", "MemoryError")  # of CUDA, of torch's CPU allocator, of Python
 LONGEST = 200  # characters of a reason

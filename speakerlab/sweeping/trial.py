@@ -96,7 +96,7 @@ class TrialRun:
         return self.plan.folder / given
 
     def _start(self) -> subprocess.Popen:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / OUTPUT).parent.mkdir(parents=True, exist_ok=True)
         command = [*self.plan.command, *(f"{key}={value}" for key, value in self.params.items())]
         if (self.folder / CHECKPOINT).is_file():
             command.append(f"ckpt={_quoted(self.folder)}")

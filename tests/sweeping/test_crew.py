@@ -142,7 +142,7 @@ def test_a_sweep_from_its_start_to_its_end(tmp_path, trials):
         assert json.loads((run / "status.json").read_text())["status"] == "finished"
         assert f"trial {trial.number}  EER" in said
     assert f"best: trial {study.best_trial.number}, EER" in said and "3 trials: 3 complete" in said
-    assert "finished after" in (tmp_path / "outputs/sweeps/s/sweep.log").read_text()
+    assert "finished after" in (tmp_path / "outputs/sweeps/s/logs/sweep.log").read_text()
     assert not list((tmp_path / "outputs/sweeps/s/workers").iterdir())
 
     # The same command has nothing left to do; more trials are more of the same study; another space is another study.
@@ -176,7 +176,7 @@ def test_a_killed_workers_trial_goes_on_and_none_is_lost(tmp_path, trials, datab
     assert again.state == TrialState.COMPLETE and again.params == victim.params and again.user_attrs[KILLS] == 1
     folder = tmp_path / "outputs/sweeps/s" / str(victim.number)
     assert again.user_attrs[FOLDER] == str(victim.number) and not (folder.parent / str(again.number)).exists()
-    assert "goes on from" in (folder / "train.log").read_text()
+    assert "goes on from" in (folder / "logs/train.log").read_text()
     assert [row["epoch"] for row in measured(folder)] == list(range(1, 13))
     assert list(again.intermediate_values) == list(range(1, 13))
     said = (tmp_path / "said").read_text()

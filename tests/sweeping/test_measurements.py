@@ -69,11 +69,13 @@ def test_what_was_not_measured_has_no_value(run, tmp_path):
     ],
 )
 def test_the_reason_is_one_line(tmp_path, output, status, expected):
+    (tmp_path / OUTPUT).parent.mkdir()
     (tmp_path / OUTPUT).write_text(output)
     assert why_it_ended(tmp_path, status) == expected
 
 
 def test_the_last_of_several_tries_gives_the_reason(tmp_path):
     """A trial that goes on adds to the output of its first try, however long that is."""
+    (tmp_path / OUTPUT).parent.mkdir()
     (tmp_path / OUTPUT).write_text("error: old\n" + "epoch\n" * 50000 + "error: new\n")
     assert why_it_ended(tmp_path, 1) == "new"
