@@ -1,5 +1,6 @@
 """What `sweep.py` makes of its command line."""
 
+import re
 import sys
 import time
 from dataclasses import fields
@@ -35,6 +36,8 @@ NOT_COMPARED = (
     *("trainer.accelerator", "trainer.devices", "trainer.precision", "trainer.sync_batchnorm"),
     *("trainer.enable_progress_bar", "trainer.log_every_n_steps"),
 )
+# Groups whose members differ in such keys alone, or whose keys say it better.
+NO_MATTER = ("trainer", "logger", "loader", "callbacks", "sweep", "experiment", "debug")
 
 
 class Sweep(NamedTuple):
@@ -73,14 +76,15 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
     search, pruning = Search(cfg.search, cfg.startup_trials, cfg.search_seed), Pruning(cfg.pruner, **cfg.pruning)
     notes = check_search(search, pruning, space, len(names))
     points = [space.check_point(point) for point in base.points]
-    study_name = cfg.study or f"{base.choices.get('sweep', 'sweep').replace('None', 'sweep')}_{base.cfg.name}"
+    study_name = cfg.study or _study_name(base, space)
     folder = sweeps_folder(cfg.output_dir).resolve() / study_name
     if cfg.warm_start is not None:
         warm, dropped = warm_points(cfg, space)
         notes += dropped
     _make(folder)
     storage = cfg.storage or f"sqlite:///{folder / DATABASE}"
-    definition = {"space": space.definition(), "config": compared(base.cfg)}
+    members = {group: member for group, member in base.choices.items() if "/" not in group and group not in NO_MATTER}
+    definition = {"space": space.definition(), "choices": members, "config": compared(base.cfg)}
     study = join(study_name, open_storage(storage, cfg.heartbeat, cfg.grace), names, directions, definition)
     queue_points(study, [*points, *(warm if cfg.warm_start is not None and not study.trials else [])])
     divided = _divide(cfg.workers, base.cfg)
@@ -102,6 +106,14 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
         deadline=None if cfg.hours is None else time.time() + 3600 * cfg.hours,
     )
     return Sweep(plan, divided, study, notes)
+
+
+def _study_name(base: Base, space: Space) -> str:
+    """The space's name, or those of the keys that vary."""
+    chosen = base.choices.get("sweep", "None")
+    if chosen != "None":
+        return chosen
+    return re.sub(r"[^\w.-]+", "_", "_".join(parameter.key for parameter in space)).strip("._")
 
 
 def _check_numbers(cfg: DictConfig) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 METRICS = Path("metrics", "val_metrics.csv")
 OUTPUT = Path("logs", "output.txt")  # what train.py printed
 PARAMETERS = "parameters"
-NO_MEMORY = ("out of memory", "not enough memory", "MemoryError")  # of CUDA, of torch's CPU allocator, of Python
+NO_MEMORY = ("out of memory", "allocate memory", "MemoryError")  # of CUDA, of torch's CPU allocator, of Python
 LONGEST = 200  # characters of a reason
 TAIL = 65536  # bytes of the output that are searched for the reason
 

@@ -140,7 +140,7 @@ def _difference(begun: Mapping[str, dict], wanted: Mapping[str, dict]) -> str:
             if values[key] != now[key]:
                 return f"{key}={values[key]}, not {now[key]}"
         for key in now:
-            if key not in values and part != "config":
+            if key not in values and part not in ("choices", "config"):
                 return f"no {key} in its {part}"
     return ""
 

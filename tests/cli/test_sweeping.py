@@ -28,19 +28,22 @@ def plan(tmp_path):
 def test_a_plan(plan, tmp_path):
     sweep = plan(*RANGES, "model=xvector", "trainer.max_epochs=7", own=["n_trials=5"])
     assert [parameter.key for parameter in sweep.plan.space] == ["loss.margin", "optimizer.lr"]
-    assert sweep.plan.study == "sweep_xvector_aam" and sweep.plan.folder == tmp_path / "sweeps" / "sweep_xvector_aam"
+    assert (
+        sweep.plan.study == "loss.margin_optimizer.lr"
+        and sweep.plan.folder == tmp_path / "sweeps" / "loss.margin_optimizer.lr"
+    )
     assert sweep.plan.command[0] == sys.executable and Path(sweep.plan.command[1]).name == "train.py"
     assert sweep.plan.command[2:] == ("model=xvector", "trainer.max_epochs=7")
     assert (sweep.plan.objectives, sweep.plan.directions) == (("eer",), ("minimize",))
     assert (sweep.plan.epochs, sweep.plan.n_trials, sweep.plan.deadline) == (7, 5, None)
-    assert plan(*RANGES, "+sweep.n_trials=4").plan.n_trials == 4
-    assert load("sweep_xvector_aam", output_dir=tmp_path).trials == []
+    assert plan(*RANGES, "+sweep.n_trials=4", own=["study=other"]).plan.n_trials == 4
+    assert load("loss.margin_optimizer.lr", output_dir=tmp_path).trials == []
 
 
 def test_a_space_of_the_project_and_its_points(plan):
     sweep = plan("sweep=margin", "loss.scale=30.0")
     assert [parameter.key for parameter in sweep.plan.space] == ["loss.margin", "optimizer.lr"]
-    assert sweep.plan.study == "margin_ecapa_aam" and "sweep=margin" in sweep.plan.command
+    assert sweep.plan.study == "margin" and "sweep=margin" in sweep.plan.command
     waiting = sweep.study.get_trials(states=(TrialState.WAITING,))
     assert all("loss.scale" not in trial.system_attrs["fixed_params"] for trial in waiting) and waiting
 
@@ -89,6 +92,7 @@ def test_another_study_of_the_same_name_is_refused(plan):
     plan(*RANGES, "threads=1", "trainer=cpu", "loader.num_workers=3", own=["study=mine", "n_trials=99"])
     for overrides, expected in [
         ([*RANGES, "trainer.max_epochs=7"], "trainer.max_epochs=10, not 7"),
+        ([*RANGES, "model=xvector"], "model=ecapa, not xvector"),
         ([*RANGES, "objective=[eer,parameters]"], "objective=eer, not eer,parameters"),
         ([RANGES[0]], "optimizer.lr in its space, which is missing now"),
         ([*RANGES, "loss.scale=interval(10, 20)"], "no loss.scale in its space"),

@@ -223,6 +223,25 @@ def test_ctrl_c_keeps_every_trial_for_the_same_command(tmp_path, trials):
         assert trial.state == TrialState.COMPLETE and list(trial.intermediate_values) == list(range(1, 41))
 
 
+def test_a_worker_that_sleeps_too_long_loses_its_trial_to_another_command(tmp_path, trials):
+    """As a laptop whose lid is shut: the same command elsewhere takes the trial over, and the sleeper notices."""
+    given = [MARGIN, *trials, "trainer.max_epochs=30", "n_trials=1", "heartbeat=1", "grace=4"]
+    with started(tmp_path, *given) as sleeper:
+        worker = worker_of(wait_for(lambda: training(tmp_path, 1), tmp_path))
+        (train,) = children(worker)
+        for pid in (worker, train):
+            os.kill(pid, signal.SIGSTOP)
+        elsewhere = tmp_path / "elsewhere"  # with its own folders, but for the database
+        elsewhere.mkdir()
+        said = swept(elsewhere, *given, f"storage=sqlite:///{tmp_path}/outputs/sweeps/s/study.db")
+        assert "trial 1  goes on with trial 0" in said and "1 trial: 1 complete" in said
+        for pid in (train, worker):
+            os.kill(pid, signal.SIGCONT)
+        assert sleeper.wait(timeout=TIMEOUT) == 0, (tmp_path / "said").read_text()
+    assert "trial 0  was taken over by others" in (tmp_path / "said").read_text() and not alive(train)
+    assert_accounted(study_in(tmp_path), 1)
+
+
 def test_a_time_limit_keeps_what_runs(tmp_path, trials):
     given = [MARGIN, *trials, "trainer.max_epochs=100000", "n_trials=1"]
     said = swept(tmp_path, *given, "hours=0.012")  # 43 s

@@ -57,9 +57,9 @@ def test_what_was_not_measured_has_no_value(run, tmp_path):
             "out of memory: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB",
         ),
         (
-            "RuntimeError: DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes\n\n",
+            "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.\n\n",
             1,
-            "out of memory: RuntimeError: DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes",
+            "out of memory: RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.",
         ),
         ("epoch 1/2\n", -signal.SIGKILL, "killed from outside, as the system does when memory is short"),
         ("stopped and kept\n", 128 + signal.SIGTERM, "asked to stop by SIGTERM"),
