@@ -81,11 +81,14 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
     if cfg.warm_start is not None:
         warm, dropped = warm_points(cfg, space)
         notes += dropped
-    _make(folder)
+    if cfg.storage is None:
+        _make(folder)
     storage = cfg.storage or f"sqlite:///{folder / DATABASE}"
+    opened = open_storage(storage, cfg.heartbeat, cfg.grace)
+    _make(folder)
     members = {group: member for group, member in base.choices.items() if "/" not in group and group not in NO_MATTER}
     definition = {"space": space.definition(), "choices": members, "config": compared(base.cfg)}
-    study = join(study_name, open_storage(storage, cfg.heartbeat, cfg.grace), names, directions, definition)
+    study = join(study_name, opened, names, directions, definition)
     queue_points(study, [*points, *(warm if cfg.warm_start is not None and not study.trials else [])])
     divided = _divide(cfg.workers, base.cfg)
     threads = [] if divided[0].threads is None else [f"threads={divided[0].threads}"]
