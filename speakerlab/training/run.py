@@ -185,6 +185,8 @@ def find_run(cfg: DictConfig) -> Run:
     if FOLDER_VARIABLE in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
         folder, checkpoint = Path(os.environ[FOLDER_VARIABLE]), os.environ[CHECKPOINT_VARIABLE]
         return _resumed(folder, Path(checkpoint)) if checkpoint else Run(folder)
+    if cfg.folder is not None and cfg.ckpt is None:
+        return Run(_given_folder(Path(cfg.folder).expanduser()))
     runs = Path(cfg.output_dir) / cfg.name
     if cfg.ckpt == "last":
         found = _newest_unfinished(runs, cfg)
@@ -238,6 +240,18 @@ def _comparable(cfg: DictConfig) -> dict:
     plain = OmegaConf.to_container(cfg, resolve=True)
     plain.pop("ckpt", None)
     return plain
+
+
+def _given_folder(folder: Path) -> Path:
+    """The folder that a new run was told to take; what a try left there that was killed before its first checkpoint is
+    written over."""
+    if (folder / "checkpoints" / LAST).is_file():
+        raise InputError(f"folder={folder} holds a run already: give ckpt={folder} to go on with it, or another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't make the run's folder {folder}: {error.strerror}; give another folder=") from error
+    return folder
 
 
 def _new_folder(runs: Path) -> Path:
