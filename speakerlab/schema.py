@@ -69,14 +69,26 @@ class AugmentConfig:
 
 
 @dataclass
+class SpaceConfig:
+    """What `sweep.py` wants to know of a search space besides `hydra.sweeper.params`; see
+    `speakerlab.sweeping.space`."""
+
+    when: dict[str, Any] = field(default_factory=dict)
+    points: list[dict[str, Any]] = field(default_factory=list)
+    n_trials: int | None = None
+
+
+@dataclass
 class TrainConfig:
     """Root of `conf/train.yaml`; groups are checked against the classes that they name."""
 
     name: str = MISSING
     seed: int = MISSING
     ckpt: str | None = None
+    objective: list[str] | None = None
     cache_dir: str = MISSING
     output_dir: str = MISSING
+    folder: str | None = None
     compile: bool = False
     threads: int | None = None
     trust: list[str] = field(default_factory=list)
@@ -100,6 +112,7 @@ class TrainConfig:
     trainer: Any = MISSING
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: Any = MISSING
+    sweep: SpaceConfig = field(default_factory=SpaceConfig)
 
 
 @dataclass

@@ -34,6 +34,8 @@ class Corpus:
             none.
         validation: other utterances of the training speakers, classified while training; None for verification.
         test: further such utterances, for the trained model; None where there are none.
+        fraction: of `train` that is to be trained on; see `speakerlab.data.fraction`. Left to whoever reads the audio,
+            so that a cache of all of it serves every fraction.
     """
 
     train: pa.Table | Shards
@@ -44,6 +46,7 @@ class Corpus:
     test_files: list[Path] = field(default_factory=list)
     validation: pa.Table | None = None
     test: pa.Table | None = None
+    fraction: float = 1.0
 
     @property
     def speakers(self) -> list[str]:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -30,7 +32,9 @@ from speakerlab.data import Progress
 from speakerlab.data.batches import Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import TASKS
+from speakerlab.data.fraction import fraction_of_shards, fraction_rows
 from speakerlab.data.left_out import check_share
+from speakerlab.data.manifest import speaker_classes
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
@@ -174,12 +178,18 @@ def build_datamodule(
 
 
 def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings | None]:
-    """The training audio, and the corpus without the rows that have none; shards are read by their own dataset."""
+    """The training audio, and the corpus without the rows that have none, or that `data.fraction` spares; shards are
+    read by their own dataset."""
     if isinstance(corpus.train, Shards):
         if cfg.loader.cache is not None:
             raise InputError(f"loader.cache={cfg.loader.cache} does not go with data=shards; set loader.cache=null")
+        if corpus.fraction < 1:
+            index = fraction_of_shards(corpus.train.index, corpus.fraction, cfg.seed)
+            corpus = _lessened(corpus, replace(corpus.train, index=index))
         return corpus, None
     if cfg.loader.cache is None:
+        if corpus.fraction < 1:
+            corpus = _lessened(corpus, corpus.train.take(_kept(cfg, corpus)))
         return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
     recordings = cache_pcm(
         corpus.train,
@@ -195,7 +205,21 @@ def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> t
     if bad:
         note += f"; left out {bad} that can't be read, listed in {recordings.left_out}"
         corpus = replace(corpus, train=corpus.train.take(recordings.rows))
-    return replace(corpus, notes=(*corpus.notes, note)), recordings
+    corpus = replace(corpus, notes=(*corpus.notes, note))
+    if corpus.fraction < 1:
+        rows = _kept(cfg, corpus)
+        corpus, recordings = _lessened(corpus, corpus.train.take(rows)), recordings.only(rows)
+    return corpus, recordings
+
+
+def _kept(cfg: DictConfig, corpus: Corpus) -> NDArray[np.int64]:
+    return fraction_rows(speaker_classes(corpus.train, corpus.speakers), corpus.fraction, cfg.seed)
+
+
+def _lessened(corpus: Corpus, train: pa.Table | Shards) -> Corpus:
+    """The corpus with this part of its training data, and a line about it."""
+    note = f"data.fraction={corpus.fraction:g}: training on {len(train):,} of {corpus.utterances:,} utterances"
+    return replace(corpus, train=train, notes=(*corpus.notes, note))
 
 
 def build_system(
