@@ -190,7 +190,9 @@ class Members(Callback):
         ending = sys.exc_info()[1]
         rows = summarise(self.folder)
         if self.optuna and (self.folder / "study.db").is_file():
-            _conclude_study(config, self.folder)
+            from speakerlab.cli.sweep import conclude_multirun
+
+            conclude_multirun(self.folder)
         if ending is not None and not isinstance(ending, Exception):
             return  # a signal, whose status it is to be
         failed = [row for row in rows if row["error"]]
@@ -224,8 +226,8 @@ def claim_folder(base: Path, study: str) -> Path:
 
 
 def _settle(config: DictConfig, folder: Path, optuna: bool) -> None:
-    """Fix the sweep's folder and its study, in this config and in those of the members, which are composed anew from its
-    overrides."""
+    """Fix the sweep's folder and its study, in this config and in those of the members, which are composed anew from
+    its overrides."""
     from hydra.core.hydra_config import HydraConfig
 
     settled: dict[str, object] = {"hydra.sweep.dir": str(folder)}
@@ -296,9 +298,3 @@ def summarise(folder: Path) -> list[dict[str, str]]:
         f"TensorBoard  tensorboard --logdir {_short(folder)}",
     )
     return rows
-
-
-def _conclude_study(config: DictConfig, folder: Path) -> None:
-    from speakerlab.cli.sweep import conclude
-
-    conclude(folder, OmegaConf.select(config, "hydra.sweeper.study_name"))
