@@ -46,10 +46,12 @@ def check_members(config: DictConfig, config_name: str, trust: tuple[str, ...]) 
 
 def _parsed(config: DictConfig) -> list:
     """The overrides that the sweeper gets: the space's, then the command line's, which win."""
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # which glob(*) asks
     given = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*given, *config.hydra.overrides.task])
+    parsed = parser.parse_overrides([*given, *config.hydra.overrides.task])
     return list({override.get_key_element(): override for override in parsed}.values())
 
 
@@ -62,6 +64,8 @@ def _grid(config: DictConfig) -> list[list[str]]:
             raise InputError(
                 f"{override.input_line} is a range to draw from: add hydra/sweeper=optuna, or use sweep.py"
             )
+        if override.is_sweep_override() and not _listed(override):
+            raise InputError(f"{override.input_line} stands for no value")
     return [member for batch in BasicSweeper.split_arguments(overrides, None) for member in batch]
 
 

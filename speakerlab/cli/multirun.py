@@ -286,7 +286,8 @@ def summarise(folder: Path) -> list[dict[str, str]]:
         numbers = {name: "" if values.get(name) is None else f"{values[name]:.6g}" for name in sweep["objectives"]}
         rows.append({"member": str(number)} | varied | numbers | {"error": outcome.error or ""})
         words = {metric_name(name): metric_value(name, values.get(name)) for name in sweep["objectives"]}
-        shown[str(number)] = varied | words | {"error": outcome.error or ""}
+        short = {key: _shortened(value) for key, value in varied.items()}
+        shown[str(number)] = short | words | {"error": outcome.error or ""}
     if not rows:
         return rows
     write_rows(folder / "members.csv", [list(rows[0]), *(row.values() for row in rows)])
@@ -295,6 +296,14 @@ def summarise(folder: Path) -> list[dict[str, str]]:
     show(
         text_table(f"\n{len(rows)} members", shown, (*sweep["varied"], "error")),
         f"table        {_short(folder / 'members.csv')}",
-        f"TensorBoard  tensorboard --logdir {_short(folder)}",
+        *([] if (folder / "study.db").exists() else [f"TensorBoard  tensorboard --logdir {_short(folder)}"]),
     )
     return rows
+
+
+def _shortened(value: str) -> str:
+    """A number that a sampler drew, to four digits."""
+    try:
+        return f"{float(value):.4g}" if len(value) > 8 else value
+    except ValueError:
+        return value

@@ -61,7 +61,7 @@ def show_status(chosen: argparse.Namespace) -> None:
     from speakerlab.cli.tables import show, text_table
     from speakerlab.reports.sweep import outcome, trial_rows
 
-    sweep = sweep_trials(load(chosen.study, chosen.storage, chosen.output_dir))
+    sweep = sweep_trials(load(chosen.study, chosen.storage, chosen.output_dir), folder)
     facts = [f"{name}: {words}" for name, words in outcome(sweep).items()]
     rows = trial_rows(sweep, sweep.trials)
     table = text_table(f"study {sweep.study.study_name}", rows, ("",)) if rows else "no trial has begun"
@@ -75,10 +75,10 @@ def _show_all(sweeps: Path) -> None:
 
     rows = {}
     for path in sorted([*sweeps.glob(f"*/{DATABASE}"), *sweeps.glob(f"*/*/{DATABASE}")]):
-        facts = outcome(sweep_trials(load(path.parent)))
+        facts = outcome(sweep_trials(load(path.parent), path.parent))
         rows[str(path.parent.relative_to(sweeps))] = {
             "trials": facts["trials"],
-            "best": facts.get("best") or facts.get("on the Pareto front", ""),
+            "best": facts.get("best") or f"Pareto front: {facts['Pareto front']}" if "Pareto front" in facts else "",
         }
     grids = [path.parent for path in sorted(sweeps.glob("*/*/members.csv")) if not (path.parent / DATABASE).is_file()]
     rows |= {str(grid.relative_to(sweeps)): {"trials": "a grid: members.csv", "best": ""} for grid in grids}
@@ -121,13 +121,19 @@ def retry_failed(chosen: argparse.Namespace) -> None:
     show(f"queued again: {', '.join(map(str, wanted))}; the sweep's own command runs them")
 
 
-def sweep_trials(study):
-    """A study as its report wants it."""
-    from speakerlab.reports.sweep import SweepTrials
-    from speakerlab.sweeping.results import current_trials, objectives_of, reason_of
+def sweep_trials(study, folder: Path):
+    """A study as its report wants it. Hydra's plugin does not keep why a trial failed; its run does."""
+    from optuna.trial import TrialState
 
-    trials = current_trials(study)
-    reasons = {trial.number: reason for trial in trials if (reason := reason_of(trial))}
+    from speakerlab.cli.outcome import FILE, read_outcome
+    from speakerlab.reports.sweep import SweepTrials
+    from speakerlab.sweeping.results import REASON, current_trials, objectives_of, run_folder
+
+    trials, reasons = current_trials(study), {}
+    for trial in trials:
+        if trial.state == TrialState.FAIL:
+            outcome = read_outcome(run_folder(trial, folder) / FILE)
+            reasons[trial.number] = trial.user_attrs.get(REASON) or (outcome and outcome.error) or "killed"
     return SweepTrials(study, trials, objectives_of(study), reasons)
 
 
@@ -145,7 +151,7 @@ def conclude(study, folder: Path, number: int | None = None, command: Sequence[s
     from speakerlab.sweeping.best import write_best
     from speakerlab.sweeping.hparams import write_hparams
 
-    sweep = sweep_trials(study)
+    sweep = sweep_trials(study, folder)
     lines, text = [f"{name:<12} {words}" for name, words in outcome(sweep).items()], ""
     if sweep.front:
         best = write_best(study, folder, number)
@@ -158,15 +164,10 @@ def conclude(study, folder: Path, number: int | None = None, command: Sequence[s
 
 
 def conclude_multirun(folder: Path) -> None:
-    """The same for a study of Hydra's Optuna plugin, which does not say what its values are, nor why a trial failed."""
-    from speakerlab.cli.outcome import FILE, read_outcome
-    from speakerlab.sweeping.results import OBJECTIVES, REASON, current_trials, load
+    """The same for a study of Hydra's Optuna plugin, which does not say what its values are."""
+    from speakerlab.sweeping.results import OBJECTIVES, load
 
     study = load(folder)
     sweep = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     study.set_user_attr(OBJECTIVES, sweep["objectives"])
-    for trial in current_trials(study):
-        outcome = read_outcome(folder / str(trial.number) / FILE)
-        if outcome is not None and outcome.error and REASON not in trial.user_attrs:
-            study._storage.set_trial_user_attr(trial._trial_id, REASON, outcome.error)
     conclude(study, folder, command=["python", *sweep["command"]])

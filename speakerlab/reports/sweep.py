@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from speakerlab.data.amounts import counted
 from speakerlab.reports.figure import save_figures
 from speakerlab.reports.metric_names import metric_name, metric_value
 from speakerlab.reports.page import drawing_section, facts_section, folded_section, table_section, write_report
@@ -113,7 +114,7 @@ def outcome(sweep: SweepTrials) -> dict[str, str]:
     if len(sweep.objectives) == 1 and sweep.front:
         facts["best"] = f"trial {sweep.front[0].number}: {values_in_words(sweep, sweep.front[0])}"
     elif sweep.front:
-        facts["on the Pareto front"] = f"{len(sweep.front)} trials"
+        facts["Pareto front"] = counted(len(sweep.front), "trial")
     ended = [trial for trial in sweep.trials if trial.datetime_start and trial.datetime_complete]
     seconds = [(trial.datetime_complete - trial.datetime_start).total_seconds() for trial in ended]
     if seconds:
@@ -132,16 +133,10 @@ def sweep_figures(sweep: SweepTrials) -> dict[str, tuple[Figure, str, str]]:
     if len(sweep.complete) >= FEWEST_FOR_IMPORTANCE and len(sweep.parameters) > 1:
         figures["importance"] = (importance_figure(sweep), "Importance of the parameters", IMPORTANCE_NOTE)
     if sweep.parameters:
-        figures["slices"] = (
-            slice_figure(sweep),
-            "Slices",
-            "A dot a complete trial; orange is the best, or the Pareto front.",
-        )
-        figures["parallel"] = (
-            parallel_figure(sweep),
-            "Parallel coordinates",
-            "A line a complete trial: the bolder, the better.",
-        )
+        dots = "A dot a complete trial; orange is the best, or the Pareto front."
+        figures["slices"] = (slice_figure(sweep), "Slices", dots)
+        lines = "A line a complete trial: the bolder, the better."
+        figures["parallel"] = (parallel_figure(sweep), "Parallel coordinates", lines)
     return figures
 
 

@@ -59,6 +59,7 @@ def as_experiment(words: list[str]) -> tuple[DictConfig, list[str]]:
     Args:
         words: of the command line; later ones win.
     """
+    overlays: list[str] = []
     added: list[Any] = []
     chosen: dict[str, Any] = {}
     values, dropped = OmegaConf.create(), []
@@ -71,8 +72,8 @@ def as_experiment(words: list[str]) -> tuple[DictConfig, list[str]]:
             continue
         if override.is_delete():
             dropped.append(word)
-        elif key == "experiment":
-            added.insert(0, f"/experiment/{_plain(override.value())}")
+        elif key in ("experiment", "debug"):  # as it is, since its group comes after this experiment's values
+            overlays.append(f"/{key}/{_plain(override.value())}")
         elif key == "sweep":
             space, more = _space(str(_plain(override.value())))
             added += more["added"]
@@ -82,6 +83,7 @@ def as_experiment(words: list[str]) -> tuple[DictConfig, list[str]]:
         else:
             OmegaConf.update(values, key, _plain(override.value()), force_add=True)
     overriding = [{f"override /{key}": member} for key, member in chosen.items()]
+    added = [*sorted(overlays, key=lambda name: name.startswith("/debug")), *added]  # debug after experiment
     head = OmegaConf.create({"defaults": [*added, "_self_", *overriding]} if added else {"defaults": overriding})
     return OmegaConf.merge(head, space, values), dropped
 

@@ -97,8 +97,3 @@ def command_of(trial: FrozenTrial, folder: Path) -> list[str] | None:
         return None
     _, _, *words = shlex.split(path.read_text(encoding="utf-8").splitlines()[0])
     return words
-
-
-def reason_of(trial: FrozenTrial) -> str:
-    """Why a trial has no value; "" where it has one or may still get one."""
-    return str(trial.user_attrs.get(REASON, "killed")) if trial.state == TrialState.FAIL else ""
