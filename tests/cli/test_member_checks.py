@@ -2,35 +2,13 @@
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
 
 from speakerlab import InputError
 from speakerlab.cli.member_checks import check_members, is_optuna, swept_keys
-from speakerlab.config import CONF
 
 OPTUNA = ["hydra/sweeper=optuna"]
-
-
-@pytest.fixture
-def sweep():
-    """`sweep("loss.margin=0.1,0.2")`: what Hydra's callback gets of such a command."""
-
-    def make(*overrides: str, config_name: str = "train") -> DictConfig:
-        GlobalHydra.instance().clear()
-        hydra = Hydra.create_main_hydra2("train", create_config_search_path(str(CONF)))
-        config = hydra.compose_config(config_name, list(overrides), run_mode=RunMode.MULTIRUN)
-        config.hydra.mode = RunMode.MULTIRUN
-        HydraConfig.instance().set_config(config)
-        return config
-
-    yield make
-    HydraConfig.instance().cfg = None
-    GlobalHydra.instance().clear()
 
 
 def test_what_varies(sweep):

@@ -73,18 +73,17 @@ def test_folders_are_claimed_by_one(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "task, sweeper, space, expected",
+    "overrides, expected",
     [
-        (["model=ecapa,resnet34", "loss=aam,am"], {}, None, "model_loss"),
-        (["loss.margin=0.1,0.2", "name=mine"], {}, None, "mine"),
-        (["sweep=margin"], {"params": {"loss.margin": "interval(0,1)"}}, "margin", "margin"),
-        (["sweep=margin"], {"params": {}, "study_name": "by hand"}, "margin", "by_hand"),
-        (["+augment/waveform=gain,telephone"], {}, None, "augment_waveform"),
+        (["model=ecapa,resnet34", "loss=aam,am"], "model_loss"),
+        (["loss.margin=0.1,0.2", "name=mine"], "mine"),
+        (["sweep=margin", "hydra/sweeper=optuna"], "margin"),
+        (["sweep=margin", "hydra/sweeper=optuna", "hydra.sweeper.study_name='by hand'"], "by_hand"),
+        (["+augment/waveform=gain,telephone"], "augment_waveform"),
     ],
 )
-def test_a_sweep_has_a_name(task, sweeper, space, expected):
-    hydra = {"overrides": {"task": task}, "sweeper": {"params": {}} | sweeper, "runtime": {"choices": {"sweep": space}}}
-    assert study_name(OmegaConf.create({"hydra": hydra})) == expected
+def test_a_sweep_has_a_name(sweep, overrides, expected):
+    assert study_name(sweep(*overrides)) == expected
 
 
 def test_where_configs_lie_goes_along(monkeypatch):
