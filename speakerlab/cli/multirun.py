@@ -19,8 +19,8 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,12 +32,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 import speakerlab
 from speakerlab import InputError
 from speakerlab.cli.member_checks import check_members, is_optuna, swept_keys
-from speakerlab.cli.objective import objectives
+from speakerlab.cli.members import OVERRIDES, key_of, read_sweep, short, summarise, write_sweep
 from speakerlab.cli.outcome import FILE, VARIABLE, Outcome, read_outcome, write_outcome
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-OVERRIDES = "overrides.json"  # a member's values, in its folder
-SWEEP = "sweep.json"  # of the sweep, in its folder
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,9 @@ def run_member(script: Script) -> float | list[float] | None:
     path = folder / FILE
     path.unlink(missing_ok=True)
     (folder / OVERRIDES).write_text(json.dumps(own) + "\n", encoding="utf-8")
-    varied = _sweep(folder.parent)["varied"]
-    shown = [value for value in own if _key(value) in varied]
-    print(f"\n#{number}  {shlex.join(shown)}\n    {_short(folder)}", flush=True)
+    varied = read_sweep(folder.parent)["varied"]
+    shown = [value for value in own if key_of(value) in varied]
+    print(f"\n#{number}  {shlex.join(shown)}\n    {short(folder)}", flush=True)
     where = [f"hydra.job.num={number}", f"hydra.job.id='{number}'"]
     if "folder" in script.keys:
         goes_on = (folder / "checkpoints" / "last.ckpt").is_file()  # a job that a cluster began anew
@@ -111,32 +109,37 @@ def run_member(script: Script) -> float | list[float] | None:
 def _finished(command: Sequence[str], environment: dict[str, str]) -> int:
     """The exit status of a process that is told of every signal once, since a second one would stop it at once: a group
     of its own keeps the terminal's Ctrl-C away from it."""
-    process = subprocess.Popen(command, env=environment, process_group=0)
-    with _passing_on(process.send_signal) as received:
+    received: list[int] = []
+    early: list[int] = []  # those that came before there was somebody to tell
+    process: subprocess.Popen | None = None
+
+    def pass_on(number: int, frame: Any) -> None:
+        received.append(number)
+        if process is None:
+            early.append(number)
+        else:
+            process.send_signal(number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:  # as nohup wants it
+                signal.signal(number, pass_on)
+        process = subprocess.Popen(command, env=environment, process_group=0)
+        for number in early:
+            process.send_signal(number)
         status = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if received:
         sys.exit(128 + received[0])
     return status
 
 
-@contextmanager
-def _passing_on(send: Callable[[int], None]) -> Iterator[list[int]]:
-    """Signals to this process go to `send`, and are listed."""
-    received: list[int] = []
-
-    def handle(number: int, frame: Any) -> None:
-        received.append(number)
-        send(number)
-
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _ending(status: int) -> str:
+    if status - 128 in SIGNALS:
+        return "was stopped, and is kept"
     if status < 0:
         name = signal.Signals(-status).name
         return f"killed by {name}" + (", as when memory runs out" if name == "SIGKILL" else "")
@@ -148,12 +151,6 @@ def _quoted(value: Path | str) -> str:
     from hydra.core.override_parser.types import Quote, QuotedString
 
     return QuotedString(str(value), Quote.single).with_quotes()
-
-
-def _short(path: Path) -> Path:
-    with suppress(ValueError):
-        return path.relative_to(Path.cwd())
-    return path
 
 
 class Members(Callback):
@@ -172,7 +169,7 @@ class Members(Callback):
             check_members(config, config_name, trusted_on_command_line())
             self.folder = claim_folder(Path(config.hydra.sweep.dir), study_name(config))
             _settle(config, self.folder, self.optuna)
-            _write_sweep(config, config_name, self.folder)
+            write_sweep(config, config_name, self.folder)
         except InputError as error:
             fail(str(error))
         except OSError as error:
@@ -197,7 +194,7 @@ class Members(Callback):
             return  # a signal, whose status it is to be
         failed = [row for row in rows if row["error"]]
         if failed and (not self.optuna or len(failed) == len(rows)):
-            fail(f"{len(failed)} of {len(rows)} members failed; {_short(self.folder / 'members.csv')} says why")
+            fail(f"{len(failed)} of {len(rows)} members failed; {short(self.folder / 'members.csv')} says why")
 
 
 def study_name(config: DictConfig) -> str:
@@ -231,7 +228,7 @@ def _settle(config: DictConfig, folder: Path, optuna: bool) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     settled: dict[str, object] = {"hydra.sweep.dir": str(folder)}
-    given = [_key(value) for value in config.hydra.overrides.hydra]
+    given = [key_of(value) for value in config.hydra.overrides.hydra]
     if optuna and "hydra.sweeper.study_name" not in given:
         settled["hydra.sweeper.study_name"] = folder.parent.name
     trials = OmegaConf.select(config, "sweep.n_trials")
@@ -251,59 +248,3 @@ def _settle(config: DictConfig, folder: Path, optuna: bool) -> None:
 
         set_verbosity(ERROR)
         logging.getLogger("hydra_plugins").setLevel(logging.CRITICAL)
-
-
-def _write_sweep(config: DictConfig, config_name: str, folder: Path) -> None:
-    names = objectives(config) if config_name == "train" else ["result"]
-    facts = {"command": [Path(sys.argv[0]).name, *sys.argv[1:]], "varied": swept_keys(config), "objectives": names}
-    (folder / SWEEP).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-def _sweep(folder: Path) -> dict[str, list[str]]:
-    return json.loads((folder / SWEEP).read_text(encoding="utf-8"))
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
-
-
-def summarise(folder: Path) -> list[dict[str, str]]:
-    """Write `members.csv` and print it: a row for each member that was begun, in their order."""
-    from speakerlab.cli.tables import show, text_table
-    from speakerlab.data.manifest import write_rows
-    from speakerlab.reports.metric_names import metric_name, metric_value
-
-    sweep = _sweep(folder)
-    begun = sorted(int(path.parent.name) for path in folder.glob(f"*/{OVERRIDES}"))
-    rows, shown = [], {}
-    for number in begun:
-        overrides = json.loads((folder / str(number) / OVERRIDES).read_text(encoding="utf-8"))
-        own = {_key(value): value.partition("=")[2] for value in overrides}
-        outcome = read_outcome(folder / str(number) / FILE) or Outcome(error="did not come to an end")
-        values = outcome.value if isinstance(outcome.value, list) else [outcome.value]
-        values = dict(zip(sweep["objectives"], values))
-        varied = {key: own.get(key, "") for key in sweep["varied"]}
-        numbers = {name: "" if values.get(name) is None else f"{values[name]:.6g}" for name in sweep["objectives"]}
-        rows.append({"member": str(number)} | varied | numbers | {"error": outcome.error or ""})
-        words = {metric_name(name): metric_value(name, values.get(name)) for name in sweep["objectives"]}
-        short = {key: _shortened(value) for key, value in varied.items()}
-        shown[str(number)] = short | words | {"error": outcome.error or ""}
-    if not rows:
-        return rows
-    write_rows(folder / "members.csv", [list(rows[0]), *(row.values() for row in rows)])
-    if not any(row["error"] for row in rows):
-        shown = {name: {key: cell for key, cell in row.items() if key != "error"} for name, row in shown.items()}
-    show(
-        text_table(f"\n{len(rows)} members", shown, (*sweep["varied"], "error")),
-        f"table        {_short(folder / 'members.csv')}",
-        *([] if (folder / "study.db").exists() else [f"TensorBoard  tensorboard --logdir {_short(folder)}"]),
-    )
-    return rows
-
-
-def _shortened(value: str) -> str:
-    """A number that a sampler drew, to four digits."""
-    try:
-        return f"{float(value):.4g}" if len(value) > 8 else value
-    except ValueError:
-        return value

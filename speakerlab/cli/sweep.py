@@ -54,7 +54,7 @@ def show_status(chosen: argparse.Namespace) -> None:
         return
     folder = study_folder(chosen.study, chosen.output_dir)
     if chosen.storage is None and not (folder / DATABASE).is_file() and (folder / "sweep.json").is_file():
-        from speakerlab.cli.multirun import summarise
+        from speakerlab.cli.members import summarise
 
         summarise(folder)  # a grid, which has no study
         return
