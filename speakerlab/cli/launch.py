@@ -55,21 +55,7 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
             def checked(cfg: DictConfig) -> object:
                 nonlocal composed
                 composed = True
-                if is_multirun():
-                    return run_member(command)
-                try:
-                    value = _run_task(task, cfg, config_name)
-                    leave_outcome(Outcome(value))
-                    return value
-                except InputError as error:  # here, because Hydra would announce it in two lines of its own
-                    fail(last_line(error))
-                except OSError as error:
-                    if error.errno not in OF_THE_DISK:
-                        raise
-                    fail(f"{error.filename or cfg.get('output_dir')}: {error.strerror}")
-                except Exception as error:
-                    leave_outcome(Outcome(error=f"{type(error).__name__}: {first_line(error)}"))
-                    raise
+                return run_member(command) if is_multirun() else _attempt(task, cfg, config_name)
 
             main = hydra.main(
                 config_path=str(CONF),
@@ -180,6 +166,24 @@ def last_line(error: Exception) -> str:
 def first_line(error: Exception) -> str:
     """The beginning of an error's message, which may be long."""
     return next(iter(last_line(error).splitlines()), "")
+
+
+def _attempt(task: Task, cfg: DictConfig, config_name: str) -> object:
+    """What the task returns, which is left for others too, as is why it failed."""
+    try:
+        value = _run_task(task, cfg, config_name)
+        leave_outcome(Outcome(value))
+        return value
+    except InputError as error:  # here, because Hydra would announce it in two lines of its own
+        fail(last_line(error))
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            leave_outcome(Outcome(error=f"{type(error).__name__}: {first_line(error)}"))
+            raise
+        fail(f"{error.filename or cfg.get('output_dir')}: {error.strerror}")
+    except Exception as error:
+        leave_outcome(Outcome(error=f"{type(error).__name__}: {first_line(error)}"))
+        raise
 
 
 def _run_task(task: Task, cfg: DictConfig, config_name: str) -> object:

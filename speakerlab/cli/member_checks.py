@@ -88,14 +88,15 @@ def _written(values: dict[str, str]) -> list[str]:
 
 
 def _listed(override) -> list[str]:
-    """A parameter's values; of a range to draw from, its ends."""
+    """A parameter's values; of numbers in a range, its ends."""
     if override.is_interval_sweep():
         interval = override.value()
         return [str(interval.start), str(interval.end)]
     try:
-        return list(override.sweep_string_iterator())
+        values = list(override.sweep_string_iterator())
     except Exception as error:  # Hydra's own kinds
         raise InputError(f"{override.input_line}: {str(error).splitlines()[0]}") from error
+    return values[:: max(len(values) - 1, 1)] if override.is_range_sweep() else values
 
 
 def _check_study(config: DictConfig, config_name: str) -> None:
