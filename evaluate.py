@@ -8,6 +8,9 @@
     python evaluate.py ckpt=best.ckpt trials=list.txt save_embeddings=saved.npz
     python evaluate.py embeddings=saved.npz trials=list.txt
     python evaluate.py embeddings=test.parquet enrolment=enrolled.parquet      # who of those in the other file?
+    python evaluate.py ckpt=RUN save_embeddings=saved.npz save_corpus=true     # to train a fusion on: data=embeddings
+    python evaluate.py ckpt=FUSION 'embeddings=[a.npz,b.npz]'                  # in place of its branches
+    python evaluate.py ckpt=FUSION scoring=pair_mlp                            # by its MLP for pairs
     python evaluate.py ckpt=RUN scoring=asnorm save_calibration=true           # on development trials, for other lists
     python evaluate.py ckpt=RUN scoring=asnorm trials=vox1_o_cleaned trials_root=/data/voxceleb1
     python evaluate.py scores=[a.csv,b.csv] development_scores=[dev_a.csv,dev_b.csv]   # two systems, fused
@@ -39,6 +42,8 @@ def main(cfg: DictConfig) -> float:
         return evaluation.evaluate_scores(cfg)
     source = open_source(cfg, trusted_on_command_line(), progress_bar)
     kind = kind_of(cfg, task_of(source.checkpoint))
+    if cfg.save_corpus:
+        evaluation.save_corpus(cfg, source)
     evaluate = {TRIALS: evaluation.verify, CLASSIFIER: evaluation.identify, ENROLMENT: evaluation.recognise}[kind]
     return evaluate(cfg, source)
 

@@ -66,14 +66,14 @@ def run_system(arguments: argparse.Namespace, system: str) -> Path:
         print("python", *command, flush=True)
         subprocess.run([sys.executable, *command], check=True)
         folder = finished_run(command, runs)
-    if not (folder / "metrics" / "test_identification.csv").is_file():
+    if not (folder / "metrics" / "test_metrics.csv").is_file():
         subprocess.run([sys.executable, "evaluate.py", f"ckpt={folder}"], check=True)
     return folder
 
 
 def result(folder: Path) -> dict[str, float]:
     """What the best epoch, chosen by the validation session, has on the test session."""
-    with open(folder / "metrics" / "test_identification.csv", newline="") as file:
+    with open(folder / "metrics" / "test_metrics.csv", newline="") as file:
         row = list(csv.DictReader(file))[-1]
     epochs = len(read_metrics(folder / "metrics" / "val_metrics.csv")["epoch"])
     return {name: float(row[name]) for name in MEASURED} | {"epochs": epochs}

@@ -14,23 +14,22 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import known_targets, lacks_folder, locate
+from speakerlab.config import check_hears, known_targets, lacks_folder, locate
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
+from speakerlab.data.clip_folders import Clip, ClipFinder, assumed_clips
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import NEEDS_CLOSED_SET
 from speakerlab.data.tree import make_folder
 from speakerlab.features.pipeline import FeaturePipeline
 from speakerlab.losses.weighted_sum import WeightedSum
-from speakerlab.network import SpeakerNetwork
+from speakerlab.network import FusionNetwork, SpeakerNetwork
 
-Clip = tuple[str, int, int]  # path, samples, sample rate
-ClipFinder = Callable[[str, str], tuple[list[Clip], str]]  # (folder, config key) -> the files in it, a line about them
 CHAINS = ("recording", "waveform", "spectrum")
 NETWORK_PARTS = ("features", "norm", "pooling", "model")
 LOSS_PARTS = ("loss", "regulariser")
 # What the config of a checkpoint may name there, and what anything else is.
-NETWORK = ("speakerlab.features.", "speakerlab.encoders."), "neither a feature nor an encoder"
+NETWORK = ("speakerlab.features.", "speakerlab.encoders.", "speakerlab.fusion."), "neither a feature nor an encoder"
 LOSS = ("speakerlab.losses.",), "no loss"
 
 
@@ -53,33 +52,52 @@ def build(node: DictConfig | dict, key: str, *args: Any, trust: tuple[str, ...] 
         raise InputError(f"{key}: {str(error).splitlines()[0]}") from error
 
 
-def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork:
-    """Features and encoder; the sizes of the features, the chosen pooling and the sample rate go to the encoder."""
+def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork | FusionNetwork:
+    """Features and encoder; of a fusion, those of each branch, and what makes one embedding of theirs."""
     rate = {"sample_rate": cfg["loader"]["sample_rate"]}
-    extract = build(cfg["features"], "features", trust=trust, **_asked_for(cfg["features"], "features", rate))
+    if "branches" not in cfg["model"]:
+        return _build_branch(cfg, rate, "", trust)
+    branches = {
+        name: _build_branch(node, rate, branch_key(name), trust) for name, node in cfg["model"]["branches"].items()
+    }
+    dims = [branch.embed_dim for branch in branches.values()]
+    return FusionNetwork(branches, build(cfg["model"]["fusion"], "model.fusion", trust=trust, dims=dims))
+
+
+def branch_key(name: str) -> str:
+    """What the config keys of a network's branch begin with; "" of the one of a network that is one."""
+    return f"model.branches.{name}." if name else ""
+
+
+def _build_branch(cfg: DictConfig | dict, rate: dict[str, int], prefix: str, trust: tuple[str, ...]) -> SpeakerNetwork:
+    """The sizes of the features, the chosen pooling and the sample rate go to the encoder."""
+    if not cfg["features"]:
+        raise InputError(f"{prefix}features=none: only model=fusion has none of its own; choose one, such as fbank")
+    key = f"{prefix}features"
+    extract = build(cfg["features"], key, trust=trust, **_asked_for(cfg["features"], key, rate))
 
     def norm(dim: int, channels: int) -> torch.nn.Module:
         sizes = {"dim": dim, "channels": channels}
         if hasattr(extract, "shift_ms"):  # whose frames need not be 10 ms apart
             sizes["shift_ms"] = extract.shift_ms
-        return build(cfg["norm"], "norm", trust=trust, **_asked_for(cfg["norm"], "norm", sizes))
+        return build(cfg["norm"], f"{prefix}norm", trust=trust, **_asked_for(cfg["norm"], f"{prefix}norm", sizes))
 
     try:
         features = FeaturePipeline(extract, norm if cfg["norm"] else None, **cfg["frames"])
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"frames: {error}") from error
-    node, key = cfg["model"]["encoder"], "model.encoder"
-    pooling = partial(build, cfg["pooling"], "pooling", trust=trust)
+        raise InputError(f"{prefix}frames: {error}") from error
+    node, key = cfg["model"]["encoder"], f"{prefix}model.encoder"
+    pooling = partial(build, cfg["pooling"], f"{prefix}pooling", trust=trust)
     offered = {"feature_channels": features.channels, "pooling": pooling, **rate}
     taken = _asked_for(node, key, offered)
     if "pooling" in taken and not cfg["pooling"]:
-        raise InputError(f"pooling=none: {node['_target_']} needs a pooling, such as pooling=statistics")
+        raise InputError(f"{prefix}pooling=none: {node['_target_']} needs a pooling, such as pooling=statistics")
     if "pooling" not in taken and cfg["pooling"]:
-        raise InputError(f"pooling: {node['_target_']} takes none; use pooling=none")
+        raise InputError(f"{prefix}pooling: {node['_target_']} takes none; use pooling=none")
     if "feature_channels" not in taken and features.channels > 1:
-        raise InputError(f"features: {node['_target_']} takes one channel, not {features.channels}")
+        raise InputError(f"{prefix}features: {node['_target_']} takes one channel, not {features.channels}")
     return SpeakerNetwork(features, build(node, key, trust=trust, feature_dim=features.dim, **taken))
 
 
@@ -198,46 +216,6 @@ def _build_augmentation(
     return None if off else built
 
 
-def clips_below(
-    folder: str, key: str, cache_dir: str | Path, progress: Progress | None = None
-) -> tuple[list[Clip], str]:
-    """The readable audio files below a folder, and a line about them.
-
-    Args:
-        folder: searched at any depth.
-        key: of the augmentation, for messages.
-        cache_dir: remembers what the headers say.
-        progress: called with (headers read, headers to read).
-
-    Raises:
-        InputError: if there is no such folder, or no audio in it that can be read.
-    """
-    from speakerlab.data.headers import read_headers
-
-    if not Path(folder).expanduser().is_dir():
-        raise InputError(f"{key}.folder={folder}: there is no such folder")
-    try:
-        files = read_headers(folder, cache_dir, progress).to_pylist()
-    except InputError as error:
-        raise InputError(f"{key}.folder={folder}: {error}") from error
-    root = Path(folder).expanduser()
-    good = [file for file in files if not file["problem"] and file["samples"]]
-    bad = [file for file in files if file["problem"] or not file["samples"]]
-    fault = f"{bad[0]['path']}: {bad[0]['problem'] or 'is empty'}" if bad else ""
-    if not good:
-        raise InputError(f"{key}.folder={folder}: holds no audio" + (f" that can be read ({fault})" if bad else ""))
-    clips = [(str(root / file["path"]), file["samples"], file["sample_rate"]) for file in good]
-    note = f"{key}: {len(good):,} files in {folder}"
-    return clips, note + (f"; {len(bad):,} more can't be read (such as {fault})" if bad else "")
-
-
-def assumed_clips(folder: str, key: str) -> tuple[list[Clip], str]:
-    """Stands in for `clips_below` where only the arguments are to be checked: the folder must be there, no more."""
-    if not Path(folder).expanduser().is_dir():
-        raise InputError(f"{key}.folder={folder}: there is no such folder")
-    return [(folder, 1, 1)] * 1000, ""
-
-
 def check_workers(key: str, count: int) -> None:
     """Refuse a number of data workers that would swamp the machine; InputError says what it takes."""
     most = max(16, 4 * usable_cpus())
@@ -274,20 +252,38 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     return checkpoint
 
 
-def network_from_checkpoint(checkpoint: dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork:
+def network_from_checkpoint(
+    checkpoint: dict, trust: tuple[str, ...] = (), for_audio: bool = True
+) -> SpeakerNetwork | FusionNetwork:
     """Rebuild the trained network, in evaluation mode, from what the checkpoint alone says.
 
     Args:
         checkpoint: as `load_checkpoint` gives it.
         trust: classes admitted besides this project's features and encoders.
+        for_audio: False for a fusion that is to be given saved embeddings of its branches.
 
     Raises:
-        InputError: if the checkpoint names any other class, or its weights fit no network of its config.
+        InputError: if the checkpoint names any other class, its weights fit no network of its config, or it has none
+            that was trained for audio.
     """
-    config = checkpoint["config"]
+    if for_audio:
+        check_hears(checkpoint["config"])
+    check_network(checkpoint["config"], trust)
+    network = build_network(checkpoint["config"], trust)
+    load_weights(network, "network", checkpoint)
+    return network.eval()
+
+
+def check_network(config: dict, trust: tuple[str, ...] = ()) -> None:
+    """Refuse a checkpoint's config that lacks what a network is built of, or names other classes there.
+
+    Raises:
+        InputError: with what it lacks or names.
+    """
     _check_contents(config, (*NETWORK_PARTS, "frames", "loader"))
+    for branch in config["model"].get("branches", {}).values():
+        _check_contents(branch, (*NETWORK_PARTS, "frames"))
     _check_targets([config[part] for part in NETWORK_PARTS], *NETWORK, trust)
-    return _with_weights(build_network(config, trust), "network", checkpoint)
 
 
 def loss_from_checkpoint(checkpoint: dict, embed_dim: int, trust: tuple[str, ...] = ()) -> torch.nn.Module:
@@ -297,7 +293,8 @@ def loss_from_checkpoint(checkpoint: dict, embed_dim: int, trust: tuple[str, ...
     _check_contents(config, LOSS_PARTS)
     _check_targets([config["loss"], config["regulariser"]["loss"]], *LOSS, trust)
     loss = build_loss(config, embed_dim, len(checkpoint["speakers"]), trust)
-    return _with_weights(loss, "loss", checkpoint)
+    load_weights(loss, "loss", checkpoint)
+    return loss.eval()
 
 
 def _check_contents(contents: dict, keys: tuple[str, ...]) -> None:
@@ -318,8 +315,12 @@ def _check_targets(nodes: list, prefixes: tuple[str, ...], kinds: str, trust: tu
             )
 
 
-def _with_weights(module: torch.nn.Module, name: str, checkpoint: dict) -> Any:
-    """The module with its weights of the checkpoint, in evaluation mode."""
+def load_weights(module: torch.nn.Module, name: str, checkpoint: dict) -> None:
+    """Give a module its weights of the checkpoint, where it has this name.
+
+    Raises:
+        InputError: if they do not fit it.
+    """
     weights = {
         key.removeprefix(f"{name}."): value
         for key, value in checkpoint["state_dict"].items()
@@ -332,7 +333,6 @@ def _with_weights(module: torch.nn.Module, name: str, checkpoint: dict) -> Any:
             f"the checkpoint's weights do not fit the {name} of its config ({str(error).splitlines()[1].strip()}); "
             "it is from another version of speakerlab"
         ) from error
-    return module.eval()
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -143,6 +143,26 @@ def _check_target(node: DictConfig, key: str, choices: dict[str, str], targets: 
             raise InputError(f"{key}.{name}={node[name]!r} must be {_described(annotation)} ({where})")
 
 
+def check_hears(config: dict) -> None:
+    """Refuse a checkpoint's config by which networks were never trained: those of a run on saved embeddings, but for
+    those that began with the weights of another run.
+
+    Raises:
+        InputError: saying so.
+    """
+    start = config.get("fine_tuning") or {}
+    on_audio = not str((config.get("data") or {}).get("_target_")).endswith(".EmbeddingsCorpus")
+    if on_audio or (start.get("ckpt") is not None and "network" in start.get("load", ())):
+        return
+    branches = config["model"].get("branches", {"the network": {}})
+    deaf = [name for name, node in branches.items() if node.get("ckpt") is None]
+    if deaf:
+        raise InputError(
+            f"this checkpoint was trained on saved embeddings and holds no trained network for audio ({', '.join(deaf)}"
+            "): evaluate it with embeddings=[PATH,...], or train it with model.branches.<name>.ckpt=RUN"
+        )
+
+
 def lacks_folder(node: DictConfig | dict, parameters: Mapping[str, inspect.Parameter]) -> bool:
     """Whether a node, such as an augmentation's, got no folder though its class takes audio from one; it is off."""
     return "clips" in parameters and node["folder"] is None and parameters["folder"].annotation is str

@@ -1,15 +1,21 @@
-"""What turns a waveform into a speaker embedding: features and an encoder, together."""
+"""What turns a waveform into a speaker embedding: features and an encoder, or several of such pairs and their fusion.
 
-from collections.abc import Iterable
+Both kinds of network are handled alike: `branches` are the pairs by name, one without a name in a network that is one;
+`encoders` is all that turns features into the embedding; `fuse` makes it of the branches' embeddings.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from speakerlab import InputError
+from speakerlab.losses.weighted_sum import logits_of
 from speakerlab.scoring.identification import Guesses, guesses_of
 
 CLASSIFIED_AT_ONCE = 1024  # utterances
+Change = Callable[[Tensor], Tensor]  # of features
 
 
 class SpeakerNetwork(nn.Module):
@@ -27,24 +33,78 @@ class SpeakerNetwork(nn.Module):
         self.features = features
         self.encoder = encoder
         self.embed_dim: int = encoder.embed_dim
+        self.compiled: Callable | None = None
 
-    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+    @property
+    def branches(self) -> dict[str, "SpeakerNetwork"]:
+        return {"": self}
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        return [self.encoder]
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, change: Change | None = None) -> Tensor:
+        """`change` is done to the features, such as masking in training."""
         features, frames = self.features(waveform, lengths)
-        return self.encoder(features, frames)
+        if change is not None:
+            features = change(features)
+        # Only in training: whole utterances go through the encoder eagerly, since each length would compile anew.
+        encode = self.encoder if self.compiled is None or not self.training else self.compiled
+        return encode(features, frames)
+
+    def fuse(self, parts: list[Tensor | None]) -> Tensor:
+        (embeddings,) = parts
+        return embeddings
+
+    def compile_encoders(self) -> None:
+        """From now on, the encoder of a training step is a compiled one."""
+        # The method and not the module, which would be registered twice.
+        self.compiled = torch.compile(self.encoder.forward)
+
+
+class FusionNetwork(nn.Module):
+    """`(batch, samples)` in [-1, 1], sample counts `(batch,)` or None `-> (batch, embed_dim)`, by several networks.
+
+    Args:
+        branches: by name, in order.
+        fusion: embeddings `(batch, dim)` of the branches, None for a missing one, -> one; see `speakerlab.fusion`.
+    """
+
+    def __init__(self, branches: Mapping[str, SpeakerNetwork], fusion: nn.Module):
+        super().__init__()
+        self.branches = nn.ModuleDict(branches)
+        self.fusion = fusion
+        self.embed_dim: int = fusion.embed_dim
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        return [*(branch.encoder for branch in self.branches.values()), self.fusion]
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None, change: Change | None = None) -> Tensor:
+        """`change` is done to the features of each branch."""
+        return self.fuse([branch(waveform, lengths, change) for branch in self.branches.values()])
+
+    def fuse(self, parts: list[Tensor | None]) -> Tensor:
+        """Embeddings `(batch, dim)` of the branches in their order, None for a missing one `-> (batch, embed_dim)`."""
+        return self.fusion(parts)
+
+    def compile_encoders(self) -> None:
+        """As of a single network, for each branch."""
+        for branch in self.branches.values():
+            branch.compile_encoders()
 
 
 @torch.inference_mode()
-def embed_batches(
-    network: nn.Module, batches: Iterable[dict[str, Tensor]], device: torch.device
-) -> tuple[Tensor, Tensor]:
+def embed_batches(network: nn.Module, batches: Iterable[dict], device: torch.device) -> tuple[Tensor, Tensor]:
     """Embed padded batches of utterances, in evaluation mode and float32; the mode is restored afterwards.
 
     Float32 whatever the training precision: a development EER during training is to the digit what an evaluation of
     the checkpoint gives.
 
     Args:
-        network: waveforms and lengths -> embeddings.
-        batches: `{"waveform", "length", "utterance"}` as `speakerlab.data.utterances.pad_utterances` gives them.
+        network: waveforms and lengths -> embeddings; a fusion's `fuse`, embeddings of its branches -> embeddings.
+        batches: `{"waveform", "length", "utterance"}` as `speakerlab.data.utterances.pad_utterances` gives them, or
+            `{"embeddings", "utterance"}` with `[(batch, dim), ...]` of the branches.
         device: where the network is.
 
     Returns:
@@ -56,7 +116,7 @@ def embed_batches(
     try:
         for batch in batches:
             with torch.autocast(device.type, enabled=False):
-                embeddings.append(network(batch["waveform"].to(device), batch["length"].to(device)).float())
+                embeddings.append(_embedded(network, batch, device).float())
             indices.append(batch["utterance"].to(device))
     finally:
         for module, training in modes:
@@ -64,6 +124,12 @@ def embed_batches(
     if not indices:  # a rank beyond the last batch
         return torch.zeros(0, dtype=torch.int64, device=device), torch.zeros(0, network.embed_dim, device=device)
     return torch.cat(indices), torch.cat(embeddings)
+
+
+def _embedded(network: nn.Module, batch: dict, device: torch.device) -> Tensor:
+    if "embeddings" in batch:
+        return network.fuse([part.to(device) for part in batch["embeddings"]])
+    return network(batch["waveform"].to(device), batch["length"].to(device))
 
 
 def in_order(indices: Tensor, embeddings: Tensor) -> np.ndarray:
@@ -98,9 +164,7 @@ def classify(
         for first in range(0, len(embeddings), CLASSIFIED_AT_ONCE):
             part = slice(first, first + CLASSIFIED_AT_ONCE)
             with torch.autocast(device.type, enabled=False):
-                _, logits = loss(
-                    torch.from_numpy(embeddings[part]).to(device), torch.from_numpy(speakers[part]).to(device)
-                )
+                logits = logits_of(loss, *(torch.from_numpy(rows[part]).to(device) for rows in (embeddings, speakers)))
             if logits is None:
                 raise InputError(f"the loss {type(loss).__name__} gives no logits to identify speakers by")
             parts.append(guesses_of(logits[:, :classes].float().cpu().numpy(), speakers[part]))

@@ -34,6 +34,11 @@ def environment() -> dict[str, object]:
     }
 
 
+def log_path(run: Path, name: str) -> Path:
+    """Where a run's folder has the log of a training or an evaluation."""
+    return run / "logs" / f"{name}.log"
+
+
 @contextmanager
 def text_log(path: Path) -> Iterator[None]:
     """All that this program logs within, and the warnings of libraries, is added to a file with its time: first the

@@ -50,6 +50,7 @@ class FineTuningConfig:
     load: list[str] = field(default_factory=list)
     freeze: list[str] = field(default_factory=list)
     freeze_batch_norms: bool = False
+    unfreeze_epoch: int | None = None
     rates: dict[str, float] | None = None  # {} could not be given keys on the command line
 
 
@@ -143,7 +144,7 @@ class EvaluateConfig:
     """Root of `conf/evaluate.yaml`."""
 
     ckpt: str | None = None
-    embeddings: str | None = None
+    embeddings: Any = None  # a path, a list of paths or paths by name
     scores: str | list[str] | None = None
     development_scores: str | list[str] | None = None
     trials: str | None = None
@@ -153,6 +154,7 @@ class EvaluateConfig:
     enrolment: str | None = None
     neighbours: int = MISSING
     save_embeddings: str | None = None
+    save_corpus: bool = False
     allow_overlap: bool = False
     device: str = "auto"
     trust: list[str] = field(default_factory=list)

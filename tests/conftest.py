@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from speakerlab.cli.branches import branch_arguments, expand_branches
 from speakerlab.config import CONF
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tests/processes.py, here and in the processes that it starts
@@ -101,12 +102,12 @@ def compose() -> Iterator[Callable[..., tuple[DictConfig, dict[str, str]]]]:
     def make(*overrides: str, config_name: str = "train") -> tuple[DictConfig, dict[str, str]]:
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(config_dir=str(CONF)):
-            cfg = hydra.compose(config_name, list(overrides), return_hydra_config=True)
+            cfg = hydra.compose(config_name, branch_arguments(list(overrides)), return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
         choices = {str(group): str(choice) for group, choice in cfg.hydra.runtime.choices.items()}
         with open_dict(cfg):
             del cfg["hydra"]
-        return cfg, choices
+        return expand_branches(cfg), choices
 
     yield make
     HydraConfig.instance().cfg = None

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "speakerlab"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = [ROOT / name for name in ("train.py", "evaluate.py", "sweep.py") if (ROOT / name).is_file()]
 
-LEAVES = ("data", "augment", "features", "encoders", "losses", "scoring")
+LEAVES = ("data", "augment", "features", "encoders", "fusion", "losses", "scoring")
 CORE = (*LEAVES, "record", "network", "schema", "config", "build")
 # Part of speakerlab -> the other parts that it may import. Everything may import the package itself (InputError).
 ALLOWED = {
@@ -202,7 +202,7 @@ def test_files_and_functions_stay_short(path):
 
 def test_tests_mirror_the_tree():
     tests = ROOT / "tests"
-    whole = ("architecture", "configs", "commands", "experiments", "losses", "models", "spaces")
+    whole = ("architecture", "configs", "commands", "experiments", "fusion", "losses", "models", "spaces")
     of_the_whole = {f"test_{name}.py" for name in whole}
     for path in sorted(tests.rglob("test_*.py")):
         place = path.relative_to(tests)

@@ -16,17 +16,16 @@ from omegaconf import OmegaConf
 
 from speakerlab import InputError
 from speakerlab.build import (
-    assumed_clips,
     build,
     build_augment,
     build_corpus,
     build_network,
-    clips_below,
     load_checkpoint,
     loss_from_checkpoint,
     network_from_checkpoint,
 )
 from speakerlab.config import check
+from speakerlab.data.clip_folders import assumed_clips, clips_below
 from speakerlab.data.corpus import Corpus
 from speakerlab.encoders.pooling.statistics import Statistics
 
@@ -129,17 +128,6 @@ def test_a_recipe_says_what_it_found_and_what_is_off(compose, tmp_path):
     assert off.startswith("off") and "augmentations.music" in off and "augmentations.babble" in off
     assert list(recipe.waveform.augmentations["one_of"].augmentations) == ["reverb", "noise"]
     assert recipe.class_names(["a"]) == ["a", "a x0.9", "a x1.1"]
-    write_noise(tmp_path / "good", "a.wav")
-    assert clips_below(str(tmp_path / "good"), "x", tmp_path)[0] == [(str(tmp_path / "good" / "a.wav"), 1000, 16000)]
-
-
-def test_folders_without_audio_that_can_be_read(compose, tmp_path):
-    (tmp_path / "noise").mkdir()
-    for content, message in ((None, "holds no audio$"), (b"x", r"holds no audio that can be read \(a\.wav: ")):
-        if content:
-            (tmp_path / "noise" / "a.wav").write_bytes(content)
-        with pytest.raises(InputError, match=rf"augment\.x\.folder={tmp_path}/noise: {message}"):
-            clips_below(str(tmp_path / "noise"), "augment.x", tmp_path / "cache")
 
 
 def test_a_choice_of_nothing_is_off(compose):

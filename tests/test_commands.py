@@ -202,7 +202,7 @@ def test_a_run_leaves_its_files(trained, training):
     assert (run / "plots" / "training.png").stat().st_size > 1000
     assert "<html" in (run / "report.html").read_text()[:200]
     assert len((run / "trials" / "development.txt").read_text().splitlines()) == 36
-    assert "epoch 4/4" in (run / "train.log").read_text()
+    assert "epoch 4/4" in (run / "logs" / "train.log").read_text()
     assert trained.finished.stderr == ""
     assert all(f"epoch {epoch}/{EPOCHS}" in trained.finished.stdout for epoch in range(1, EPOCHS + 1))
 
@@ -279,7 +279,7 @@ def test_evaluation_repeats_the_best_epoch(trained, folders, tmp_path):
 def test_an_evaluation_tells_in_a_log_what_it_did(trained, tmp_path):
     """The second one finds every embedding in the cache, and says the same."""
     run = shutil.copytree(trained.run, tmp_path / "run")
-    logs = run / "evaluation_development" / "evaluation.log"
+    logs = run / "logs" / "evaluation_development.log"
     given = [f"ckpt={run}", "num_workers=0", "threads=1", f"cache_dir={tmp_path / 'cache'}", "bootstrap_draws=0"]
     for embedded in (9, 0):
         done = run_forked("evaluate.py", *given, cwd=tmp_path)
@@ -293,7 +293,7 @@ def test_an_evaluation_tells_in_a_log_what_it_did(trained, tmp_path):
     with open(run / "metrics" / "test_metrics.csv", newline="") as file:
         first, second = csv.DictReader(file)
     assert {**first, "date": ""} == {**second, "date": ""}
-    train = [line[24:] for line in (run / "train.log").read_text().splitlines()]
+    train = [line[24:] for line in (run / "logs" / "train.log").read_text().splitlines()]
     assert train[0].startswith("python ") and train[1].startswith("speakerlab ") and "device cpu" in train[3]
     assert train[-1].startswith("finished after ")
 
@@ -342,8 +342,9 @@ def test_speakers_are_enrolled_by_a_split_or_a_file(trained, folders, tmp_path):
     first = [f"ckpt={trained.run}", "enrolment=train", "save_embeddings=saved.parquet", "output_dir=out"]
     done = run_forked("evaluate.py", "manifest=m.parquet", *first, *given, cwd=tmp_path)
     assert done.rc == 0 and "enrolment_test: 3 utterances, 3 speakers" in done.stdout, done.stderr
-    with open(tmp_path / "out" / "metrics" / "test_identification.csv", newline="") as file:
-        centroid, neighbours = csv.DictReader(file)
+    with open(tmp_path / "out" / "metrics" / "test_metrics.csv", newline="") as file:
+        centroid, neighbours, claimed = csv.DictReader(file)
+    assert claimed["eer"] and not claimed["accuracy"] and centroid["accuracy"] and not centroid["eer"]
     assert (centroid["system"], neighbours["system"]) == ("centroid", "neighbours")
     with open(tmp_path / "out" / "scores" / "enrolment_test_centroid_predictions.csv", newline="") as file:
         predictions = list(csv.DictReader(file))
@@ -515,7 +516,7 @@ def test_identification_is_evaluated_from_the_checkpoint(identified, tmp_path):
     for arguments in (["split=val"], []):
         done = run_forked("evaluate.py", f"ckpt={run}", *arguments, "num_workers=0", "threads=1", cwd=tmp_path)
         assert done.rc == 0, done.stderr
-    with open(run / "metrics" / "test_identification.csv", newline="") as file:
+    with open(run / "metrics" / "test_metrics.csv", newline="") as file:
         val, test = csv.DictReader(file)
     for name in ("accuracy", "top5_accuracy", "macro_f1", "error_rate"):
         assert as_written(val[name]) == float(best[name]), name  # to the digit what training measured
@@ -746,7 +747,7 @@ def test_a_run_that_is_asked_to_stop_is_kept(tmp_path, folders, tiny, number):
     assert out.splitlines()[-1] == "stopped and kept; the same command with ckpt=last goes on from here"
     (run,) = runs(tmp_path)
     assert json.loads((run / "status.json").read_text())["status"] == "stopped"
-    assert "stopped and kept" in (run / "train.log").read_text()
+    assert "stopped and kept" in (run / "logs" / "train.log").read_text()
     kept = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     epochs = kept["global_step"] // STEPS
     assert 1 <= epochs < 300 and rows(run, "train")[-1]["epoch"] == str(epochs)
@@ -760,7 +761,7 @@ def test_an_epoch_is_kept_though_a_development_file_breaks(tmp_path, folders, ti
     assert_refused(run_forked("train.py", *given, "trainer.max_epochs=2", cwd=tmp_path), "s0/a/0.flac")
     (run,) = runs(tmp_path)
     assert json.loads((run / "status.json").read_text())["status"] == "failed"
-    assert "s0/a/0.flac" in (run / "train.log").read_text()
+    assert "s0/a/0.flac" in (run / "logs" / "train.log").read_text()
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == STEPS
     shutil.copy(folders.development / "s0/a/0.flac", broken)
     done = run_forked("train.py", *given, "trainer.max_epochs=2", "ckpt=last", cwd=tmp_path)
@@ -798,7 +799,7 @@ def test_two_processes_identify_as_one(tmp_path, identifying):
     assert len(rows(run, "val")) == 3 and done.stdout.count("validation accuracy") == 3
     done = run_forked("evaluate.py", f"ckpt={run}", "split=val", "num_workers=0", cwd=tmp_path)
     assert done.rc == 0, done.stderr
-    with open(run / "metrics" / "test_identification.csv", newline="") as file:
+    with open(run / "metrics" / "test_metrics.csv", newline="") as file:
         (val,) = csv.DictReader(file)
     assert {name: as_written(val[name]) for name in ("accuracy", "macro_f1")} == {
         name: float(best[name]) for name in ("accuracy", "macro_f1")

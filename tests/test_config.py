@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from speakerlab import InputError
-from speakerlab.config import check, known_targets, nearest
+from speakerlab.config import check, check_hears, known_targets, nearest
 
 
 @pytest.fixture
@@ -157,3 +157,25 @@ def test_nearest():
 def test_an_empty_config_is_refused():
     with pytest.raises(InputError):
         check(OmegaConf.create({"nothing": 1}), "train", {})
+
+
+@pytest.mark.parametrize(
+    "target, branches, tuning, deaf",
+    [
+        ("mini.MiniCorpus", {"a": None, "b": None}, {}, None),
+        ("embeddings.EmbeddingsCorpus", {"a": None, "b": None}, {}, "a, b"),
+        ("embeddings.EmbeddingsCorpus", {"a": "a.ckpt", "b": None}, {"ckpt": None, "load": ["network"]}, "b"),
+        ("embeddings.EmbeddingsCorpus", {"a": "a.ckpt", "b": "b.ckpt"}, {}, None),
+        ("embeddings.EmbeddingsCorpus", {"a": None, "b": None}, {"ckpt": "x.ckpt", "load": ["network"]}, None),
+        ("embeddings.EmbeddingsCorpus", {"a": None, "b": None}, {"ckpt": "x.ckpt", "load": ["loss"]}, "a, b"),
+        ("embeddings.EmbeddingsCorpus", None, {}, "the network"),
+    ],
+)
+def test_networks_that_were_never_trained_hear_nothing(target, branches, tuning, deaf):
+    model = {"encoder": {}} if branches is None else {"branches": {key: {"ckpt": one} for key, one in branches.items()}}
+    config = {"data": {"_target_": f"speakerlab.data.corpora.{target}"}, "model": model, "fine_tuning": tuning}
+    if deaf is None:
+        check_hears(config)
+        return
+    with pytest.raises(InputError, match=rf"on saved embeddings and holds no trained network for audio \({deaf}\)"):
+        check_hears(config)

@@ -17,9 +17,10 @@ from torch.utils.data import default_collate
 
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
-from speakerlab.build import build, build_augment, build_loss, build_network, clips_below
+from speakerlab.build import build, build_augment, build_loss, build_network
 from speakerlab.cli.launch import compose as compose_config
 from speakerlab.config import CONF, check, known_targets, locate
+from speakerlab.data.clip_folders import clips_below
 from speakerlab.inference.scoring import check_scoring
 from speakerlab.schema import SCHEMAS
 from speakerlab.training.assembly import try_components
@@ -32,6 +33,7 @@ BATCH, SAMPLES, SPEAKERS = 4, 16000, 5
 WITH = {("debug", "mini_pairs"): ["loss=triplet"]}
 # What the default encoder refuses, and how.
 FOR_OTHER_ENCODERS = {
+    ("features", "none"): "only model=fusion has none of its own",
     ("pooling", "none"): "needs a pooling",
     ("frames", "image"): "takes one channel, not 3",
     ("frames", "delta_channels"): "takes one channel, not 3",

@@ -28,6 +28,7 @@ OPTIONS = {
     "margin_type": "A",
     "form": "contrast",
     "mining": "all",
+    "hardest_share": 0.3,
 }
 CASES = [
     f"{group}={path.stem}"
@@ -66,8 +67,8 @@ def rows_of(loss: torch.nn.Module) -> torch.Tensor:
     """A vector for each class that embeddings may be equal to: the loss's own where it has some."""
     for module in loss.modules():
         for name in ("weight", "centers"):
-            if hasattr(module, name):
-                rows = getattr(module, name).detach()
+            rows = getattr(module, name, torch.empty(0)).detach()
+            if rows.shape[1:] == (DIM,):
                 return rows[:: len(rows) // CLASSES]
     return torch.eye(CLASSES, DIM)
 

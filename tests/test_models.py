@@ -14,8 +14,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from speakerlab.build import build_network
+from speakerlab.cli.branches import expand_branches
 from speakerlab.config import CONF
-from speakerlab.network import SpeakerNetwork
+from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.reports.models import agrees, parameters_in, published
 
 RATE = 16000
@@ -30,19 +31,21 @@ def config(model: str) -> DictConfig:
     with hydra.initialize_config_dir(config_dir=str(CONF)):
         cfg = hydra.compose("train", [f"model={model}"])
     GlobalHydra.instance().clear()
-    return cfg
+    return expand_branches(cfg)
 
 
 @cache
 def parameters(model: str) -> int:
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_network(config(model)).encoder.parameters())
+        encoders = build_network(config(model)).encoders
+        return sum(parameter.numel() for encoder in encoders for parameter in encoder.parameters())
 
 
 def smallest_of_each_class() -> set[str]:
     families: dict[str, list[str]] = {}
     for model in MODELS:
-        families.setdefault(config(model).model.encoder["_target_"], []).append(model)
+        node = config(model).model
+        families.setdefault(node.get("encoder", node.get("fusion"))["_target_"], []).append(model)
     return {min(family, key=parameters) for family in families.values()}
 
 
@@ -59,7 +62,7 @@ each_smallest_slowly = pytest.mark.parametrize(
 
 @cache
 @torch.inference_mode(False)  # whoever asks first: tensors of inference mode could not be exported
-def network(model: str) -> SpeakerNetwork:
+def network(model: str) -> SpeakerNetwork | FusionNetwork:
     """In evaluation mode, its batch norms with statistics of data (fresh ones would be the identity)."""
     torch.manual_seed(0)
     made = build_network(config(model))
@@ -71,6 +74,23 @@ def network(model: str) -> SpeakerNetwork:
     for norm in norms:
         norm.momentum = 0.1
     return made.eval()
+
+
+class Encoding(torch.nn.Module):
+    """What is compiled and exported: the features of each branch -> embeddings."""
+
+    def __init__(self, made: SpeakerNetwork | FusionNetwork):
+        super().__init__()
+        self.made = made
+
+    def forward(self, *features: torch.Tensor) -> torch.Tensor:
+        branches = self.made.branches.values()
+        return self.made.fuse([branch.encoder(one) for branch, one in zip(branches, features, strict=True)])
+
+
+def features_of(made: SpeakerNetwork | FusionNetwork, waveform: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    with torch.no_grad():
+        return tuple(branch.features(waveform)[0] for branch in made.branches.values())
 
 
 def test_the_page_of_models_is_of_this_code():
@@ -193,10 +213,9 @@ def test_half_a_minute(model):
 
 @each_smallest_slowly
 def test_it_compiles_in_one_piece(model):
-    encoder = network(model).encoder
+    encoder = Encoding(network(model))
     with torch.no_grad():
-        features, _ = network(model).features(voices(1.0, 1.0))
-        explained = torch._dynamo.explain(encoder)(features)
+        explained = torch._dynamo.explain(encoder)(*features_of(network(model), voices(1.0, 1.0)))
     torch._dynamo.reset()
     # Dynamo takes no recurrent layers: the graph breaks once, around the stack of them.
     recurrent = any(isinstance(module, torch.nn.RNNBase) for module in encoder.modules())
@@ -208,20 +227,23 @@ def test_it_compiles_in_one_piece(model):
 def test_it_exports_to_onnx(model, tmp_path: Path):
     """One file for every length; ONNX Runtime gives the same embeddings."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    encoder, path = network(model).encoder, tmp_path / "encoder.onnx"
-    with torch.no_grad():
-        features, _ = network(model).features(voices(1.0))
-        longer, _ = network(model).features(voices(2.3))
-        shortest, _ = network(model).features(voices(0.175))  # 16 frames of 25 ms every 10 ms
-    axis = features.ndim - 2
-    frames = {axis: torch.export.Dim("frames", min=shortest.shape[axis], max=1_000_000)}
-    if features.shape == longer.shape:  # as many frames whatever the length
-        frames = {}
-    torch.onnx.export(encoder, (features,), path, dynamo=True, dynamic_shapes=(frames,), verbose=False)
+    made, path = network(model), tmp_path / "encoder.onnx"
+    encoder = Encoding(made)
+    features, longer, shortest = (
+        features_of(made, voices(seconds))
+        for seconds in (1.0, 2.3, 0.175)  # 16 frames of 25 ms every 10 ms
+    )
+    frames = []
+    for number, (one, long, short) in enumerate(zip(features, longer, shortest, strict=True)):
+        axis = one.ndim - 2
+        dynamic = {axis: torch.export.Dim(f"frames{number}", min=short.shape[axis], max=1_000_000)}
+        frames.append({} if one.shape == long.shape else dynamic)  # as many frames whatever the length
+    torch.onnx.export(encoder, features, path, dynamo=True, dynamic_shapes=(tuple(frames),), verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for seconds in (1.0, 2.3):
+        features = features_of(made, voices(seconds))
         with torch.no_grad():
-            features, _ = network(model).features(voices(seconds))
-            expected = encoder(features)
-        (found,) = session.run(None, {session.get_inputs()[0].name: features.numpy()})
+            expected = encoder(*features)
+        given = {one.name: feature.numpy() for one, feature in zip(session.get_inputs(), features, strict=True)}
+        (found,) = session.run(None, given)
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-3 * max(float(expected.abs().max()), 1.0))

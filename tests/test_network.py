@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,12 @@ from speakerlab.data.utterances import pad_utterances
 from speakerlab.encoders.ecapa import Ecapa
 from speakerlab.encoders.pooling.statistics import Statistics
 from speakerlab.features.fbank import Fbank
-from speakerlab.network import SpeakerNetwork, classify, embed_batches, in_order
+from speakerlab.features.raw import Raw
+from speakerlab.fusion.fusion import Fusion
+from speakerlab.losses.decision_mlp import DecisionMlp
+from speakerlab.losses.pair_mlp import PairMlp
+from speakerlab.losses.weighted_sum import WeightedSum
+from speakerlab.network import FusionNetwork, SpeakerNetwork, classify, embed_batches, in_order
 
 CPU = torch.device("cpu")
 
@@ -40,6 +47,81 @@ def test_it_is_features_then_encoder(network):
     expected = network.encoder(features, frames)
     assert torch.equal(network(batch["waveform"], batch["length"]), expected)
     torch.testing.assert_close(network(batch["waveform"][1:]), expected[1:], atol=1e-4, rtol=0)
+
+
+class Mean(nn.Module):
+    """Of each dimension over the frames."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.embed_dim = dim
+
+    def forward(self, features, lengths=None):
+        if lengths is None:
+            return features.mean(dim=1)
+        inside = torch.arange(features.shape[1]) < lengths[:, None]
+        return (features * inside[:, :, None]).sum(dim=1) / lengths[:, None]
+
+
+@pytest.fixture(scope="module")
+def fused() -> FusionNetwork:
+    """Of two networks with other features and sizes, in evaluation mode."""
+    torch.manual_seed(1)
+    branches = {"mel": SpeakerNetwork(Fbank(8), Mean(8)), "wave": SpeakerNetwork(Raw(), Mean(1))}
+    fusion = Fusion([8, 1], "softmax", embed_dim=4, norm="none")
+    nn.init.normal_(fusion.combine.gate.weight)
+    return FusionNetwork(branches, fusion).eval()
+
+
+def test_a_fusion_is_the_fusion_of_its_branches(fused):
+    batch = pad_utterances(utterances(4000, 6000))
+    given = batch["waveform"], batch["length"]
+    parts = [branch(*given) for branch in fused.branches.values()]
+    assert list(fused.branches) == ["mel", "wave"] and [part.shape[1] for part in parts] == [8, 1]
+    assert fused.embed_dim == 4 and torch.equal(fused(*given), fused.fusion(parts))
+    assert torch.equal(fused.fuse([None, parts[1]]), fused.fusion([None, parts[1]]))
+    _, rows = embed_batches(fused, [batch], CPU)
+    torch.testing.assert_close(rows, fused(*given).detach())
+
+
+def test_both_kinds_of_network_are_handled_alike(network, fused):
+    network.eval()
+    x = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    for one in (network, fused):
+        assert torch.equal(one.fuse([branch(x) for branch in one.branches.values()]), one(x))
+    assert dict(network.branches) == {"": network} and network.encoders == [network.encoder]
+    assert fused.encoders == [*(branch.encoder for branch in fused.branches.values()), fused.fusion]
+    assert [name for name, _ in fused.named_children()] == ["branches", "fusion"]
+    assert [name for name, _ in network.named_children()] == ["features", "encoder"]
+
+
+def test_a_change_is_of_the_features_of_each_branch(network, fused):
+    network.eval()
+    x = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0))
+    features, _ = network.features(x)
+    assert torch.equal(network(x, None, lambda one: 2 * one), network.encoder(2 * features))
+    seen = []
+    found = fused(x, None, lambda one: seen.append(one.shape) or torch.zeros_like(one))
+    assert seen == [(2, 23, 8), (2, 4000, 1)]
+    assert torch.equal(found, fused.fuse([torch.zeros(2, 8), torch.zeros(2, 1)]))
+
+
+@pytest.mark.parametrize("kind", ["single", "fused"])
+def test_compiled_encoders_are_for_training_alone(kind, network, fused, monkeypatch):
+    """And add nothing to what is saved, nor to a copy's links to its own weights."""
+    made = copy.deepcopy({"single": network, "fused": fused}[kind])
+    called, before = [], list(made.state_dict())
+
+    def compiled(function):
+        return lambda *inputs: called.append(function.__self__) or function(*inputs)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    made.compile_encoders()
+    x = torch.randn(4, 4000, generator=torch.Generator().manual_seed(0))
+    made.eval()(x)
+    assert not called and list(made.state_dict()) == before
+    made.train()(x)
+    assert called == [branch.encoder for branch in made.branches.values()]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -129,3 +211,34 @@ def test_a_loss_without_logits_names_nobody():
 
     with pytest.raises(InputError, match="the loss Metric gives no logits to identify speakers by"):
         classify(Metric(), np.zeros((2, 3), np.float32), np.zeros(2, int), 2, CPU)
+
+
+def test_saved_embeddings_of_branches_are_fused_in_place_of_audio():
+    class Fusion(nn.Module):
+        embed_dim = 2
+
+        def fuse(self, parts):
+            assert not self.training and not torch.is_autocast_enabled("cpu")
+            return torch.stack([part.sum(dim=1) for part in parts], dim=1).double()
+
+    batches = [
+        {"embeddings": [torch.ones(2, 3), torch.full((2, 5), 2.0)], "utterance": torch.tensor([2, 0])},
+        {"embeddings": [torch.zeros(1, 3), torch.ones(1, 5)], "utterance": torch.tensor([1])},
+    ]
+    with torch.autocast("cpu", torch.bfloat16):
+        ordered = in_order(*embed_batches(Fusion().train(), batches, CPU))
+    assert ordered.tolist() == [[3, 10], [0, 5], [3, 10]] and ordered.dtype == np.float32
+
+
+def test_a_sum_with_a_loss_for_pairs_names_speakers_of_any_utterances():
+    """One utterance alone, which is no pair."""
+    torch.manual_seed(0)
+    decision = DecisionMlp(7, 4).eval()
+    both = WeightedSum({"pairs": PairMlp(7, 4), "decision": decision}, {"pairs": 1.0, "decision": 1.0})
+    embeddings = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
+    speakers = np.array([3, 0, 1, 1, 2])
+    expected = decision(torch.from_numpy(embeddings), torch.from_numpy(speakers))[1].argmax(dim=1)
+    assert classify(both, embeddings, speakers, 4, CPU).predicted.tolist() == expected.tolist()
+    assert classify(both, embeddings[:1], speakers[:1], 4, CPU).predicted.tolist() == expected[:1].tolist()
+    with pytest.raises(InputError, match="the loss PairMlp gives no logits to identify speakers by"):
+        classify(PairMlp(7, 4), embeddings, speakers, 4, CPU)

@@ -42,6 +42,12 @@ class Recipe:
     mixup: Mixup | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def changes_anything(self) -> bool:
+        """Whether it does more than to leave items as they are."""
+        chains = self.recording.transforms, self.waveform.augmentations, self.spectrum.augmentations
+        return self.speed_perturbation is not None or self.mixup is not None or any(chains)
+
     def class_names(self, speakers: Sequence[str]) -> list[str]:
         """The classes of the speakers in their order: voice v of speaker s is class `s + v * len(speakers)`."""
         suffixes = self.speed_perturbation.suffixes if self.speed_perturbation else ("",)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from speakerlab import InputError
-from speakerlab.cli.looks import corpus_name, look_at_corpus, look_at_paths
+from speakerlab.cli.looks import check_audio, corpus_name, look_at_corpus, look_at_paths
 
 WORDS = "KEY=VALUE: overrides of train.py's configuration, such as data=folder data.root=/data/voices"
 
@@ -136,7 +136,7 @@ def _samples(cfg, trust: tuple[str, ...], chosen: argparse.Namespace) -> list:
     from speakerlab.cli.progress import progress_bar
     from speakerlab.reports.listen import Sample
     from speakerlab.training.assembly import build_datamodule, try_components
-    from speakerlab.training.examples import each_alone, example, first_places
+    from speakerlab.training.examples import each_alone, example, first_places, shown_features
 
     try_components(cfg, trust)
     configs = dict(each_alone(cfg)) if chosen.each else {"": cfg}
@@ -144,7 +144,8 @@ def _samples(cfg, trust: tuple[str, ...], chosen: argparse.Namespace) -> list:
         raise InputError("--each: augment has no augmentation to apply; choose another, such as augment=noise")
     with progress_bar("corpus") as progress:
         corpus = replace(build_corpus(cfg, trust, progress), development=[])  # which would be measured for nothing
-    features = build_network(cfg, trust).features.eval()
+    check_audio(corpus)
+    features = shown_features(build_network(cfg, trust)).eval()
     modules = {label: build_datamodule(config, corpus, trust) for label, config in configs.items()}
     samples = []
     for place in first_places(next(iter(modules.values())), chosen.count, chosen.epoch):

@@ -1,20 +1,25 @@
 """What evaluate.py does once it knows what to evaluate: each kind of evaluation from its input to its report."""
 
+from dataclasses import replace
+
 from omegaconf import DictConfig
 
 from speakerlab.cli.launch import trusted_on_command_line
 from speakerlab.cli.progress import progress_bar
 from speakerlab.cli.reporting import report_on_speakers, report_on_trials
 from speakerlab.cli.tables import show_evaluation, show_identification
+from speakerlab.data.embedding_files.formats import place_of
 from speakerlab.data.manifest import speaker_classes
 from speakerlab.data.score_files import write_scores
 from speakerlab.data.utterances import utterances_of_rows
-from speakerlab.inference import calibration, enrolment, evaluation, fusion, identification, model, scoring
+from speakerlab.inference import calibration, enrolment, evaluation, fusion, identification, model, saving, scoring
 from speakerlab.inference.material import find_material
+from speakerlab.inference.pair_scoring import load_pair_mlp
 from speakerlab.inference.request import CLASSIFIER, ENROLMENT, TRIALS, name_of, part_of_test
 from speakerlab.inference.source import Source, recorded
+from speakerlab.losses.pair_mlp import PairMlp
 from speakerlab.network import classify
-from speakerlab.record import text_log
+from speakerlab.record import log_path, text_log
 from speakerlab.reports.evaluation import Verification
 from speakerlab.reports.identification import Identification
 
@@ -27,6 +32,8 @@ def verify(cfg: DictConfig, source: Source) -> float:
         model.check_unseen(source.checkpoint, trials, cfg.allow_overlap)
     with progress_bar("audio files") as progress:
         material = find_material(cfg.scoring, source.checkpoint, utterances, cfg.cache_dir, progress)
+    if cfg.scoring.backend == scoring.PAIR_MLP:
+        material = replace(material, pair_mlp=_pair_mlp(source))
 
     with recorded(cfg, source, name_of(cfg, TRIALS)) as results:
         embeddings, scores, ratios, metrics, kept = {}, {}, {}, {}, None
@@ -47,11 +54,17 @@ def verify(cfg: DictConfig, source: Source) -> float:
             metrics[system] = evaluation.trial_metrics(
                 trials, values, cfg.bootstrap_draws, cfg.operating_points, ratios.get(system)
             )
-        recipe = scoring.recipe_name(cfg.scoring) or "cosine"
+        missing = [f"without {branch}" for branch in source.without]
+        recipe = ", ".join([scoring.recipe_name(cfg.scoring) or "cosine", *missing])
         evaluation.keep_metrics(results.folder, source.path, trials.source, metrics, recipe)
         found = Verification(results.name, trials, scores, metrics, embeddings["model"])
         report = report_on_trials(cfg, results.folder, source.title, found, source, utterances)
         return show_evaluation(results.folder, results.name, metrics, report)
+
+
+def _pair_mlp(source: Source) -> PairMlp:
+    embed_dim = source.systems["model"].network.embed_dim
+    return load_pair_mlp(source.checkpoint, embed_dim, trusted_on_command_line()).to(source.devices[0])
 
 
 def evaluate_scores(cfg: DictConfig) -> float:
@@ -60,7 +73,7 @@ def evaluate_scores(cfg: DictConfig) -> float:
     development = None if cfg.development_scores is None else fusion.read_systems(cfg.development_scores)
     evaluation.check_trials(systems.trials, cfg.bootstrap_draws)
     folder, name = fusion.output_folder(cfg, systems), systems.name
-    with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
+    with text_log(log_path(folder, f"evaluation_{name}")):
         scores, ratios, metrics, llrs = dict(systems.scores), {}, {}, fusion.fuse(systems, development)
         if llrs is not None:
             ratios = {"fusion" if len(scores) > 1 else "calibrated": llrs}
@@ -74,6 +87,14 @@ def evaluate_scores(cfg: DictConfig) -> float:
         found = Verification(name, systems.trials, scores, metrics)
         report = report_on_trials(cfg, folder, f"Evaluation of {systems.source}", found)
         return show_evaluation(folder, name, metrics, report)
+
+
+def save_corpus(cfg: DictConfig, source: Source) -> None:
+    """Keep the embeddings of all that the model was trained on and is judged by, with speakers and splits."""
+    place = place_of(cfg.save_embeddings)
+    with progress_bar("audio files") as progress:
+        utterances, splits = saving.whole_corpus(cfg, source.checkpoint, progress)
+    saving.save(place, utterances, source.systems["model"](utterances), source.checkpoint, splits)
 
 
 def identify(cfg: DictConfig, source: Source) -> float:

@@ -3,6 +3,8 @@
 speakerlab inspect attention outputs/ecapa_aam/2026-01-31_12-00-00            # on its first development utterances
 speakerlab inspect attention best.ckpt hello.wav interview.flac --to pictures
 speakerlab inspect filters outputs/sincnet_aam/2026-01-31_12-00-00
+speakerlab inspect fusion outputs/fusion_aam/2026-01-31_12-00-00               # whom it trusts, clean, in noise ...
+speakerlab inspect fusion best.ckpt hello.wav --noise /data/musan/noise --snr 15,5
 """
 
 import argparse
@@ -12,11 +14,15 @@ from speakerlab import InputError
 from speakerlab.cli.data import Parser
 
 UTTERANCES = 3  # of the run's own, where no file is given
+FUSION_UTTERANCES = 100
+MOST_SECONDS = 10.0  # of an utterance that a fusion's branches hear, in every condition
 
 
 def add_commands(commands) -> None:
-    """Add `inspect attention` and `inspect filters`."""
-    family = commands.add_parser("inspect", help="draw a trained network's attention, or the filters that it learned")
+    """Add `inspect attention`, `inspect filters` and `inspect fusion`."""
+    family = commands.add_parser(
+        "inspect", help="draw a trained network's attention, its filters, or which branch it trusts"
+    )
     inspect = family.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     attention = inspect.add_parser(
         "attention",
@@ -30,6 +36,9 @@ def add_commands(commands) -> None:
         metavar="FILE",
         help=f"audio (default: the first {UTTERANCES} of the run's development utterances)",
     )
+    attention.add_argument(
+        "--branch", metavar="NAME", help="of a fusion (default: the first whose pooling weighs frames)"
+    )
     attention.set_defaults(run=run_attention)
     filters = inspect.add_parser(
         "filters",
@@ -38,6 +47,21 @@ def add_commands(commands) -> None:
     )
     _add_common(filters, "filters")
     filters.set_defaults(run=run_filters)
+    fusion = inspect.add_parser(
+        "fusion",
+        help="the weights of a fusion's branches, by condition",
+        description="Draw how far a fusion trusts each of its branches: in clean speech, in noise, by telephone.",
+    )
+    _add_common(fusion, "fusion")
+    fusion.add_argument(
+        "words",
+        nargs="*",
+        metavar="FILE",
+        help=f"audio (default: the first {FUSION_UTTERANCES} of the run's development utterances)",
+    )
+    fusion.add_argument("--snr", default="20,10,0", metavar="DB,DB", help="of the noise (default: 20,10,0)")
+    fusion.add_argument("--noise", metavar="DIR", help="recordings of noise (default: pink noise that is made)")
+    fusion.set_defaults(run=run_fusion)
 
 
 def _add_common(parser: argparse.ArgumentParser, name: str) -> None:
@@ -55,12 +79,13 @@ def run_attention(chosen: argparse.Namespace) -> None:
     from speakerlab.cli.reporting import hear
     from speakerlab.cli.tables import show, text_table
     from speakerlab.data.utterances import measure
-    from speakerlab.inference.attention import attentive_pooling
+    from speakerlab.inference.attention import attentive_branch, attentive_pooling
     from speakerlab.reports.attention import share_of_half, write_attention
 
     checkpoint, contents, network = _load(chosen)
+    network = attentive_branch(network, chosen.branch)
     pooling = type(attentive_pooling(network)).__name__
-    files = [Path(file).expanduser() for file in chosen.words] or _own_utterances(checkpoint)
+    files = [Path(file).expanduser() for file in chosen.words] or _own_utterances(checkpoint)[:UTTERANCES]
     measure(files)  # a file that can't be used stops here, with a line
     sample_rate = contents["config"]["loader"]["sample_rate"]
     utterances = hear(network, files, sample_rate)
@@ -95,6 +120,74 @@ def run_filters(chosen: argparse.Namespace) -> None:
     show(f"page     {page}", f"figure   {folder / 'filters.png'}")
 
 
+def run_fusion(chosen: argparse.Namespace) -> None:
+    """Write the page; print the table and where it is."""
+    from speakerlab.cli.progress import progress_bar
+    from speakerlab.cli.tables import show, text_table
+    from speakerlab.data.audio import read_audio
+    from speakerlab.data.utterances import measure
+    from speakerlab.inference.branch_weights import make_conditions, weigh
+    from speakerlab.reports.branch_weights import weight_rows, write_weights
+
+    snrs = _decibels(chosen.snr)
+    checkpoint, contents, network = _load(chosen)
+    files = [Path(file).expanduser() for file in chosen.words] or _own_utterances(checkpoint)[:FUSION_UTTERANCES]
+    measure(files)
+    sample_rate = contents["config"]["loader"]["sample_rate"]
+    conditions = make_conditions(snrs, _noise(chosen.noise, sample_rate), sample_rate)
+    with progress_bar("utterances", unit="utterances") as progress:
+
+        def waveforms():
+            for done, file in enumerate(files):
+                progress(done, len(files))
+                yield read_audio(file, sample_rate=sample_rate)[: round(MOST_SECONDS * sample_rate)]
+
+        found = weigh(network, waveforms(), conditions)
+    names, folder = list(network.branches), chosen.to or _folder(checkpoint, "fusion")
+    facts = {
+        "checkpoint": checkpoint,
+        "fusion": f"{network.fusion.kind} of {' and '.join(names)}",
+        "utterances": f"{len(files):,}, of each at most {MOST_SECONDS:g} s",
+        "noise": chosen.noise or "pink noise, the same at each ratio",
+    }
+    page = write_weights(folder, f"Branches of {checkpoint}", names, found, facts)
+    table = text_table(facts["fusion"], weight_rows(names, found))
+    show(table, f"page     {page}", f"figure   {folder / 'weights.png'}")
+
+
+def _decibels(text: str) -> list[float]:
+    import math
+
+    try:
+        snrs = [float(part) for part in text.split(",")]
+    except ValueError:
+        snrs = []
+    if not snrs or not all(map(math.isfinite, snrs)):
+        raise InputError(f"--snr {text} must be ratios in dB, such as 20,10,0")
+    return snrs
+
+
+def _noise(folder: str | None, sample_rate: int):
+    """Where noise is taken from; see `inference.branch_weights`."""
+    from functools import partial
+    from tempfile import TemporaryDirectory
+
+    from speakerlab.augment.noise import AdditiveNoise
+    from speakerlab.data.audio import read_audio
+    from speakerlab.data.clip_folders import clips_below
+    from speakerlab.inference.branch_weights import pink_noise, recorded_noise
+
+    if folder is None:
+        return pink_noise
+    with TemporaryDirectory() as cache:
+        try:
+            clips, _ = clips_below(folder, "--noise", cache)
+        except InputError as error:
+            raise InputError(str(error).replace("--noise.folder=", "--noise ")) from error
+    read = partial(read_audio, sample_rate=sample_rate)
+    return recorded_noise(AdditiveNoise(folder, clips, read, snr_db=(0.0, 0.0), sample_rate=sample_rate))
+
+
 def _load(chosen: argparse.Namespace) -> tuple[Path, dict, object]:
     """The checkpoint's path, its contents and its network, in evaluation mode."""
     from speakerlab.build import load_checkpoint, network_from_checkpoint
@@ -113,7 +206,7 @@ def _own_utterances(checkpoint: Path) -> list[Path]:
         _, files = read_development_trials(run_folder(checkpoint) or checkpoint.parent)
     except InputError as error:
         raise InputError(f"{checkpoint} lies in no run with development trials: give audio FILEs") from error
-    return files[:UTTERANCES]
+    return files
 
 
 def _folder(checkpoint: Path, name: str) -> Path:

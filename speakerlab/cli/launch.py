@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from speakerlab import InputError
+from speakerlab.cli.branches import branch_arguments, expand_branches
 from speakerlab.cli.explain import explain_composition
 from speakerlab.cli.outcome import Outcome, leave_outcome
 from speakerlab.config import CONF, known_targets
@@ -38,6 +39,7 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def run() -> None:
+            sys.argv[1:] = branch_arguments(sys.argv[1:])
             overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
             try:
                 _refuse_merged_members(overrides)
@@ -128,6 +130,7 @@ def compose(config_name: str, overrides: list[str]) -> tuple[DictConfig, dict[st
 
     from speakerlab.config import check
 
+    overrides = branch_arguments(overrides)
     _refuse_merged_members(overrides)
     offer_experiment_file(overrides)
     GlobalHydra.instance().clear()
@@ -141,7 +144,8 @@ def compose(config_name: str, overrides: list[str]) -> tuple[DictConfig, dict[st
     try:
         with open_dict(cfg):
             del cfg["hydra"]
-        return check(cfg, config_name, choices, trusted_on_command_line(overrides)), choices
+        trust = trusted_on_command_line(overrides)
+        return check(expand_branches(cfg, trust), config_name, choices, trust), choices
     finally:
         HydraConfig.instance().cfg = None
 
@@ -200,7 +204,8 @@ def _run_task(task: Task, cfg: DictConfig, config_name: str) -> object:
             f"sweep={choices['sweep']} is a space to search, not one run: python sweep.py sweep={choices['sweep']}, or "
             f"python {Path(sys.argv[0]).name} -m sweep={choices['sweep']} hydra/sweeper=optuna"
         )
-    return task(check(cfg, config_name, choices, trusted_on_command_line()))
+    trust = trusted_on_command_line()
+    return task(check(expand_branches(cfg, trust), config_name, choices, trust))
 
 
 def quiet_logging() -> None:

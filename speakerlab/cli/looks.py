@@ -19,6 +19,7 @@ def look_at_corpus(overrides: list[str]):
     cfg, choices = compose("train", overrides)
     with progress_bar("corpus") as progress:
         corpus = build_corpus(cfg, trusted_on_command_line(overrides), progress)
+    check_audio(corpus)
     development, train, left_out = None, corpus.train, []
     if corpus.trials is not None:
         targets = int((corpus.trials.labels == 1).sum())
@@ -28,6 +29,14 @@ def look_at_corpus(overrides: list[str]):
     source = " ".join(overrides) or "train.py's default configuration"
     name = corpus_name(cfg, choices)
     return Look(name, source, summarize(train), development, count_left_out(left_out), corpus.notes)
+
+
+def check_audio(corpus) -> None:
+    """InputError for a corpus of saved embeddings."""
+    from speakerlab import InputError
+
+    if corpus.saved is not None:
+        raise InputError("data=embeddings has no audio to look at or listen to; take the corpus that was embedded")
 
 
 def look_at_paths(paths: list[str]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from speakerlab import InputError
 from speakerlab.config import CONF, check
@@ -117,6 +117,7 @@ def _check_member(
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 
+    from speakerlab.cli.branches import expand_branches
     from speakerlab.cli.explain import explain_composition
 
     varied = swept_keys(config)
@@ -131,7 +132,7 @@ def _check_member(
         choices = {str(group): str(choice) for group, choice in member.hydra.runtime.choices.items()}
         with open_dict(member):
             del member["hydra"]
-        checked = check(OmegaConf.create(member), config_name, choices, trust)
+        checked = check(expand_branches(member, trust), config_name, choices, trust)
         if config_name == "train":
             _try(checked, trust, as_built)
     except InputError as error:

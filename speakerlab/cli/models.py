@@ -82,10 +82,20 @@ def measured(names: list[str], with_cost: bool) -> dict:
         for done, name in enumerate(names):
             progress(done, len(names))
             cfg, choices = compose("train", [f"model={name}"])
-            frames = "" if choices["frames"] == "default" else f", {choices['frames']}"
             cost = (macs(cfg), milliseconds(cfg)) if with_cost else (None, None)
-            rows[name] = Row(*sizes(cfg), choices["features"] + frames, *cost)
+            rows[name] = Row(*sizes(cfg), features_of(cfg, choices), *cost)
     return rows
+
+
+def features_of(cfg, choices: dict[str, str]) -> str:
+    """What a network sees, by the members of `features` and `frames`; of a fusion, as its branches do.
+
+    >>> features_of({"model": {}}, {"features": "fbank", "frames": "fixed"})
+    'fbank, fixed'
+    """
+    if "branches" in cfg["model"]:
+        return f"as {' and '.join(cfg['model']['branches'])}"
+    return choices["features"] + ("" if choices["frames"] == "default" else f", {choices['frames']}")
 
 
 def machine(with_cost: bool) -> list[str]:

@@ -13,11 +13,11 @@ from speakerlab.build import load_checkpoint
 from speakerlab.data.audio import read_audio
 from speakerlab.data.tree import paths_of
 from speakerlab.data.utterances import Utterances
-from speakerlab.inference.attention import attend, attentive_pooling
+from speakerlab.inference.attention import attend, attentive_branch
 from speakerlab.inference.conditions import results_by_condition
 from speakerlab.inference.embedding import NetworkEmbedder
 from speakerlab.inference.source import Source
-from speakerlab.network import SpeakerNetwork
+from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.record import environment
 from speakerlab.reports.attention import Heard
 from speakerlab.reports.environment import in_words, versions
@@ -80,10 +80,10 @@ def about(cfg: DictConfig, source: Source | None) -> dict[str, object]:
 def hear_mistakes(network: nn.Module, sample_rate: int, found: Verification) -> list[Heard]:
     """The utterances of the worst mistakes with the model's attention; none of a model that weighs no frames."""
     network = getattr(network, "network", network)  # of one that is scored by crops
-    if not isinstance(network, SpeakerNetwork):
+    if not isinstance(network, SpeakerNetwork | FusionNetwork):
         return []
     try:
-        attentive_pooling(network)
+        network = attentive_branch(network)
     except InputError:
         return []
     kinds = worst_trials(found.scores[found.model], found.trials.labels, found.threshold, HEARD)

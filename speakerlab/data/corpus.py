@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from speakerlab import InputError
 from speakerlab.data import Progress
+from speakerlab.data.embedding_files.branches import Branches
 from speakerlab.data.manifest import MANIFEST, files_of, read_manifest, speakers_of
 from speakerlab.data.shards.index import Shards
 from speakerlab.data.trial_drawing import draw_trials
@@ -34,6 +35,7 @@ class Corpus:
             none.
         validation: other utterances of the training speakers, classified while training; None for verification.
         test: further such utterances, for the trained model; None where there are none.
+        saved: embeddings of all these utterances, in place of their audio; None where there is audio.
         fraction: of `train` that is to be trained on; see `speakerlab.data.fraction`. Left to whoever reads the audio,
             so that a cache of all of it serves every fraction.
     """
@@ -46,6 +48,7 @@ class Corpus:
     test_files: list[Path] = field(default_factory=list)
     validation: pa.Table | None = None
     test: pa.Table | None = None
+    saved: Branches | None = None
     fraction: float = 1.0
 
     @property

@@ -14,6 +14,11 @@ from speakerlab.data.trials import Trials, read_trials, write_trials
 MEASURED = Path("scores", "last_epoch.npz")  # in a run's folder: what was found when it was last judged
 
 
+def run_folder(checkpoint: Path) -> Path | None:
+    """The run that a checkpoint lies in, if it lies in one."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
+
+
 def write_development(run: Path, corpus: Corpus) -> None:
     """Write the corpus's trials (`trials/development.txt`, `trials/test.txt`), or the utterances to identify
     (`utterances/val.parquet`, `utterances/test.parquet`)."""
@@ -39,7 +44,8 @@ def read_utterances(run: Path, part: str) -> pa.Table:
 
 
 def write_development_trials(run: Path, trials: Trials, files: list[Path], name: str = "development") -> None:
-    """Write `trials/<name>.txt`, and beside it the audio file of each utterance in order of appearance."""
+    """Write `trials/<name>.txt`, and beside it the audio file of each utterance in order of appearance; none of
+    embeddings whose audio nobody knows."""
     folder = run / "trials"
     folder.mkdir(parents=True, exist_ok=True)
     # The columns of a list are told apart by spaces, which a name may hold; the files are named beside it.
@@ -51,7 +57,7 @@ def write_development_trials(run: Path, trials: Trials, files: list[Path], name:
 
 
 def read_development_trials(run: Path, name: str = "development") -> tuple[Trials, list[Path]]:
-    """The trials and the file of each utterance, as they were written.
+    """The trials and the file of each utterance, as they were written; no files where there were none.
 
     Raises:
         InputError: if the folder has none.

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,20 @@ def utterances_of_rows(table: pa.Table) -> Utterances:
         seconds=samples / table["sample_rate"].to_numpy(),
         speakers=table["speaker"].to_pylist(),
     )
+
+
+def joined_utterances(parts: list[Utterances]) -> Utterances:
+    """One after the other; without files or speakers where a part has none."""
+
+    def listed(column: str) -> list | None:
+        lists = [getattr(part, column) for part in parts]
+        return None if None in lists else [*chain(*lists)]
+
+    def stacked(column: str) -> np.ndarray:
+        return np.concatenate([getattr(part, column) for part in parts])
+
+    numbers = (stacked(column) for column in ("first_sample", "samples", "seconds"))
+    return Utterances(listed("names"), listed("files"), *numbers, listed("speakers"))
 
 
 def measure(files: list[Path]) -> np.ndarray:

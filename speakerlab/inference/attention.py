@@ -9,7 +9,7 @@ from torch import nn
 from speakerlab import InputError
 from speakerlab.features.mel_spectrogram import MelSpectrogram
 from speakerlab.features.pipeline import fixed_frames
-from speakerlab.network import SpeakerNetwork
+from speakerlab.network import FusionNetwork, SpeakerNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,30 @@ class Attention:
     def relative(self) -> np.ndarray:
         """The weights as multiples of those of an average over time, `(weightings, frames)`."""
         return self.weights * self.weights.shape[1]
+
+
+def attentive_branch(network: SpeakerNetwork | FusionNetwork, name: str | None = None) -> SpeakerNetwork:
+    """The branch whose pooling weighs frames; a network that is one is its own.
+
+    Args:
+        network: any.
+        name: of the branch; None is the first that weighs frames.
+
+    Raises:
+        InputError: if there is none, or none of this name.
+    """
+    branches = dict(network.branches.items())
+    if name is not None and name not in branches:
+        known = ", ".join(branch for branch in branches if branch)
+        raise InputError(f"there is no branch {name}: " + (f"there are {known}" if known else "this is no fusion"))
+    faults = []
+    for branch in branches.values() if name is None else [branches[name]]:
+        try:
+            attentive_pooling(branch)
+            return branch
+        except InputError as error:
+            faults.append(error)
+    raise faults[0]
 
 
 def attentive_pooling(network: SpeakerNetwork) -> nn.Module:

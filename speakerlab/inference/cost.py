@@ -53,23 +53,26 @@ def cost(cfg: DictConfig | dict, trust: tuple[str, ...] = (), device: str = "cpu
 
 
 def sizes(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> tuple[int, int]:
-    """The encoder's parameters and the size of its embedding, without memory for weights."""
+    """The parameters of the encoder, of a fusion those of all and its own, and the size of the embedding, without
+    memory for weights."""
     with torch.device("meta"):
         network = build_network(cfg, trust)
-    return sum(parameter.numel() for parameter in network.encoder.parameters()), network.embed_dim
+    return sum(p.numel() for encoder in network.encoders for p in encoder.parameters()), network.embed_dim
 
 
 def macs(cfg: DictConfig | dict, seconds: float = SECONDS, trust: tuple[str, ...] = ()) -> int:
-    """The encoder's multiply-accumulates for one utterance, counted without memory or arithmetic.
+    """The encoder's multiply-accumulates for one utterance, counted without memory or arithmetic; of a fusion those of
+    all.
 
     They are those of convolutions, matrix products, attention and recurrent layers, in evaluation and on the features'
     real output; norms, activations, gates, statistics and the features themselves are not counted.
     """
     with FakeTensorMode(), torch.no_grad():
         network = build_network(cfg, trust).eval()
-        features, _ = network.features(torch.zeros(1, round(seconds * cfg["loader"]["sample_rate"])))
+        waveform, branches = torch.zeros(1, round(seconds * cfg["loader"]["sample_rate"])), network.branches.values()
+        features = [branch.features(waveform)[0] for branch in branches]
         with FlopCounterMode(display=False, custom_mapping=_RECURRENT) as counter:
-            network.encoder(features)
+            network.fuse([branch.encoder(one) for branch, one in zip(branches, features, strict=True)])
     return counter.get_total_flops() // 2
 
 

@@ -34,7 +34,7 @@ MOST_PARTS = 32  # of a model; more are put together
 TRIES = 5  # to read parts that other processes put together meanwhile
 STALE = 24 * 3600.0  # seconds after which an unfinished part is nobody's any more
 # What turns a file into an embedding, whatever else this program does. A change in any of them makes other keys.
-SOURCES = ("features", "encoders", "network.py", "data/audio.py", "data/wav.py", "data/utterances.py")
+SOURCES = ("features", "encoders", "fusion", "network.py", "data/audio.py", "data/wav.py", "data/utterances.py")
 log = logging.getLogger("speakerlab")
 
 

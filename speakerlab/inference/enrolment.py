@@ -9,7 +9,7 @@ from speakerlab import InputError
 from speakerlab.data.embedding_files.embeddings import Embeddings
 from speakerlab.data.embedding_files.formats import read_embeddings
 from speakerlab.data.trials import Trials
-from speakerlab.data.utterances import Utterances, utterances_in_files, utterances_of_rows
+from speakerlab.data.utterances import Utterances, joined_utterances, utterances_in_files, utterances_of_rows
 from speakerlab.inference.embedding import Embed, SavedEmbedder
 from speakerlab.inference.model import find_rows
 from speakerlab.inference.request import ENROLLED, part_of_test
@@ -32,7 +32,7 @@ def find_parts(cfg: DictConfig, source: Source) -> tuple[Part, Part]:
         InputError: if a part has no utterances or speakers, or both have an utterance in common.
     """
     embed = source.systems["model"]
-    if cfg.embeddings is not None and cfg.manifest is None:
+    if cfg.embeddings is not None and cfg.ckpt is None and cfg.manifest is None:
         enrolled, tested = (_saved(one) for one in (read_embeddings(cfg.enrolment, "enrolment"), embed.embeddings))
     else:
         enrolled, tested = (
@@ -77,10 +77,8 @@ def speaker_numbers(enrolled: list[str], tested: list[str]) -> tuple[list[str], 
 
 
 def joined(first: Part, second: Part, rows: list[np.ndarray]) -> tuple[Utterances, np.ndarray]:
-    """Both parts' utterances as names and speakers, and their rows."""
-    parts = (first.utterances, second.utterances)
-    names, speakers = ([*getattr(parts[0], column), *getattr(parts[1], column)] for column in ("names", "speakers"))
-    return utterances_in_files(names, None, speakers), np.concatenate(rows)
+    """Both parts' utterances and their rows."""
+    return joined_utterances([first.utterances, second.utterances]), np.concatenate(rows)
 
 
 def recognise(

@@ -66,12 +66,11 @@ def check_trials(trials: Trials, draws: int) -> None:
 def keep_metrics(
     folder: Path, evaluated: Path | str, on: str, rows: dict[str, dict[str, float]], recipe: str | None = None
 ) -> None:
-    """A line a system in the log and in the table of results, `metrics/test_metrics.csv` for trials and
-    `metrics/test_identification.csv` for identification; see `append_test_metrics`."""
+    """A line a system in the log and in the table of results `metrics/test_metrics.csv`, which has columns for trials
+    and for identification; see `append_test_metrics`."""
     for system, metrics in rows.items():
         log.log(FILE_ONLY, f"{system} on {on}: " + ", ".join(f"{key} {value:.6g}" for key, value in metrics.items()))
-    table = "test_metrics.csv" if "eer" in next(iter(rows.values())) else "test_identification.csv"
-    append_test_metrics(folder / "metrics" / table, evaluated, on, rows, recipe)
+    append_test_metrics(folder / "metrics" / "test_metrics.csv", evaluated, on, rows, recipe)
 
 
 def append_test_metrics(

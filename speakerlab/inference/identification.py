@@ -31,7 +31,7 @@ def keep_guesses(
     guesses: dict[str, Guesses],
 ) -> dict[str, dict[str, float]]:
     """Write `scores/<name>_predictions.csv`, of several systems `scores/<name>_<system>_predictions.csv`, and a line
-    each to `metrics/test_identification.csv`; the metrics of each system.
+    each to `metrics/test_metrics.csv`; the metrics of each system.
 
     Args:
         results: where.

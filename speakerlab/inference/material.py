@@ -21,11 +21,12 @@ from speakerlab.data.scan import scan_folder
 from speakerlab.data.shards.index import Shards
 from speakerlab.data.utterances import Utterances, utterances_in_files, utterances_of_rows
 from speakerlab.inference.embedding import SavedEmbedder
+from speakerlab.losses.pair_mlp import PairMlp
 from speakerlab.schema import ScoringConfig
 
 log = logging.getLogger("speakerlab")
 # The corpora that a checkpoint may name: they read files below folders, and no addresses.
-CORPORA = ("folder.FolderCorpus", "mini.MiniCorpus", "prepared.PreparedCorpus")
+CORPORA = ("folder.FolderCorpus", "mini.MiniCorpus", "prepared.PreparedCorpus", "embeddings.EmbeddingsCorpus")
 GIVE = "MANIFEST or FOLDER"
 
 
@@ -49,18 +50,20 @@ class Known:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What a recipe needs beside the trials; both None where nothing is trained and nothing normalised.
+    """What a recipe needs beside the trials; None where nothing is trained, normalised or decided by pairs.
 
     Attributes:
         train: what a back end is trained on.
         cohort: impostors.
         within_train: `(cohort utterances,)` rows of `train` that are the cohort's, so that they are embedded once; None
             where the cohort is of another source.
+        pair_mlp: that the checkpoint was trained with.
     """
 
     train: Known | None = None
     cohort: Known | None = None
     within_train: np.ndarray | None = None
+    pair_mlp: PairMlp | None = None
 
 
 def find_material(
@@ -139,8 +142,8 @@ class Source:
 
 
 def trial_speakers(source: Source, utterances: Utterances) -> set[str]:
-    """The speakers of a source who are in the trials: by the folders of their files, links followed, of saved
-    embeddings by the utterances' names, and by VoxCeleb1's names of speakers."""
+    """The speakers of a source who are in the trials: by the folders of their files, links followed, where embeddings
+    are saved by the utterances' names, and by VoxCeleb1's names of speakers."""
     known = voxceleb1_speakers(utterances.names)
     shared = {name for name in set(source.speakers) if name.rpartition("/")[2] in known}
     if isinstance(source.rows, Embeddings):
@@ -148,7 +151,8 @@ def trial_speakers(source: Source, utterances: Utterances) -> set[str]:
         pairs = zip(source.rows.names, source.rows.speakers, strict=True)
         return shared | {speaker for name, speaker in pairs if name in names}
     if utterances.files is None:
-        return shared
+        named = pc.is_in(source.rows["utterance"], value_set=pa.array(utterances.names, pa.string()))
+        return shared | set(source.rows["speaker"].filter(named).to_pylist())
     return shared | _speakers_in_folders(source.rows, utterances.files)
 
 
@@ -211,7 +215,7 @@ def _source(key: str, path: str | None, checkpoint: Path | None, cache_dir: str,
     if path is None:
         if checkpoint is None:
             raise InputError(f"{key} must be given: saved embeddings know no training data; add {key}=EMBEDDINGS")
-        return Source("the run's training data", _training_rows(checkpoint, key, progress))
+        return Source("the run's training data", training_rows(checkpoint, key, progress))
     if checkpoint is not None:
         return Source(f"{key}={path}", _rows_at(path, key, cache_dir, progress))
     embeddings = read_embeddings(path, key)
@@ -231,8 +235,17 @@ def _rows_at(path: str, key: str, cache_dir: str, progress: Progress | None) -> 
     return read_manifest(manifest_at(path, key))
 
 
-def _training_rows(checkpoint: Path, key: str, progress: Progress | None) -> pa.Table:
-    """What a checkpoint's run was trained on, found anew by its config: a checkpoint holds no list of it."""
+def training_rows(checkpoint: Path, key: str, progress: Progress | None) -> pa.Table:
+    """What a checkpoint's run was trained on, found anew by its config: a checkpoint holds no list of it.
+
+    Args:
+        checkpoint: with the config.
+        key: of the setting that wants it, for messages.
+        progress: of reading headers.
+
+    Raises:
+        InputError: if it can't be found.
+    """
     contents = load_checkpoint(checkpoint)
     config = contents["config"]
     node = config.get("data") or {}

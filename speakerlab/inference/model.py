@@ -12,13 +12,15 @@ from speakerlab import InputError
 from speakerlab.build import NETWORK_PARTS, build_network, load_checkpoint, network_from_checkpoint
 from speakerlab.data import usable_cpus
 from speakerlab.data.corpus import check_strangers
-from speakerlab.data.development import read_development_trials, read_utterances
+from speakerlab.data.development import read_development_trials, read_utterances, run_folder
 from speakerlab.data.manifest import manifest_at, read_manifest
 from speakerlab.data.splits import rows_of_splits
 from speakerlab.data.tree import make_folder, paths_of
 from speakerlab.data.trials import Trials, find_list, find_trials_and_files, read_trials
 from speakerlab.data.utterances import Utterances, utterances_in_files
 from speakerlab.inference.baselines import MeanMfcc
+
+WITHOUT_AUDIO = "was trained on saved embeddings, whose audio it does not know: give embeddings=[PATH,...]"
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,24 @@ def load_systems(checkpoint: Path, with_baselines: bool, trust: tuple[str, ...] 
     return Systems(networks, sample_rate, settings)
 
 
+def load_fusion(checkpoint: Path, trust: tuple[str, ...] = ()) -> nn.Module:
+    """The checkpoint's network, to fuse saved embeddings of its branches."""
+    return network_from_checkpoint(load_checkpoint(checkpoint), trust, for_audio=False)
+
+
 def find_trials(cfg: DictConfig, checkpoint: Path | None) -> tuple[Trials, Utterances]:
     """The trial list and its utterances, with their files unless embeddings are saved; missing files are named before
     any model runs."""
-    if checkpoint is None:
-        trials, files = read_trials(find_list(cfg.trials, paths_of(cfg.trials_root))), None
-    elif cfg.trials is None:
+    if cfg.trials is None:
         name = "test" if cfg.split == "test" else "development"
-        trials, files = read_development_trials(run_folder(checkpoint) or checkpoint.parent, name)
+        run = run_folder(checkpoint) or checkpoint.parent
+        trials, files = read_development_trials(run, name)
+        if cfg.embeddings is not None:
+            files = None
+        elif not files:
+            raise InputError(f"{run} {WITHOUT_AUDIO}, or trials=LIST trials_root=FOLDER")
+    elif cfg.embeddings is not None:
+        trials, files = read_trials(find_list(cfg.trials, paths_of(cfg.trials_root))), None
     else:
         trials, files = find_trials_and_files(cfg.trials, paths_of(cfg.trials_root))
     return trials, utterances_in_files(trials.utterances, files)
@@ -79,8 +91,9 @@ def described(checkpoint: Path) -> str:
     contents = load_checkpoint(checkpoint)
     config, steps = contents["config"], contents.get("global_step")
     trained = f"trained for {steps:,} steps" if steps is not None else "trained"
-    encoder = config["model"]["encoder"]["_target_"].rpartition(".")[2]
-    return f"{encoder} of run {config.get('name', '?')}, {trained} on {len(contents['speakers']):,} classes"
+    parts = [branch["model"] for branch in config["model"].get("branches", {}).values()] or [config["model"]]
+    encoders = " and ".join(part["encoder"]["_target_"].rpartition(".")[2] for part in parts)
+    return f"{encoders} of run {config.get('name', '?')}, {trained} on {len(contents['speakers']):,} classes"
 
 
 def find_rows(cfg: DictConfig, checkpoint: Path | None, part: str) -> pa.Table:
@@ -90,7 +103,11 @@ def find_rows(cfg: DictConfig, checkpoint: Path | None, part: str) -> pa.Table:
         InputError: if there are none.
     """
     if cfg.manifest is None:
-        return read_utterances(run_folder(checkpoint) or checkpoint.parent, part)
+        run = run_folder(checkpoint) or checkpoint.parent
+        table = read_utterances(run, part)
+        if cfg.embeddings is None and "" in table["root"].unique().to_pylist():
+            raise InputError(f"{run} {WITHOUT_AUDIO}, or manifest=MANIFEST")
+        return table
     return rows_of_splits(read_manifest(manifest_at(cfg.manifest, "manifest")), [part], f"manifest={cfg.manifest}")
 
 
@@ -102,11 +119,6 @@ def check_unseen(checkpoint: Path, trials: Trials, allow_overlap: bool) -> None:
     """
     if not allow_overlap:
         check_strangers(trials, [], load_checkpoint(checkpoint)["speakers"], False, "allow_overlap")
-
-
-def run_folder(checkpoint: Path) -> Path | None:
-    """The run that a checkpoint lies in, if it lies in one."""
-    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
 
 
 def output_folder(cfg: DictConfig, path: Path) -> Path:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from speakerlab import InputError
-from speakerlab.inference.scoring import check_scoring, is_plain, recipe_name
+from speakerlab.inference.scoring import PAIR_MLP, check_scoring, is_plain, recipe_name
 
 TRIALS, CLASSIFIER, ENROLMENT = "trials", "classifier", "enrolment"  # what an evaluation is of
 ENROLLED = "train"  # the split that speakers of saved embeddings are enrolled from
@@ -18,8 +18,6 @@ def check_request(cfg: DictConfig) -> None:
     Raises:
         InputError: naming them.
     """
-    if cfg.ckpt is not None and cfg.embeddings is not None:
-        raise InputError(f"ckpt={cfg.ckpt} and embeddings={cfg.embeddings} both say what to evaluate: give one")
     if cfg.split not in (None, "val", "test"):
         raise InputError(f"split={cfg.split} must be val or test")
     if cfg.trials is not None:
@@ -28,6 +26,10 @@ def check_request(cfg: DictConfig) -> None:
                 raise InputError(f"trials={cfg.trials} and {name}={cfg[name]} both say what to evaluate on: give one")
     elif cfg.trials_root is not None:
         raise InputError("trials_root is given without trials: add trials=LIST")
+    if cfg.save_corpus and (cfg.save_embeddings is None or cfg.ckpt is None):
+        raise InputError("save_corpus=true needs ckpt=RUN and a place: add save_embeddings=PATH")
+    if cfg.baselines and cfg.scoring.backend == PAIR_MLP:
+        raise InputError("baselines=true: the others have no pair MLP; take scoring=cosine")
     if cfg.save_embeddings is not None and cfg.scoring.crops:
         raise InputError("save_embeddings keeps embeddings of whole utterances: take scoring.crops=0")
     if not cfg.cache_gigabytes >= 0:
@@ -42,6 +44,8 @@ def check_request(cfg: DictConfig) -> None:
     elif cfg.development_scores is not None:
         raise InputError("development_scores is given without scores: add scores=FILE")
     if cfg.embeddings is not None:
+        _check_without_audio(cfg)
+    if cfg.embeddings is not None and cfg.ckpt is None:
         _check_saved(cfg)
     elif cfg.enrolment is not None and cfg.enrolment not in SPLITS:
         raise InputError(f"enrolment={cfg.enrolment}: with ckpt= it is a split of the manifest: {', '.join(SPLITS)}")
@@ -64,12 +68,22 @@ def _check_scores(cfg: DictConfig) -> None:
         )
 
 
-def _check_saved(cfg: DictConfig) -> None:
+def _check_without_audio(cfg: DictConfig) -> None:
     given = f"embeddings={cfg.embeddings}"
+    if not isinstance(cfg.embeddings, str | ListConfig | DictConfig):
+        raise InputError(f"{given} must be a path; with ckpt=FUSION a list of paths, or paths by branches' names")
     if cfg.baselines:
         raise InputError(f"{given}: baselines=true needs audio and a checkpoint")
     if cfg.scoring.crops:
         raise InputError(f"{given}: scoring.crops={cfg.scoring.crops} needs audio and a checkpoint")
+
+
+def _check_saved(cfg: DictConfig) -> None:
+    given = f"embeddings={cfg.embeddings}"
+    if not isinstance(cfg.embeddings, str):
+        raise InputError(f"{given}: several sources are for a fusion of them: add ckpt=FUSION")
+    if cfg.scoring.backend == PAIR_MLP:
+        raise InputError(f"{given}: scoring=pair_mlp needs the checkpoint that has the MLP: add ckpt=RUN")
     if cfg.save_calibration:
         raise InputError(f"{given}: save_calibration=true needs a checkpoint to keep it in")
     if cfg.trials is not None:
@@ -130,5 +144,5 @@ def name_of(cfg: DictConfig, kind: str) -> str:
         return "_".join(part for part in (listed, recipe_name(cfg.scoring)) if part)
     if kind == CLASSIFIER:
         return f"identification_{part_of_test(cfg)}"
-    two_files = cfg.embeddings is not None and cfg.manifest is None
+    two_files = cfg.embeddings is not None and cfg.ckpt is None and cfg.manifest is None
     return f"enrolment_{Path(cfg.embeddings).stem if two_files else part_of_test(cfg)}"

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from speakerlab import InputError
+from speakerlab.data.development import run_folder
 from speakerlab.data.lists import read_csv
 from speakerlab.data.score_files import ScoreFile, read_scores
-from speakerlab.inference.model import run_folder
 
 TRIALS, UTTERANCES = "trials", "utterances"  # what verification and identification are measured on
 CHECKPOINTS = (".ckpt", ".pt", ".pth")
@@ -258,18 +258,14 @@ def read_predictions(path: Path) -> Predictions:
 
 def _scored_by(folder: Path, name: str) -> str | None:
     """The file name of the checkpoint that a list was last scored with, as the folder's table of results says."""
-    tables = [folder / "metrics" / f"test_{kind}.csv" for kind in ("metrics", "identification")]
-    last = None
-    for path in tables:
-        if path.is_file():
-            with open(path, newline="", encoding="utf-8") as file:
-                by_list = {
-                    Path(row.get("trials") or "").stem: Path(row["checkpoint"]).name for row in csv.DictReader(file)
-                }
-            # Files of scores are named after the list and the way of scoring.
-            lists = [one for one in by_list if name == one or name.startswith(f"{one}_")]
-            last = by_list[max(lists, key=len)] if lists else last
-    return last
+    path = folder / "metrics" / "test_metrics.csv"
+    if not path.is_file():
+        return None
+    with open(path, newline="", encoding="utf-8") as file:
+        by_list = {Path(row.get("trials") or "").stem: Path(row["checkpoint"]).name for row in csv.DictReader(file)}
+    # Files of scores are named after the list and the way of scoring.
+    lists = [one for one in by_list if name == one or name.startswith(f"{one}_")]
+    return by_list[max(lists, key=len)] if lists else None
 
 
 def _advice(given: str) -> str:

@@ -17,15 +17,17 @@ from speakerlab.data.utterances import Utterances
 from speakerlab.inference.crops import CroppedNetwork
 from speakerlab.inference.embedding import Embed, ProgressBar
 from speakerlab.inference.material import Known, Material, trains
+from speakerlab.inference.pair_scoring import pair_scores
 from speakerlab.schema import ScoringConfig
-from speakerlab.scoring.backend import KINDS as BACKENDS
-from speakerlab.scoring.backend import Averaged, Backend, train_backend
+from speakerlab.scoring.backend import KINDS, Averaged, Backend, train_backend
 from speakerlab.scoring.normalisation import KINDS as NORMS
 from speakerlab.scoring.normalisation import normalise
 from speakerlab.scoring.products import product_statistics, trial_products
 from speakerlab.scoring.quality import MEASURES, quality_columns
 from speakerlab.scoring.speaker_statistics import speaker_means
 
+PAIR_MLP = "pair_mlp"  # a back end that a checkpoint has
+BACKENDS = (*KINDS, PAIR_MLP)
 # Settings that are in a recipe's name where they are not the default's, and not otherwise.
 FURTHER = ("train", "cohort", "cohort_means", "cohort_size", "utterances_per_speaker", "measures", "seed")
 
@@ -94,6 +96,11 @@ def _check_goes_together(scoring: ScoringConfig | DictConfig) -> None:
             f"scoring.crops={scoring.crops} averages cosines: with it, take scoring.backend=cosine and neither "
             "subtract_mean nor lda nor wccn"
         )
+    if scoring.backend == PAIR_MLP and (trains(scoring) or scoring.crops or scoring.norm != "none"):
+        raise InputError(
+            "scoring.backend=pair_mlp decides on two embeddings as they are: with it, take scoring.norm=none, "
+            "scoring.crops=0 and neither subtract_mean nor lda nor wccn"
+        )
     for name in ("top_n", "cohort"):
         if scoring[name] is not None and scoring.norm == "none":
             raise InputError(f"scoring.{name}={scoring[name]} is for a normalisation: add scoring.norm=s")
@@ -103,7 +110,7 @@ def _check_goes_together(scoring: ScoringConfig | DictConfig) -> None:
 
 def is_plain(scoring: ScoringConfig | DictConfig) -> bool:
     """Whether scores are cosines of whole utterances' embeddings as they are."""
-    return not (trains(scoring) or scoring.crops or scoring.norm != "none")
+    return scoring.backend == "cosine" and not (trains(scoring) or scoring.crops or scoring.norm != "none")
 
 
 def recipe_name(scoring: ScoringConfig | DictConfig) -> str:
@@ -116,6 +123,7 @@ def recipe_name(scoring: ScoringConfig | DictConfig) -> str:
         f"lda{scoring.lda}": scoring.lda is not None,
         "wccn": scoring.wccn,
         "plda": scoring.backend == "plda",
+        PAIR_MLP: scoring.backend == PAIR_MLP,
         f"{adaptive}{scoring.norm}norm{scoring.top_n or ''}": scoring.norm != "none",
     }
     plain = OmegaConf.load(CONF / "scoring" / "cosine.yaml")
@@ -164,18 +172,17 @@ def score(
     Raises:
         InputError: if the cohort or the training data is too small for the recipe.
     """
+    block_bytes = scoring.block_mb * 2**20
+    values = _measures(scoring, utterances, embeddings)
+    if scoring.backend == PAIR_MLP:
+        scores = pair_scores(material.pair_mlp, embeddings, trials.enrol, trials.test, block_bytes)
+        return Scored(scores, quality_columns(values, trials.enrol, trials.test))
     trained = None if material.train is None else _embedded(material.train, embed)
     backend = _backend(scoring, material.train, trained)
     left, right = backend.sides(embeddings)
-    block_bytes = scoring.block_mb * 2**20
     scores = trial_products(left, right, trials.enrol, trials.test, block_bytes=block_bytes)
     if scoring.backend == "cosine":
         scores.clip(-1.0, 1.0, out=scores)  # rounding may leave it
-    values = {}
-    if "duration" in scoring.measures:
-        values["duration"] = np.log(_seconds(utterances))
-    if "magnitude" in scoring.measures:
-        values["magnitude"] = np.linalg.norm(embeddings, axis=1)
     if scoring.norm != "none":
         cohort = backend.sides(_cohort(scoring, material, trained, embed))[1]
         if scoring.top_n is not None and scoring.top_n > len(cohort):
@@ -189,6 +196,18 @@ def score(
         values["cohort_mean"] = statistics[0]
     wanted = {name: values[name] for name in scoring.measures}
     return Scored(scores, quality_columns(wanted, trials.enrol, trials.test))
+
+
+def _measures(
+    scoring: ScoringConfig | DictConfig, utterances: Utterances, embeddings: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Of each utterance, `(utterances,)`, what the recipe asks for and no cohort is needed for."""
+    values = {}
+    if "duration" in scoring.measures:
+        values["duration"] = np.log(_seconds(utterances))
+    if "magnitude" in scoring.measures:
+        values["magnitude"] = np.linalg.norm(embeddings, axis=1)
+    return values
 
 
 def _backend(

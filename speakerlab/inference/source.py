@@ -12,15 +12,24 @@ from omegaconf import DictConfig
 from torch import nn
 
 from speakerlab.build import check_workers
-from speakerlab.data.embedding_files.embeddings import checked
-from speakerlab.data.embedding_files.formats import place_of, read_embeddings, write_embeddings
+from speakerlab.data.embedding_files.formats import place_of, read_embeddings
 from speakerlab.data.tree import make_folder
 from speakerlab.data.utterances import Utterances
 from speakerlab.inference.embedding import Embed, NetworkEmbedder, ProgressBar, SavedEmbedder
 from speakerlab.inference.embedding_cache import EmbeddingCache, model_key
-from speakerlab.inference.model import Systems, described, find_checkpoint, load_systems, output_folder, pick_devices
+from speakerlab.inference.model import (
+    Systems,
+    described,
+    find_checkpoint,
+    load_fusion,
+    load_systems,
+    output_folder,
+    pick_devices,
+)
+from speakerlab.inference.saved_branches import FusionEmbedder, read_branches
+from speakerlab.inference.saving import save
 from speakerlab.inference.scoring import scored_network
-from speakerlab.record import FILE_ONLY, text_log
+from speakerlab.record import FILE_ONLY, log_path, text_log
 
 log = logging.getLogger("speakerlab")
 
@@ -34,12 +43,14 @@ class Source:
         checkpoint: None for saved embeddings.
         systems: what embeds utterances, by name, the "model" first.
         devices: where is computed, the first for what is no network.
+        without: branches of a fusion whose embeddings are missing.
     """
 
     path: Path
     checkpoint: Path | None
     systems: dict[str, Embed]
     devices: list[torch.device]
+    without: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -55,27 +66,29 @@ class Results:
         folder: of the run, or of its own.
         name: of what is evaluated on, which its files are called by.
         embeddings: the file that the model's embeddings are kept in; None where nobody asked.
+        checkpoint: that gives them, if one does.
     """
 
     folder: Path
     name: str
     embeddings: Path | None
+    checkpoint: Path | None = None
 
     def keep(self, utterances: Utterances, rows: np.ndarray) -> None:
-        """Save the model's embeddings if the user asked for them."""
+        """Save the model's embeddings if the user asked for these alone."""
         if self.embeddings is not None:
-            found = checked(utterances.names, rows, "the model's embeddings", utterances.speakers)
-            write_embeddings(self.embeddings, found)
-            log.info(f"{len(found):,} embeddings are in {self.embeddings}")
+            save(self.embeddings, utterances, rows, self.checkpoint)
 
 
 @contextmanager
 def recorded(cfg: DictConfig, source: Source, name: str) -> Iterator[Results]:
     """Around all that is written: the folders are made, so that one that can't be is known before hours of embedding,
-    and what is logged within stands in `evaluation_<name>/evaluation.log`."""
+    and what is logged within stands in `logs/evaluation_<name>.log`."""
     folder = output_folder(cfg, source.path)
-    results = Results(folder, name, place_of(cfg.save_embeddings) if cfg.save_embeddings is not None else None)
-    with text_log(folder / f"evaluation_{name}" / "evaluation.log"):
+    name = "_".join([name, *(f"without_{branch}" for branch in source.without)])  # another system than the whole
+    keeps = cfg.save_embeddings is not None and not cfg.save_corpus
+    results = Results(folder, name, place_of(cfg.save_embeddings) if keeps else None, source.checkpoint)
+    with text_log(log_path(folder, f"evaluation_{name}")):
         log.log(FILE_ONLY, f"evaluation of {source.path} on {', '.join(map(str, source.devices))}: {name}")
         if source.checkpoint is not None:
             log.log(FILE_ONLY, described(source.checkpoint))
@@ -83,7 +96,7 @@ def recorded(cfg: DictConfig, source: Source, name: str) -> Iterator[Results]:
 
 
 def open_source(cfg: DictConfig, trust: tuple[str, ...], progress_bar: ProgressBar) -> Source:
-    """Load what `ckpt=` or `embeddings=` names.
+    """Load what `ckpt=` or `embeddings=` names; both are a fusion and embeddings of its branches.
 
     Args:
         cfg: checked.
@@ -95,9 +108,16 @@ def open_source(cfg: DictConfig, trust: tuple[str, ...], progress_bar: ProgressB
     """
     check_workers("num_workers", cfg.num_workers)
     devices = pick_devices(cfg.device, cfg.processes)
-    if cfg.embeddings is not None:
+    wanted_by, without = cfg.trials or cfg.manifest or "the list", ()
+    if cfg.ckpt is not None and cfg.embeddings is not None:
+        path = checkpoint = find_checkpoint(cfg.ckpt)
+        network = load_fusion(path, trust)
+        sources = read_branches(cfg.embeddings, network)
+        systems: dict[str, Embed] = {"model": FusionEmbedder(network, sources, devices[0], wanted_by)}
+        without = tuple(name for name, one in zip(network.branches, sources, strict=True) if one is None)
+    elif cfg.embeddings is not None:
         path, checkpoint = Path(cfg.embeddings).expanduser().absolute(), None
-        systems = {"model": SavedEmbedder(read_embeddings(cfg.embeddings), cfg.trials or cfg.manifest or "the list")}
+        systems = {"model": SavedEmbedder(read_embeddings(cfg.embeddings), wanted_by)}
     else:
         path = checkpoint = find_checkpoint(cfg.ckpt)
         networks = load_systems(path, cfg.baselines, trust)
@@ -105,7 +125,7 @@ def open_source(cfg: DictConfig, trust: tuple[str, ...], progress_bar: ProgressB
             name: _embedder(network, name, networks, devices, cfg, progress_bar)
             for name, network in networks.networks.items()
         }
-    return Source(path, checkpoint, systems, devices)
+    return Source(path, checkpoint, systems, devices, without)
 
 
 def _embedder(

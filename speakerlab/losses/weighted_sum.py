@@ -44,3 +44,16 @@ class WeightedSum(nn.Module):
             total = total + self.weights[name] * value
             logits = found if logits is None else logits
         return total, logits
+
+
+def logits_of(loss: nn.Module, embeddings: Tensor, speakers: Tensor) -> Tensor | None:
+    """`(batch, num_speakers)` of any batch, of a sum those of the first that has any; None if there are none.
+
+    Losses that compare a speaker's utterances have none and want batches made for them: they are not asked.
+    """
+    if isinstance(loss, WeightedSum):
+        each = (logits_of(one, embeddings, speakers) for one in loss.losses.values())
+        return next((found for found in each if found is not None), None)
+    if getattr(loss, "utterances_per_speaker", 1) > 1:
+        return None
+    return loss(embeddings, speakers)[1]

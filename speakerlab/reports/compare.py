@@ -27,6 +27,7 @@ Cells = dict[str, dict[str, str]]
 COUNTS = ("targets", "nontargets", "utterances", "threshold", "error_rate")  # no merit of a system, or said twice
 DRAWN = ("eer", "min_dcf_", "accuracy", "macro_f1")  # beginnings of the names of the metrics that have bars
 COLUMNS = 3  # of panels
+OVERALL = "All lists"
 LONGEST_LABEL = 28
 DIFFERENCES = (
     "Differences are the second system minus the first, with their 95 % interval, both systems drawn over the same "
@@ -56,6 +57,8 @@ def write_comparison(
         notes: lines about the lists.
     """
     figures = {f"compare_{one.name}": metrics_figure(one) for one in lists}
+    if len(lists) > 1:
+        figures = {"compare": overall_figure(lists)} | figures
     if costs:
         figures["compare_cost"] = cost_figure(costs)
     for name, figure in figures.items():
@@ -65,6 +68,9 @@ def write_comparison(
     write_rows(folder / "comparison.csv", metrics_rows(lists, costs))
     write_rows(folder / "differences.csv", difference_rows(lists))
     sections = []
+    if len(lists) > 1:
+        sections.append(table_section(OVERALL, overall_cells(lists), INTERVALS))
+        sections.append(figure_section(f"{OVERALL}, bars", figures["compare"], "With 95 % intervals."))
     for one in lists:
         sections.append(table_section(f"{one.name}: {one.counts}", metrics_cells(one, drawn_metrics(one)), INTERVALS))
         sections.append(table_section(f"{one.name}, further metrics", metrics_cells(one, further_metrics(one))))
@@ -91,6 +97,15 @@ def metrics_cells(one: Compared, names: Sequence[str]) -> Cells:
 
     return {
         label: {metric_name(name): words(name, metrics) for name in names} for label, metrics in one.metrics.items()
+    }
+
+
+def overall_cells(lists: Sequence[Compared]) -> Cells:
+    """A row a system, a column each list and metric that has bars."""
+    by_list = {one.name: metrics_cells(one, drawn_metrics(one)) for one in lists}
+    return {
+        label: {f"{name}: {metric}": cell for name, cells in by_list.items() for metric, cell in cells[label].items()}
+        for label in lists[0].metrics
     }
 
 
@@ -157,12 +172,17 @@ def cost_cells(costs: Costs) -> Cells:
 
 def metrics_figure(one: Compared) -> Figure:
     """A panel a metric, a bar a system, with its interval."""
-    return _panels(drawn_metrics(one), one.metrics)
+    return _panels([("", name, one.metrics) for name in drawn_metrics(one)])
+
+
+def overall_figure(lists: Sequence[Compared]) -> Figure:
+    """The panels of all lists."""
+    return _panels([(f"{one.name}\n", name, one.metrics) for one in lists for name in drawn_metrics(one)])
 
 
 def cost_figure(costs: Costs) -> Figure:
     """A panel a cost, a bar a system."""
-    return _panels(list(next(iter(costs.values()))), costs)
+    return _panels([("", name, costs) for name in next(iter(costs.values()))])
 
 
 def metrics_rows(lists: Sequence[Compared], costs: Costs) -> Iterable[list]:
@@ -191,6 +211,8 @@ def comparison_markdown(
 ) -> str:
     """The same as a page of text; `figures` are names under `plots/`."""
     lines = ["# Comparison", "", *(_wrapped(f"- {name}: {text}") for name, text in facts.items()), ""]
+    if len(lists) > 1:
+        lines += [f"## {OVERALL}", "", *_table(overall_cells(lists)), "", f"![{OVERALL}](plots/compare.png)", ""]
     for one in lists:
         lines += [
             f"## {one.name}",
@@ -223,18 +245,20 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 118, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def _panels(names: Sequence[str], systems: Mapping[str, Mapping[str, float]]) -> Figure:
-    columns = min(COLUMNS, len(names))
-    rows = -(-len(names) // columns)
-    figure, axes = new_figure(3.4 * columns + 1.4, rows * (0.9 + 0.34 * len(systems)), rows, columns)
-    for place, (panel, name) in enumerate(zip(axes, names, strict=False)):
-        _bars(panel, name, systems, with_labels=place % columns == 0)
-    for empty in axes[len(names) :]:
+def _panels(panels: Sequence[tuple[str, str, Costs]]) -> Figure:
+    """Of each: what stands before the metric's name, the metric, and label -> metrics of the same systems."""
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    height = 0.9 + 0.34 * len(panels[0][2]) + (0.2 if panels[0][0] else 0)
+    figure, axes = new_figure(3.4 * columns + 1.4, rows * height, rows, columns)
+    for place, (panel, (before, name, systems)) in enumerate(zip(axes, panels, strict=False)):
+        _bars(panel, before, name, systems, with_labels=place % columns == 0)
+    for empty in axes[len(panels) :]:
         empty.remove()
     return figure
 
 
-def _bars(axes: Axes, name: str, systems: Mapping[str, Mapping[str, float]], with_labels: bool) -> None:
+def _bars(axes: Axes, before: str, name: str, systems: Costs, with_labels: bool) -> None:
     factor, unit = metric_unit(name)
     places = np.arange(len(systems))
     values = [factor * metrics.get(name, np.nan) for metrics in systems.values()]
@@ -267,6 +291,7 @@ def _bars(axes: Axes, name: str, systems: Mapping[str, Mapping[str, float]], wit
     axes.locator_params(axis="x", nbins=5)
     if most >= 10_000:
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.set_title(f"{metric_name(name)} ({unit})" if unit else metric_name(name), fontsize=10, loc="left")
+    title = f"{metric_name(name)} ({unit})" if unit else metric_name(name)
+    axes.set_title(f"{before}{title}", fontsize=10, loc="left")
     axes.tick_params(labelsize=9)
     axes.grid(False, axis="y")

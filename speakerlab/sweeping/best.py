@@ -70,7 +70,10 @@ def as_experiment(words: list[str]) -> tuple[DictConfig, list[str]]:
         key = override.get_key_element().lstrip("+~")
         if key in NOT_KEPT or key.split(".")[0] == "hydra":
             continue
-        if override.is_delete():
+        if override.is_delete() and key == "model.branches":  # others take the place of the shipped ones
+            shipped = OmegaConf.load(CONF / "model" / "fusion.yaml").branches
+            OmegaConf.update(values, key, dict.fromkeys(map(str, shipped)), force_add=True)
+        elif override.is_delete():
             dropped.append(word)
         elif key in ("experiment", "debug"):  # as it is, since its group comes after this experiment's values
             overlays.append(f"/{key}/{_plain(override.value())}")

@@ -1,4 +1,4 @@
-"""Activations of an encoder's blocks computed again in the backward pass instead of being kept.
+"""Activations of encoders' blocks computed again in the backward pass instead of being kept.
 
 Chen, Xu, Zhang, Guestrin: "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174, 2016.
 """
@@ -13,17 +13,18 @@ from torch.utils.checkpoint import checkpoint
 from speakerlab import InputError
 
 
-def checkpoint_activations(encoder: nn.Module) -> int:
-    """From now on, each block of the encoder keeps its input alone in training; the number of blocks.
+def checkpoint_activations(*encoders: nn.Module) -> int:
+    """From now on, each block of the encoders keeps its input alone in training; the number of blocks.
 
     A block is a member of an outermost list or sequence of modules that has parameters.
 
     Raises:
-        InputError: if the encoder has no such blocks.
+        InputError: if none of the encoders has such blocks.
     """
-    blocks = list(_blocks(encoder))
+    blocks = [block for encoder in encoders for block in _blocks(encoder)]
     if not blocks:
-        raise InputError(f"checkpoint_activations: {type(encoder).__name__} has no repeated blocks; set it to false")
+        names = " and ".join(dict.fromkeys(type(encoder).__name__ for encoder in encoders))
+        raise InputError(f"checkpoint_activations: {names} has no repeated blocks; set it to false")
     for block in blocks:
         block.forward = partial(_forward, block, block.forward)
     return len(blocks)

@@ -2,15 +2,12 @@
 
 import logging
 import math
-import os
 import sys
+import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -20,32 +17,30 @@ from omegaconf import DictConfig, OmegaConf
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
 from speakerlab.build import (
-    assumed_clips,
+    branch_key,
     build,
     build_augment,
     build_loss,
     build_network,
     check_workers,
-    clips_below,
 )
 from speakerlab.data import Progress
 from speakerlab.data.batches import Sampler
+from speakerlab.data.clip_folders import assumed_clips, clips_below
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import TASKS
-from speakerlab.data.fraction import fraction_of_shards, fraction_rows
 from speakerlab.data.left_out import check_share
-from speakerlab.data.manifest import speaker_classes
-from speakerlab.data.pcm import cache_pcm
-from speakerlab.data.recordings import AudioFiles, Recordings
-from speakerlab.data.shards.index import Shards
-from speakerlab.network import SpeakerNetwork
+from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.training.activation_checkpointing import checkpoint_activations
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
-from speakerlab.training.fine_tuning import freeze, read_start, start_from
+from speakerlab.training.fine_tuning import check_freezing, freeze, read_start, start_from
 from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
+from speakerlab.training.initial_weights import branch_start, initialise
 from speakerlab.training.pictures import Pictures
 from speakerlab.training.progress import Bar
+from speakerlab.training.recordings import training_recordings
+from speakerlab.training.saved_branches import in_order_of_branches, take_embeddings
 from speakerlab.training.similar_speakers import check_use
 from speakerlab.training.system import SpeakerSystem
 
@@ -54,11 +49,13 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     """Build everything that needs no data, without memory for weights: a value out of range stops before hours of
     scanning, not after."""
     _check_numbers(cfg)
+    check_freezing(cfg)
     with torch.device("meta"):
         network = build_network(cfg, trust)
         loss = build_loss(cfg, network.embed_dim, 2, trust)
         if cfg.ckpt is None and read_start(cfg) is None:  # else a checkpoint has the weights
-            _initialise(network)
+            with warnings.catch_warnings(action="ignore"):  # weights for shapes alone are checked and not kept
+                initialise(network, cfg)
     if cfg.task.name == "identification":
         _check_logits(build_loss(cfg, network.embed_dim, 2, trust), network)
     augment = build_augment(cfg.augment, cfg.loader.sample_rate, assumed_clips, trust)
@@ -164,7 +161,9 @@ def build_datamodule(
     augment = build_augment(
         cfg.augment, cfg.loader.sample_rate, partial(clips_below, cache_dir=cfg.cache_dir, progress=progress), trust
     )
-    corpus, recordings = _recordings(cfg, corpus, progress)
+    if corpus.saved is not None:
+        corpus = in_order_of_branches(cfg, corpus, augment)
+    corpus, recordings = training_recordings(cfg, corpus, progress)
     return SpeakerDataModule(
         corpus=corpus,
         recordings=recordings,
@@ -175,51 +174,6 @@ def build_datamodule(
         num_workers=cfg.loader.num_workers,
         seed=cfg.seed,
     )
-
-
-def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings | None]:
-    """The training audio, and the corpus without the rows that have none, or that `data.fraction` spares; shards are
-    read by their own dataset."""
-    if isinstance(corpus.train, Shards):
-        if cfg.loader.cache is not None:
-            raise InputError(f"loader.cache={cfg.loader.cache} does not go with data=shards; set loader.cache=null")
-        if corpus.fraction < 1:
-            index = fraction_of_shards(corpus.train.index, corpus.fraction, cfg.seed)
-            corpus = _lessened(corpus, replace(corpus.train, index=index))
-        return corpus, None
-    if cfg.loader.cache is None:
-        if corpus.fraction < 1:
-            corpus = _lessened(corpus, corpus.train.take(_kept(cfg, corpus)))
-        return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
-    recordings = cache_pcm(
-        corpus.train,
-        cfg.loader.sample_rate,
-        Path(cfg.cache_dir).expanduser(),
-        cfg.loader.max_bad_share,
-        # A resumed run, and the further processes of this one, need the utterances that it began with.
-        mend=cfg.ckpt is None and os.environ.get("LOCAL_RANK", "0") == "0",
-        progress=progress,
-    )
-    bad = corpus.train.num_rows - len(recordings.rows)
-    note = f"pcm cache: {len(recordings.rows):,} utterances in {recordings.folder}"
-    if bad:
-        note += f"; left out {bad} that can't be read, listed in {recordings.left_out}"
-        corpus = replace(corpus, train=corpus.train.take(recordings.rows))
-    corpus = replace(corpus, notes=(*corpus.notes, note))
-    if corpus.fraction < 1:
-        rows = _kept(cfg, corpus)
-        corpus, recordings = _lessened(corpus, corpus.train.take(rows)), recordings.only(rows)
-    return corpus, recordings
-
-
-def _kept(cfg: DictConfig, corpus: Corpus) -> NDArray[np.int64]:
-    return fraction_rows(speaker_classes(corpus.train, corpus.speakers), corpus.fraction, cfg.seed)
-
-
-def _lessened(corpus: Corpus, train: pa.Table | Shards) -> Corpus:
-    """The corpus with this part of its training data, and a line about it."""
-    note = f"data.fraction={corpus.fraction:g}: training on {len(train):,} of {corpus.utterances:,} utterances"
-    return replace(corpus, train=train, notes=(*corpus.notes, note))
 
 
 def build_system(
@@ -240,12 +194,16 @@ def build_system(
         start: the contents of `fine_tuning.ckpt`.
     """
     network = build_network(cfg, trust)
-    notes: tuple[str, ...] = ()
+    notes = _unmasked(network, data.augment)
+    on_audio = data.corpus.saved is None
+    if not on_audio:
+        take_embeddings(network, data.corpus.saved)
     if not resumed:
-        if network.features.learns:
-            network.features.fit(data.plain_waveforms())
+        for name, branch in network.branches.items():
+            if on_audio and branch.features.learns and branch_start(cfg, name) is None:
+                branch.features.fit(data.plain_waveforms())
         if start is None or "network" not in cfg.fine_tuning.load:
-            notes = _initialise(network)
+            notes += initialise(network, cfg)
     class_names = data.augment.class_names(data.speakers)
     loss = build_loss(cfg, network.embed_dim, len(class_names), trust)
     system = SpeakerSystem(
@@ -265,21 +223,22 @@ def build_system(
     if start is not None and not resumed:
         system.notes += (start_from(system, start, list(cfg.fine_tuning.load), class_names),)
     if cfg.checkpoint_activations:
-        checkpoint_activations(network.encoder)
-    frozen = list(cfg.fine_tuning.freeze)
-    if frozen or cfg.fine_tuning.freeze_batch_norms:
-        system.notes += (freeze(system, frozen, cfg.fine_tuning.freeze_batch_norms),)
+        checkpoint_activations(*(branch.encoder for branch in network.branches.values()))
+    tuning = cfg.fine_tuning
+    if tuning.freeze or tuning.freeze_batch_norms:
+        system.frozen = freeze(system, list(tuning.freeze), tuning.freeze_batch_norms, tuning.unfreeze_epoch)
+        system.notes += (system.frozen.note,)
     return system
 
 
-def _initialise(network: SpeakerNetwork) -> tuple[str, ...]:
-    """Have an encoder that starts from given weights read them; lines about them for the log."""
-    if not hasattr(network.encoder, "initialise"):
-        return ()
-    try:
-        return (f"model.encoder: {network.encoder.initialise()}",)
-    except ValueError as error:
-        raise InputError(f"model.encoder: {error}") from error
+def _unmasked(network: SpeakerNetwork | FusionNetwork, augment: Recipe) -> tuple[str, ...]:
+    """A line for the log about each waveform that no masks of a spectrum are for."""
+    names = ", ".join(augment.spectrum.augmentations)
+    return tuple(
+        f"augment.spectrum: {names} is not for the waveform, which {branch_key(name)}model.encoder takes"
+        for name, branch in network.branches.items()
+        if names and branch.features.dim == 1
+    )
 
 
 def build_trainer(

@@ -1,6 +1,6 @@
-"""Loaders of training crops and of development utterances."""
+"""Loaders of training crops, or of saved embeddings, and of development utterances."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -13,6 +13,7 @@ from speakerlab.augment.recipe import Recipe
 from speakerlab.data.batches import EpochBatches, Items, Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.crops import CropDataset, collate
+from speakerlab.data.embedding_files.dataset import BranchDataset, as_it_is, batches_of
 from speakerlab.data.manifest import seconds_of, speaker_classes
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.dataset import ShardBatches, ShardDataset, sampler_items
@@ -26,7 +27,8 @@ class SpeakerDataModule(pl.LightningDataModule):
 
     Args:
         corpus: training rows, and development trials with their files or validation rows.
-        recordings: the audio of the training rows; None for shards, which hold their own.
+        recordings: the audio of the training rows; None for shards, which hold their own, and for saved embeddings,
+            which are in memory, so that no processes read them.
         sampler: orders the utterances; its batches are divided among the ranks.
         augment: what is done to the training audio.
         crop_seconds: length of a training crop; None takes whole utterances.
@@ -65,18 +67,26 @@ class SpeakerDataModule(pl.LightningDataModule):
         self.dataset = self._dataset(augment)
         sampler.batches_per_epoch(self.items)  # raises what there is to raise before a run has a folder
         self.sampler = sampler
-        self.num_workers = num_workers
-        if corpus.validation is None:
+        self.num_workers = num_workers if corpus.saved is None else 0
+        if corpus.validation is not None:
+            self.validation_classes = speaker_classes(corpus.validation, self.speakers)
+        if corpus.saved is not None:
+            judged = corpus.validation
+            names = corpus.trials.utterances if judged is None else judged["utterance"].to_pylist()
+            self.development_rows = corpus.saved.rows_of(names, "those to be judged by")
+        elif corpus.validation is None:
             self.development = UtteranceDataset(corpus.development, sample_rate)
             self.development_seconds = measure(corpus.development)
         else:
             self.development = RowDataset(AudioFiles(corpus.validation, sample_rate))
             self.development_seconds = seconds_of(corpus.validation)
-            self.validation_classes = speaker_classes(corpus.validation, self.speakers)
         self.resume_point = (0, 0)
         self.resumed_order: dict[str, int] = {}  # of shards
 
-    def _dataset(self, augment: Recipe) -> CropDataset | ShardDataset:
+    def _dataset(self, augment: Recipe) -> CropDataset | ShardDataset | BranchDataset:
+        if self.corpus.saved is not None:
+            rows = self.corpus.saved.rows_of(self.corpus.train["utterance"].to_pylist(), "the corpus")
+            return BranchDataset(self.corpus.saved, rows, self.items.speakers)
         if isinstance(self.corpus.train, Shards):
             return ShardDataset(self.corpus.train, self.crop_seconds, self.sample_rate, self.seed, augment)
         return CropDataset(
@@ -119,7 +129,7 @@ class SpeakerDataModule(pl.LightningDataModule):
         return DataLoader(
             self.dataset,
             batch_sampler=batches,
-            collate_fn=collate,
+            collate_fn=as_it_is if isinstance(self.dataset, BranchDataset) else collate,
             # Workers draw nothing from torch; a generator of its own keeps the loader from advancing dropout's.
             generator=torch.Generator(),
             **self._loading(),
@@ -131,8 +141,11 @@ class SpeakerDataModule(pl.LightningDataModule):
             self.dataset.check_order(order)
         batches.start_at(epoch + batch // len(batches), batch % len(batches))
 
-    def development_dataloader(self) -> DataLoader:
-        """This rank's share of the development utterances, whole; see `pad_utterances`."""
+    def development_dataloader(self) -> Iterable[dict]:
+        """This rank's share of the development utterances, whole; see `pad_utterances`. Of saved embeddings, these."""
+        if self.corpus.saved is not None:
+            ranks = self.trainer.global_rank, self.trainer.world_size
+            return batches_of(self.corpus.saved, self.development_rows, *ranks)
         return DataLoader(
             self.development,
             batch_sampler=LengthBatches(

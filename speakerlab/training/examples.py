@@ -14,6 +14,7 @@ from speakerlab.augment.trace import Trace, Witness, trace
 from speakerlab.data.batches import Key
 from speakerlab.data.crops import CropDataset
 from speakerlab.data.shards.dataset import ShardDataset
+from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.training.datamodule import SpeakerDataModule
 
 
@@ -79,6 +80,12 @@ def example(data: SpeakerDataModule, features: nn.Module, place: Place) -> Examp
         trace=trace(data.augment, witness, item, plain[place.key]["waveform"], features),
         faults=[f"{path}: {reason}" for path, reason in item["faults"]],
     )
+
+
+def shown_features(network: SpeakerNetwork | FusionNetwork) -> nn.Module:
+    """The features that are drawn: of a fusion, those of its first branch that sees more than the waveform."""
+    features = [branch.features for branch in network.branches.values()]
+    return next((one for one in features if one.dim > 1), features[0])
 
 
 def each_alone(cfg: DictConfig) -> Iterator[tuple[str, DictConfig]]:

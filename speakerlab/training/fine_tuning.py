@@ -1,5 +1,7 @@
 """Another run's weights as a start, and what of a network stays as it is or learns more slowly."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -73,32 +75,89 @@ def _rows_of(
     return picked
 
 
-def freeze(system: nn.Module, parts: list[str], batch_norms: bool) -> str:
-    """Keep modules as they are: no gradients, and evaluation mode whatever `train()` says. Returns a line about it.
+@dataclass
+class Frozen:
+    """What is kept as it is.
+
+    Attributes:
+        modules: named by the user, to be given back at the epoch `until`.
+        parameters: of these, that learn from then on.
+        until: epochs; None is the whole training.
+        note: a line about it.
+    """
+
+    modules: list[nn.Module]
+    parameters: set[nn.Parameter]
+    until: int | None
+    note: str
+
+    @property
+    def later(self) -> set[nn.Parameter]:
+        """The parameters that do not learn yet."""
+        return set() if self.until is None else self.parameters
+
+    def thaw(self) -> None:
+        """Train the modules from now on; frozen batch norms stay."""
+        for module in self.modules:
+            del module.train
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+        for module in self.modules:
+            module.train()
+
+
+def freeze(system: nn.Module, parts: list[str], batch_norms: bool, until: int | None = None) -> Frozen:
+    """Keep modules as they are: no gradients, and evaluation mode whatever `train()` says.
 
     Args:
         system: has `network`.
         parts: names of modules.
-        batch_norms: the encoder's batch norms too, but for its last, which stands before the embedding or ends it.
+        batch_norms: the encoders' batch norms too, but for the last of each, which stands before the embedding or ends
+            it.
+        until: epochs after which the parts, though not the batch norms, are to be thawed.
 
     Raises:
         InputError: if a part is not there, or nothing is left to train.
     """
-    modules = [_module(system, part, "fine_tuning.freeze") for part in parts]
-    if batch_norms:
-        norms = [
-            module for module in system.network.encoder.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        ]
-        if len(norms) < 2:
-            raise InputError("fine_tuning.freeze_batch_norms: this encoder has no batch norm to freeze")
-        modules += norms[:-1]
-    for module in modules:
+    modules = [_module(system, part, "fine_tuning.freeze") for part in dict.fromkeys(parts)]
+    norms = _inner_norms(system.network) if batch_norms else []
+    of_norms = {parameter for norm in norms for parameter in norm.parameters()}
+    parameters = {p for module in modules for p in module.parameters() if p.requires_grad} - of_norms
+    for module in (*modules, *norms):
         module.eval().requires_grad_(False)
         module.train = partial(_stay, module)
     if not any(parameter.requires_grad for parameter in system.parameters()):
         raise InputError(f"fine_tuning.freeze={parts} leaves nothing to train")
     frozen = sum(parameter.numel() for parameter in system.parameters() if not parameter.requires_grad)
-    return f"frozen: {frozen:,} of {sum(parameter.numel() for parameter in system.parameters()):,} parameters"
+    note = f"frozen: {frozen:,} of {sum(parameter.numel() for parameter in system.parameters()):,} parameters"
+    if until is not None:
+        note += f", {sum(parameter.numel() for parameter in parameters):,} of them until epoch {until} is over"
+    return Frozen(modules, parameters, until, note)
+
+
+def check_freezing(cfg: DictConfig) -> None:
+    """Refuse an epoch of unfreezing that thaws nothing or never comes."""
+    epoch = cfg.fine_tuning.unfreeze_epoch
+    if epoch is None:
+        return
+    if not cfg.fine_tuning.freeze:
+        raise InputError(f"fine_tuning.unfreeze_epoch={epoch}: fine_tuning.freeze names nothing that could be unfrozen")
+    if not 1 <= epoch < cfg.trainer.max_epochs:
+        raise InputError(
+            f"fine_tuning.unfreeze_epoch={epoch} must lie in 1 to {cfg.trainer.max_epochs - 1}, within "
+            f"trainer.max_epochs={cfg.trainer.max_epochs}; null keeps fine_tuning.freeze to the end"
+        )
+
+
+def _inner_norms(network: nn.Module) -> list[nn.Module]:
+    """The batch norms of each encoder but for its last."""
+    found: list[nn.Module] = []
+    for branch in network.branches.values():
+        norms = [m for m in branch.encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        found += norms[:-1]
+    if not found:
+        raise InputError("fine_tuning.freeze_batch_norms: this encoder has no batch norm to freeze")
+    return found
 
 
 def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
@@ -107,7 +166,10 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def parameter_groups(
-    system: nn.Module, apart: set[torch.nn.Parameter], rates: dict[str, float]
+    system: nn.Module,
+    apart: set[torch.nn.Parameter],
+    rates: dict[str, float],
+    later: Collection[torch.nn.Parameter] = (),
 ) -> list[tuple[float, dict]]:
     """Each optimizer group with the factor of its rate; those with factor 1 first.
 
@@ -117,6 +179,8 @@ def parameter_groups(
         system: whose parameters are dealt out, frozen ones left out.
         apart: parameters that another optimizer has.
         rates: factors by name of a module, of which the longest that fits a parameter counts.
+        later: frozen parameters that will learn later; until then they have no gradient, and an optimizer passes over
+            them.
 
     Raises:
         InputError: if a module is not there or a factor not positive.
@@ -127,7 +191,7 @@ def parameter_groups(
             raise InputError(f"fine_tuning.rates.{part}={rate} must be positive; fine_tuning.freeze keeps a part fixed")
     groups: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in system.named_parameters():
-        if parameter.requires_grad and parameter not in apart:
+        if (parameter.requires_grad or parameter in later) and parameter not in apart:
             fitting = [part for part in rates if name == part or name.startswith(f"{part}.")]
             rate = rates[max(fitting, key=len)] if fitting else 1.0
             groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)

@@ -20,7 +20,7 @@ from speakerlab.augment.recipe import Recipe
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing
-from speakerlab.record import FILE_ONLY, environment, text_log
+from speakerlab.record import FILE_ONLY, environment, log_path, text_log
 from speakerlab.training.checkpoints import LAST, Stopped
 from speakerlab.training.datamodule import SpeakerDataModule
 
@@ -68,6 +68,11 @@ class Run:
         for key in FIXED:
             if plain[key] != self.saved["config"][key]:
                 raise InputError(f"ckpt={self.checkpoint} was trained with another {key}; continue with the same one")
+        if _freezing(plain) != _freezing(self.saved["config"]):
+            raise InputError(
+                f"ckpt={self.checkpoint} was trained with other fine_tuning.freeze, freeze_batch_norms or "
+                "unfreeze_epoch, which its optimizer goes by; continue with the same ones"
+            )
         if plain["augment"]["speed"] != self.saved["config"]["augment"]["speed"]:
             raise InputError(
                 f"ckpt={self.checkpoint} was trained with another augment.speed, which sets the classes; "
@@ -108,7 +113,7 @@ class Run:
             file.write(shlex.join(["python", *sys.argv]) + "\n")
         write_development(self.folder, corpus)
         self.mark("running")
-        self.log.enter_context(text_log(self.folder / "train.log"))
+        self.log.enter_context(text_log(log_path(self.folder, "train")))
         log.log(FILE_ONLY, ", ".join(f"{name} {value}" for name, value in hardware.items()))
         log.log(FILE_ONLY, f"new run {self.folder}" if self.checkpoint is None else f"goes on from {self.checkpoint}")
         for note in (*corpus.notes, *notes):
@@ -116,8 +121,8 @@ class Run:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Around all that is done in the folder: how it ended stands in `status.json` and `train.log`, and a run that
-        never began leaves no folder.
+        """Around all that is done in the folder: how it ended stands in `status.json` and `logs/train.log`, and a run
+        that never began leaves no folder.
 
         Raises:
             SystemExit: in place of `Stopped`, with the status that shells give to a process ended by that signal.
@@ -127,7 +132,7 @@ class Run:
                 yield
         except BaseException as error:
             stopped = isinstance(error, Stopped)
-            if (self.folder / "train.log").is_file() and self.lock is not None:
+            if log_path(self.folder, "train").is_file() and self.lock is not None:
                 self.mark("stopped" if stopped else "failed")
                 if stopped:
                     log.info(str(error))
@@ -143,6 +148,14 @@ class Run:
         """Write `status.json`: "running", "stopped", "failed" or "finished"."""
         with replacing(self.folder / "status.json") as draft:
             draft.write_text(json.dumps({"status": status}) + "\n")
+
+
+def _freezing(config: dict) -> tuple:
+    """What decides which parameters an optimizer has; the epoch of unfreezing may change, though not whether there is
+    one."""
+    tuning = config.get("fine_tuning", {})
+    parts, batch_norms = tuning.get("freeze", []), tuning.get("freeze_batch_norms", False)
+    return parts, batch_norms, tuning.get("unfreeze_epoch") is None
 
 
 def lock(folder: Path) -> TextIO | None:

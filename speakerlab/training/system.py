@@ -1,6 +1,8 @@
 """Any network with any loss, as a Lightning module."""
 
+import logging
 from collections.abc import Callable
+from functools import partial
 
 import pytorch_lightning as pl
 import torch
@@ -9,11 +11,12 @@ from torch import Tensor, nn
 from speakerlab import InputError
 from speakerlab.augment.mixup import mix, partners
 from speakerlab.augment.recipe import Recipe
-from speakerlab.network import SpeakerNetwork
+from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.scoring.metrics import monitored
 from speakerlab.training.composite_optimizer import CompositeOptimizer
-from speakerlab.training.fine_tuning import parameter_groups
+from speakerlab.training.fine_tuning import Frozen, parameter_groups
 
+log = logging.getLogger("speakerlab")
 Schedule = Callable[[float, float], float]
 OptimizerFactory = Callable[[list[dict]], torch.optim.Optimizer]
 
@@ -22,7 +25,7 @@ class SpeakerSystem(pl.LightningModule):
     """`waveform -> waveform augmentation -> features -> spectrum augmentation -> encoder -> loss`.
 
     Args:
-        network: features and encoder.
+        network: features and encoder, or several of both and their fusion.
         loss: `(embeddings, speakers) -> loss, margin-free logits or None`.
         augment: what is done to a batch, drawn by the workers.
         optimizers: each makes one from parameter groups: `optimizer`, and `regulariser.optimizer` for the parameters of
@@ -33,13 +36,13 @@ class SpeakerSystem(pl.LightningModule):
         config: the plain, resolved config; kept in the checkpoint, where it rebuilds the network.
         rates: factors of the learning rate by name of a module; see `fine_tuning.parameter_groups`.
         whole_utterances: batches are padded, so that the network must know the lengths.
-        compile_encoder: run the encoder of a training step through `torch.compile`.
+        compile_encoder: run the encoders of a training step through `torch.compile`.
         notes: lines for the run's log.
     """
 
     def __init__(
         self,
-        network: SpeakerNetwork,
+        network: SpeakerNetwork | FusionNetwork,
         loss: nn.Module,
         augment: Recipe,
         optimizers: dict[str, OptimizerFactory],
@@ -54,9 +57,8 @@ class SpeakerSystem(pl.LightningModule):
     ):
         super().__init__()
         self.network = network
-        # The method and not the module, which would be registered twice; whole utterances go through the network
-        # itself, eagerly, since each length would compile anew.
-        self.encode = torch.compile(network.encoder.forward) if compile_encoder else network.encoder.forward
+        if compile_encoder:
+            network.compile_encoders()
         self.loss = loss
         self.augment = augment
         self.whole_utterances = whole_utterances
@@ -71,20 +73,26 @@ class SpeakerSystem(pl.LightningModule):
         # What the task's callback measured at the end of this epoch; empty where it did not.
         self.development_metrics: dict[str, float] = {}
         self.restored_random_state: dict[str, Tensor] | None = None
+        self.frozen: Frozen | None = None
 
     def training_step(self, batch: dict, batch_idx: int) -> dict[str, Tensor | int]:
-        waveform = self.augment.waveform.apply(batch["waveform"], batch["waveform_draws"])
-        lengths = batch["length"] if self.whole_utterances else None
-        features, lengths = self.network.features(waveform, lengths)  # (batch, frames, dim)
-        features = self.augment.spectrum.apply(features, batch["spectrum_draws"])
-        if self.augment.mixup is not None:
-            features = mix(features, batch["mixup_weight"][0])
-        embeddings = self.encode(features, lengths)  # (batch, embed_dim)
+        if "embeddings" in batch:  # of branches, computed before
+            embeddings = self.network.fuse(batch["embeddings"])
+        else:
+            waveform = self.augment.waveform.apply(batch["waveform"], batch["waveform_draws"])
+            lengths = batch["length"] if self.whole_utterances else None
+            embeddings = self.network(waveform, lengths, partial(self._change, batch=batch))  # (batch, embed_dim)
         loss, logits, speakers = self._loss(embeddings, batch)
         # Without the margin: with it, a well-trained model looks as if it classified badly.
         correct = None if logits is None else (logits.argmax(dim=1) == speakers).float().mean()
         # Lightning divides what it finds under "loss" by the batches accumulated; people want the loss itself.
-        return {"loss": loss, "batch_loss": loss.detach(), "accuracy": correct, "items": len(waveform)}
+        return {"loss": loss, "batch_loss": loss.detach(), "accuracy": correct, "items": len(embeddings)}
+
+    def _change(self, features: Tensor, batch: dict) -> Tensor:
+        """What is done to features `([batch, channels,] frames, dim)` before they are encoded."""
+        if features.shape[-1] > 1:  # a waveform has no spectrum, and its only bin masked would be silence
+            features = self.augment.spectrum.apply(features, batch["spectrum_draws"])
+        return features if self.augment.mixup is None else mix(features, batch["mixup_weight"][0])
 
     def _loss(self, embeddings: Tensor, batch: dict) -> tuple[Tensor, Tensor | None, Tensor]:
         """The loss, margin-free logits and the speakers `(batch,)` that these should show.
@@ -118,6 +126,11 @@ class SpeakerSystem(pl.LightningModule):
     def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
         epoch = self.current_epoch + batch_idx / self.trainer.num_training_batches
         total = self.trainer.max_epochs
+        # Here and not when an epoch starts, which a run that goes on within one does not see.
+        if self.frozen is not None and self.frozen.until is not None and epoch >= self.frozen.until:
+            log.info(f"epoch {self.current_epoch + 1}: what was frozen trains from here on")
+            self.frozen.thaw()
+            self.frozen = None
         for group in self.trainer.optimizers[0].param_groups:
             if "base_lr" in group:
                 group["lr"] = group["base_lr"] * self.schedule(epoch, total)
@@ -127,7 +140,7 @@ class SpeakerSystem(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimizer, or where a regulariser has its own, both as one."""
         apart = list(self.loss.losses["regulariser"].parameters()) if "regulariser.optimizer" in self.factories else []
-        groups = parameter_groups(self, set(apart), self.rates)
+        groups = parameter_groups(self, set(apart), self.rates, self.frozen.later if self.frozen else ())
         optimizer = self.factories["optimizer"]([group for _, group in groups])
         for (rate, _), group in zip(groups, optimizer.param_groups, strict=True):
             group["base_lr"] = rate * group["lr"]
@@ -157,6 +170,13 @@ class SpeakerSystem(pl.LightningModule):
         self.restored_random_state = checkpoint["random_state"]
         if hasattr(self.schedule, "observe") and "schedule" in checkpoint:
             self.schedule.load_state_dict(checkpoint["schedule"])
+
+    def on_fit_start(self) -> None:
+        if self.frozen is not None and self.frozen.until is not None and self.trainer.world_size > 1:
+            raise InputError(
+                "fine_tuning.unfreeze_epoch is for one process: what is frozen when several start is never shared; "
+                "train a second run with fine_tuning.ckpt=RUN instead"
+            )
 
     def on_train_start(self) -> None:
         # Only now: building the model and starting the workers have drawn random numbers since the restore.

@@ -1,6 +1,6 @@
 import numpy as np
 
-from speakerlab.augment.chain import Chain
+from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.gain import Gain
 from speakerlab.augment.mixup import Mixup
 from speakerlab.augment.recipe import Recipe
@@ -19,6 +19,19 @@ def test_classes_stand_voice_by_voice_as_items_are_labelled():
         voices.add(voice)
         assert names[1 + voice * 2] == ("bob" if factor == 1 else f"bob x{factor:g}")
     assert voices == {0, 1, 2}
+
+
+def test_whether_it_changes_anything():
+    loud = {"gain": Gain([-3.0, 3.0])}
+    assert not Recipe().changes_anything
+    for some in (
+        Recipe(SpeedPerturbation([0.9, 1.0])),
+        Recipe(recording=RecordingChain({"codec": object()})),
+        Recipe(waveform=Chain(loud)),
+        Recipe(spectrum=Chain(loud)),
+        Recipe(mixup=Mixup(0.5)),
+    ):
+        assert some.changes_anything
 
 
 def test_an_empty_recipe_changes_nothing():

@@ -17,6 +17,12 @@ ECAPA = [
     "model.encoder.embed_dim=8",
     "model.encoder.se_bottleneck=8",
 ]
+FUSION = [
+    "model=fusion",
+    "model.branches={wave: {overrides: [model=sincnet,model.encoder.hidden=8,model.encoder.filters=6]}, "
+    f"mel: {{overrides: {ECAPA}}}}}",
+    "model.fusion.embed_dim=8",
+]
 SINCNET = ["model=sincnet", "model.encoder.hidden=8", "model.encoder.filters=6"]
 
 
@@ -80,6 +86,35 @@ def test_filters(run, capsys):
     main(["inspect", "filters", str(folder)])
     assert (folder / "filters" / "filters.png").is_file() and "filters/report.html" in capsys.readouterr().out
     assert "6 of 251 taps" in (folder / "filters" / "report.html").read_text()
+
+
+def test_fusion_on_the_runs_own_utterances(run, capsys, folders):
+    folder = run(*FUSION)
+    main(["inspect", "fusion", str(folder), "--snr", "15,5"])
+    assert {path.name for path in (folder / "fusion").iterdir()} == {"report.html", "weights.png", "weights.svg"}
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("gated of wave and mel", "noise, 5 dB", "telephone", "0.500", "weights.png"))
+    assert "<td>9, of each at most 10 s</td>" in (folder / "fusion" / "report.html").read_text()
+    file = folders.development / "s1/a/2.flac"
+    main(["inspect", "fusion", str(folder), str(file), "--noise", str(folders.train), "--to", "elsewhere"])
+    assert str(folders.train) in (folder.parent / "elsewhere" / "report.html").read_text()
+
+
+def test_the_other_looks_at_a_fusion_are_of_its_branches(run, capsys):
+    folder = run(*FUSION)
+    main(["inspect", "filters", str(folder)])
+    main(["inspect", "attention", str(folder)])
+    assert "24 weightings" in capsys.readouterr().out
+    assert "SincNet has no pooling over time" in refusal("attention", folder, "--branch", "wave")
+    assert "there is no branch waves: there are wave, mel" in refusal("attention", folder, "--branch", "waves")
+
+
+def test_mistakes_with_a_fusion(run, tmp_path):
+    folder = run(*FUSION)
+    assert "--snr 3,x must be ratios in dB" in refusal("fusion", folder, "--snr", "3,x")
+    assert "--noise nowhere: there is no such folder" in refusal("fusion", folder, "--noise", "nowhere")
+    folder.rename(tmp_path / "other")
+    assert "no branches to weigh: Ecapa is a network of its own" in refusal("fusion", run(*ECAPA))
 
 
 def test_what_a_network_has_not_is_said(run, tmp_path):

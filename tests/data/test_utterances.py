@@ -16,11 +16,23 @@ from speakerlab.data.utterances import (
     RowDataset,
     UtteranceDataset,
     Utterances,
+    joined_utterances,
     measure,
     pad_utterances,
     utterances_in_files,
     utterances_of_rows,
 )
+
+
+def test_utterances_one_part_after_the_other():
+    first = utterances_in_files(["a", "b"], ["/a.wav", "/b.wav"], ["s", "t"])
+    second = Utterances(["c"], ["/c.wav"], np.array([7]), np.array([9]), np.array([0.5]), ["s"])
+    both = joined_utterances([first, second])
+    assert (both.names, both.files, both.speakers) == (["a", "b", "c"], ["/a.wav", "/b.wav", "/c.wav"], ["s", "t", "s"])
+    assert both.first_sample.tolist() == [0, 0, 7] and both.samples.tolist() == [TO_THE_END, TO_THE_END, 9]
+    assert np.isnan(both.seconds[:2]).all() and both.seconds[2] == 0.5
+    both = joined_utterances([first, utterances_in_files(["d"], None)])
+    assert both.names == ["a", "b", "d"] and both.files is None and both.speakers is None
 
 
 def seconds(count: int, seed: int = 0) -> np.ndarray:

@@ -7,7 +7,7 @@ import torch
 from speakerlab import InputError
 from speakerlab.build import build_network
 from speakerlab.cli.launch import compose
-from speakerlab.inference.attention import attend, attentive_pooling
+from speakerlab.inference.attention import attend, attentive_branch, attentive_pooling
 
 SMALL = [
     "model.encoder.channels=16",
@@ -15,6 +15,7 @@ SMALL = [
     "model.encoder.embed_dim=8",
     "model.encoder.se_bottleneck=8",
 ]
+ECAPA = ["model=ecapa", *SMALL]
 
 
 def network(*overrides: str):
@@ -53,6 +54,20 @@ def test_a_network_that_takes_a_part_shows_that_part():
     whole = attend(network("model=ecapa", *SMALL), noise(5.0), 16000).spectrogram  # 498 frames
     np.testing.assert_array_equal(long.spectrogram, whole[99:399])
     np.testing.assert_array_equal(short.spectrogram[98:196], short.spectrogram[:98])
+
+
+def test_the_branch_of_a_fusion_that_weighs_frames():
+    made = network("model=fusion", f"model.branches={{a: {{overrides: [model=mel_cnn]}}, b: {{overrides: {ECAPA}}}}}")
+    assert attentive_branch(made) is attentive_branch(made, "b") is made.branches["b"]
+    alone = attend(made.branches["b"], noise(1.0), 16000)
+    assert alone.weights.shape == (24, 98)
+    for name, message in (("a", "MelCnn pools by Statistics"), ("c", "no branch c: there are a, b")):
+        with pytest.raises(InputError, match=message):
+            attentive_branch(made, name)
+    single = network(*ECAPA)
+    assert attentive_branch(single) is single
+    with pytest.raises(InputError, match="no branch b: this is no fusion"):
+        attentive_branch(single, "b")
 
 
 @pytest.mark.parametrize(

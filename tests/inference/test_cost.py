@@ -57,6 +57,18 @@ def test_a_count_needs_no_memory_and_takes_any_length():
     assert 1.9 < cost.macs(cfg, seconds=4.0) / cost.macs(cfg) < 2.1
 
 
+def test_a_fusion_costs_its_branches_and_itself():
+    branches = {"a": ["model=mel_cnn"], "b": ["model=xvector"]}
+    fused = config(
+        "model=fusion", f"model.branches={{{', '.join(f'{n}: {{overrides: {o}}}' for n, o in branches.items())}}}"
+    )
+    alone = [config(*overrides) for overrides in branches.values()]
+    gate, projections, ends = (256 + 512) * 2 * 256, (256 + 512) * 256, 2 * 256  # products; a mean and a gain
+    parameters = gate + 2 * 256 + projections + 2 * 256 + ends
+    assert cost.sizes(fused) == (sum(cost.sizes(one)[0] for one in alone) + parameters, 256)
+    assert cost.macs(fused) == sum(map(cost.macs, alone)) + gate + projections
+
+
 def test_the_features_choose_the_frames():
     short = config("model=mel_cnn")
     assert cost.macs(short) == cost.macs(short, seconds=1.0) == cost.macs(short, seconds=7.0)

@@ -85,7 +85,7 @@ def test_several_systems(table, tmp_path):
         assert list(metrics) == list(systems) and metrics[next(iter(systems))]["accuracy"] == pytest.approx(4 / 7)
     names = sorted(path.name for path in (tmp_path / "scores").iterdir())
     assert names == [f"some_{name}predictions.csv" for name in ("centroid_", "neighbours_", "")]
-    rows = predictions(tmp_path / "metrics" / "test_identification.csv")
+    rows = predictions(tmp_path / "metrics" / "test_metrics.csv")
     assert [row["system"] for row in rows] == ["model", "centroid", "neighbours"]
     assert {row["trials"] for row in rows} == {"some"} and {row["utterances"] for row in rows} == {"7"}
 

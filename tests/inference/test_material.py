@@ -112,6 +112,11 @@ def test_speakers_of_the_trials_are_left_out(tmp_path, caplog):
     assert caplog.messages == [f"scoring.cohort={root}: 1 of 6 speakers are in the trials and left out, such as s1"]
 
 
+def test_without_audio_speakers_of_the_trials_are_known_by_names(tmp_path):
+    tested = utterances_in_files(["s1/a/0.wav", "s4/a/3.wav", "s1/b/0.wav"], None)
+    assert trial_speakers(Source("x", people(tmp_path)), tested) == {"s1", "s4"}
+
+
 def test_voxceleb1s_names_are_known_wherever_they_lie():
     names = ["id10001/v/1.wav", "id10002/v/1.wav", "id10003/v/1.wav"]
     table = manifest("/data/wav", names, ["vox1/id10001", "vox1/id10002", "vox1/id10003"])

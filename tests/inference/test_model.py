@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 import torch
@@ -49,6 +50,7 @@ CONFIG = {
 
 def evaluation(**changes):
     plain = {
+        "embeddings": None,
         "trials": None,
         "trials_root": None,
         "output_dir": None,
@@ -128,6 +130,41 @@ def test_a_checkpoint_may_name_networks_only(tmp_path):
     contents["config"]["model"]["encoder"] = {"_target_": "os.system", "command": "true"}
     torch.save(contents, path)
     with pytest.raises(InputError, match=r"names os\.system, which is neither a feature nor an encoder"):
+        load_systems(path, with_baselines=False)
+
+
+def fusion_config() -> dict:
+    """Two branches of `CONFIG`'s kind."""
+    parts = {part: CONFIG[part] for part in ("features", "frames", "norm", "pooling", "model")}
+    fusion = {"_target_": "speakerlab.fusion.fusion.Fusion", "embed_dim": 6}
+    model = {"branches": {"a": {"overrides": [], "ckpt": "gone.ckpt", **parts}, "b": parts}, "fusion": fusion}
+    return CONFIG | {"features": {}, "pooling": {}, "model": model}
+
+
+def test_a_fusions_checkpoint_alone_rebuilds_it(tmp_path):
+    """Without the checkpoints that its branches came from."""
+    path, network = save(tmp_path / "best.ckpt", fusion_config())
+    systems, waveform = load_systems(path, with_baselines=True), 0.1 * torch.randn(2, 8000)
+    with torch.inference_mode():
+        assert torch.equal(systems.networks["model"](waveform), network(waveform))
+    assert systems.settings["model"] == fusion_config()["model"]  # which the cache of embeddings is named by
+    assert described(path).startswith("Ecapa and Ecapa of run ?, trained on 2 classes")
+
+
+@pytest.mark.parametrize("place", [["a", "features"], ["b", "model", "encoder"], ["a", "pooling"]])
+def test_a_branch_may_name_networks_only(tmp_path, place):
+    path, _ = save(tmp_path / "best.ckpt", fusion_config())
+    contents = torch.load(path, weights_only=True)
+    node = contents["config"]["model"]["branches"]
+    for key in place:
+        node = node[key]
+    node["_target_"] = "os.system"
+    torch.save(contents, path)
+    with pytest.raises(InputError, match=r"names os\.system, which is neither a feature nor an encoder"):
+        load_systems(path, with_baselines=False)
+    del contents["config"]["model"]["branches"]["b"]["pooling"]
+    torch.save(contents, path)
+    with pytest.raises(InputError, match="lacks pooling"):
         load_systems(path, with_baselines=False)
 
 
@@ -212,8 +249,30 @@ def test_a_checkpoint_in_a_line(tmp_path):
 
 def test_saved_embeddings_need_no_audio(tmp_path):
     (tmp_path / "list.txt").write_text("0 a/1.wav b/1.wav\n")
-    trials, utterances = find_trials(evaluation(trials=str(tmp_path / "list.txt")), None)
+    given = evaluation(trials=str(tmp_path / "list.txt"), embeddings="e.npz")
+    trials, utterances = find_trials(given, None)
     assert utterances.names == ["a/1.wav", "b/1.wav"] and utterances.files is None and len(trials) == 1
+
+
+def test_a_run_on_saved_embeddings_knows_no_audio(tmp_path):
+    """Its own trials and utterances are there for the embeddings of its branches."""
+    run, checkpoint = tmp_path / "run", tmp_path / "run" / "checkpoints" / "best.ckpt"
+    (tmp_path / "list.txt").write_text("1 a/1.wav a/2.wav\n")
+    write_development_trials(run, read_trials(tmp_path / "list.txt"), [])
+    with pytest.raises(
+        InputError, match=r"was trained on saved embeddings, .*: give embeddings=\[PATH,...\], or trials="
+    ):
+        find_trials(evaluation(), checkpoint)
+    for sources in ("one.npz", ["a.npz", "b.npz"]):
+        trials, utterances = find_trials(evaluation(embeddings=sources), checkpoint)
+        assert utterances.names == trials.utterances == ["a/1.wav", "a/2.wav"] and utterances.files is None
+    table = write_tones(tmp_path / "audio", [("s3", 3), ("s0", 0)])
+    nowhere = table.set_column(table.column_names.index("root"), "root", pa.array(["", ""]))
+    write_development(run, Corpus(table, None, [], validation=table, test=nowhere))
+    assert len(find_rows(evaluation(), checkpoint, "val")) == 2
+    assert len(find_rows(evaluation(embeddings=["a.npz", "b.npz"]), checkpoint, "test")) == 2
+    with pytest.raises(InputError, match=r"give embeddings=\[PATH,...\], or manifest=MANIFEST"):
+        find_rows(evaluation(), checkpoint, "test")
 
 
 def test_rows_of_a_split(tmp_path):

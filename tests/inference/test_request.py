@@ -31,6 +31,10 @@ CKPT, SAVED = {"ckpt": "b.ckpt"}, {"embeddings": "dir/e.npz"}
         (SAVED | {"manifest": "m"}, None, ENROLMENT, "enrolment_test"),
         (SAVED | {"manifest": "m", "enrolment": "test", "split": "val"}, None, ENROLMENT, "enrolment_val"),
         (SAVED | {"enrolment": "f.pkl"}, None, ENROLMENT, "enrolment_e"),
+        (CKPT | {"embeddings": "[a.npz,b.npz]"}, "verification", TRIALS, "development"),
+        (CKPT | {"embeddings": "{a: a.npz}", "scoring": "pair_mlp"}, "verification", TRIALS, "development_pair_mlp"),
+        (CKPT | SAVED | {"split": "val"}, "identification", CLASSIFIER, "identification_val"),
+        (CKPT | SAVED | {"manifest": "m", "enrolment": "train"}, "verification", ENROLMENT, "enrolment_test"),
     ],
 )
 def test_what_is_asked_for(changes, task, kind, name):
@@ -42,7 +46,15 @@ def test_what_is_asked_for(changes, task, kind, name):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (CKPT | SAVED, "ckpt=b.ckpt and embeddings=dir/e.npz both say what to evaluate: give one"),
+        ({"embeddings": "[a.npz,b.npz]", "trials": "x"}, "several sources are for a fusion of them: add ckpt=FUSION"),
+        ({"embeddings": "{a: a.npz}", "trials": "x"}, "several sources are for a fusion of them: add ckpt=FUSION"),
+        (CKPT | {"embeddings": "3"}, "embeddings=3 must be a path; with ckpt=FUSION a list of paths"),
+        (CKPT | SAVED | {"baselines": True}, "embeddings=dir/e.npz: baselines=true needs audio"),
+        (CKPT | SAVED | {"enrolment": "f.npz"}, "enrolment=f.npz: with ckpt= it is a split of the manifest"),
+        (CKPT | {"save_corpus": True}, "save_corpus=true needs ckpt=RUN and a place: add save_embeddings=PATH"),
+        (SAVED | {"save_corpus": True, "save_embeddings": "s", "trials": "x"}, "save_corpus=true needs ckpt=RUN and"),
+        (CKPT | {"scoring": "pair_mlp", "baselines": True}, "baselines=true: the others have no pair MLP"),
+        (SAVED | {"scoring": "pair_mlp", "trials": "x"}, "scoring=pair_mlp needs the checkpoint that has the MLP"),
         (CKPT | {"split": "dev"}, "split=dev must be val or test"),
         (CKPT | {"trials": "x.txt", "split": "val"}, "trials=x.txt and split=val both say what to evaluate on"),
         (CKPT | {"trials": "x.txt", "manifest": "m"}, "trials=x.txt and manifest=m both say what to evaluate on"),

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from speakerlab import InputError
@@ -14,6 +15,7 @@ from speakerlab.data.utterances import Utterances, utterances_in_files
 from speakerlab.inference.crops import CroppedNetwork
 from speakerlab.inference.material import Known, Material, trains
 from speakerlab.inference.scoring import check_scoring, is_plain, recipe_name, score, scored_network
+from speakerlab.losses.pair_mlp import PairMlp
 from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.plda import length_normalised, train_plda
 
@@ -40,6 +42,8 @@ def known(rows=slice(None), saved=None) -> Known:
     return Known(utterances(names, np.full(len(names), np.nan), SPEAKERS[rows].tolist()), saved)
 
 
+torch.manual_seed(0)
+DECIDING = Material(pair_mlp=PairMlp(DIM, 3, hidden=5).eval())
 TESTED = utterances(TRIALS.utterances, SECONDS)
 
 
@@ -117,6 +121,15 @@ def test_plda_and_its_normalisation():
         assert found[trial] == pytest.approx(np.mean(parts), rel=1e-4, abs=1e-4)
 
 
+def test_the_pair_mlp_decides_with_measures_of_quality():
+    found = scored("scoring=pair_mlp", "measures=[duration,magnitude]", material=DECIDING)
+    first, second = (torch.from_numpy(ROWS[side]) for side in PAIRS)
+    with torch.inference_mode():
+        np.testing.assert_allclose(found.scores, DECIDING.pair_mlp.log_odds(first, second).numpy(), atol=1e-6)
+    assert set(found.measures) == set(scored("measures=[duration,magnitude]").measures)
+    assert np.array_equal(found.table[:, 1:], scored("measures=[duration,magnitude]").table[:, 1:])
+
+
 def test_a_cohort_within_the_training_data_is_not_embedded_again():
     asked = []
 
@@ -181,14 +194,17 @@ def test_measures_of_quality():
 @pytest.mark.parametrize("member", sorted(path.stem for path in (CONF / "scoring").glob("*.yaml")))
 def test_every_member_scores(member):
     small = {"lda": ["lda=4"], "lda_plda": ["lda=4"], "asnorm": ["top_n=5"], "asnorm_quality": ["top_n=5"]}
-    found = scored(f"scoring={member}", *small.get(member, []))
+    found = scored(f"scoring={member}", *small.get(member, []), material=DECIDING if member == "pair_mlp" else None)
     assert found.scores.shape == (200,) and np.isfinite(found.scores).all() and np.ptp(found.scores) > 0
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (["backend=pdla"], r"scoring\.backend=pdla must be one of cosine, plda; did you mean plda"),
+        (["backend=pdla"], r"scoring\.backend=pdla must be one of cosine, plda, pair_mlp; did you mean plda"),
+        (["scoring=pair_mlp", "norm=s"], r"scoring\.backend=pair_mlp decides on two embeddings as they are"),
+        (["scoring=pair_mlp", "lda=2"], r"scoring\.backend=pair_mlp decides on two embeddings as they are"),
+        (["scoring=pair_mlp", "crops=2"], r"scoring\.backend=pair_mlp decides on two embeddings as they are"),
         (["norm=as"], r"scoring\.norm=as must be one of none, z, t, s"),
         (["norm=s", "top_n=1"], r"scoring\.top_n=1 must be at least 2"),
         (["lda=0"], r"scoring\.lda=0 must be at least 1"),

@@ -40,11 +40,18 @@ def test_what_is_written(tmp_path, caplog):
         logging.getLogger("speakerlab").debug("in between")
     kept = read_embeddings(str(tmp_path / "kept.parquet"))
     assert kept.names == ["a", "b"] and kept.speakers == ["s", "t"]
-    log = (tmp_path / "out" / "evaluation_list" / "evaluation.log").read_text()
+    log = (tmp_path / "out" / "logs" / "evaluation_list.log").read_text()
     assert f"evaluation of {tmp_path}/e.npz on cpu: list" in log and "in between" in log
     with recorded(request(tmp_path), source, "list") as results:
         results.keep(utterances_in_files(["a", "b"], None), np.eye(2))  # nobody asked
-    assert (tmp_path / "out" / "evaluation_list" / "evaluation.log").read_text().startswith(log)
+    assert (tmp_path / "out" / "logs" / "evaluation_list.log").read_text().startswith(log)
+
+
+def test_a_fusion_without_a_branch_takes_the_place_of_nothing(tmp_path):
+    source = Source(tmp_path / "x.ckpt", None, {}, [torch.device("cpu")], without=("sincnet",))
+    with recorded(request(tmp_path), source, "list") as results:
+        assert results.name == "list_without_sincnet"
+    assert (tmp_path / "out" / "logs" / "evaluation_list_without_sincnet.log").is_file()
 
 
 def test_diverged_embeddings_are_not_saved(tmp_path):

@@ -8,7 +8,7 @@ from torch import nn
 
 from speakerlab.losses.aam import AamSoftmax
 from speakerlab.losses.angular_prototypical import AngularPrototypical
-from speakerlab.losses.weighted_sum import WeightedSum
+from speakerlab.losses.weighted_sum import WeightedSum, logits_of
 
 SPEAKERS = torch.arange(4).repeat_interleave(2)
 
@@ -54,6 +54,23 @@ def test_the_first_that_has_logits_gives_them():
     _, logits = WeightedSum(losses, dict.fromkeys(losses, 1.0))(embeddings(), SPEAKERS)
     assert torch.equal(logits, torch.ones(8, 4))
     assert WeightedSum({"compared": Compared()}, {"compared": 1.0})(embeddings(), SPEAKERS)[1] is None
+
+
+class Refuses(Compared):
+    """A metric loss that is handed a batch not made for it."""
+
+    def forward(self, embeddings, speakers):
+        raise ValueError("a metric loss needs equally many utterances of each speaker")
+
+
+def test_logits_need_no_batches_of_pairs():
+    """Of utterances in any order, such as those to identify."""
+    inner = WeightedSum({"pairs": Refuses(), "named": Classified(2.0)}, {"pairs": 1.0, "named": 1.0})
+    both = WeightedSum({"pairs": Refuses(), "inner": inner}, {"pairs": 1.0, "inner": 1.0})
+    for loss in (Classified(2.0), inner, both):
+        assert torch.equal(logits_of(loss, embeddings()[:1], SPEAKERS[:1]), torch.full((1, 4), 2.0))
+    for loss in (Refuses(), WeightedSum({"pairs": Refuses()}, {"pairs": 1.0})):
+        assert logits_of(loss, embeddings(), SPEAKERS) is None
 
 
 def test_the_most_demanding_sets_the_utterances():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from speakerlab.reports.compare import conclusions, metrics_figure, write_comparison
+from speakerlab.reports.compare import conclusions, metrics_figure, overall_figure, write_comparison
 from speakerlab.scoring.bootstrap import Difference
 from speakerlab.scoring.comparison import Compared, Pair
 
@@ -43,6 +43,25 @@ def test_everything_is_written(compared, tmp_path):
     assert "dev was not scored by b" in text and "1,000 draws" in text
     assert all((page.parent / path).is_file() for path in re.findall(r"!\[.*\]\((.*)\)", text))
     assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("|"))
+
+
+def test_all_lists_stand_in_one_table_and_one_chart(compared, tmp_path):
+    """Identification and verification of the same systems."""
+    metrics = {label: {"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 0.95} for label in compared.metrics}
+    named = replace(compared, name="identification_test", kind="utterances", metrics=metrics, pairs=[])
+    page = write_comparison(tmp_path, [compared, named], {}, FACTS)
+    text = (tmp_path / "comparison.md").read_text()
+    table = text.partition("## All lists\n\n")[2].splitlines()
+    head = "|  | vox1_o: EER | vox1_o: minDCF(0.01) | identification_test: accuracy |"
+    assert table[0] == head and table[2].startswith("| small | 4.00 % (3.00 to 5.00 %) | 0.4000 | 90.00 %")
+    assert "](plots/compare.png)" in text and (tmp_path / "plots" / "compare.png").is_file()
+    assert "<h2>All lists</h2>" in page.read_text()
+    figure = overall_figure([compared, named])
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["vox1_o\nEER (%)", "vox1_o\nminDCF(0.01)", "identification_test\naccuracy (%)"]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [4.0, 2.0]
+    assert [bar.get_width() for bar in figure.axes[2].patches] == [90.0, 90.0]
+    assert "All lists" not in (write_comparison(tmp_path / "one", [compared], {}, FACTS)).read_text()
 
 
 def test_csv_has_full_numbers(compared, tmp_path):

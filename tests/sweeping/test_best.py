@@ -40,6 +40,7 @@ def of_best(path) -> dict:
         ["augment=voxceleb", "augment.noise_dir=/noise", "trainer=cpu", "trainer.max_epochs=7", "seed=3"],
         ["experiment=real_speech", "debug=mini", "pooling=statistics", "sampler.batch_size=5"],
         ["sweep=augmentation", "augment.speed.new_speakers=false"],
+        ["model=fusion", "model.branches={a: {overrides: [model=xvector]}, b: {overrides: [model=mel_cnn]}}"],
         ["callbacks.ema.decay=0.99", "name='a b'", "compile=true", "data.fraction=0.5"],
     ],
     ids=lambda words: words[0] if words else "bare",

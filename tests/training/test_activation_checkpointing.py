@@ -67,3 +67,10 @@ def test_evaluation_and_state_dict_are_as_before(encoders):
 def test_an_encoder_without_blocks_is_refused():
     with pytest.raises(InputError, match="Linear has no repeated blocks"):
         checkpoint_activations(nn.Linear(2, 2))
+
+
+def test_of_several_encoders_those_with_blocks_save(encoders):
+    plain, saving = encoders
+    assert checkpoint_activations(nn.Linear(2, 2), saving, plain) == 8
+    with pytest.raises(InputError, match="Linear and Identity has no repeated blocks"):
+        checkpoint_activations(nn.Linear(2, 2), nn.Identity(), nn.Linear(3, 3))

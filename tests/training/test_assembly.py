@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from speakerlab import InputError
 from speakerlab.build import build_corpus, build_network
@@ -64,6 +65,20 @@ from speakerlab.training.assembly import build_datamodule, build_system, build_t
             "sampler=hard_speakers needs a loss with weights",
         ),
         ("regulariser=contrastive_center regulariser.loss.delta=0", r"regulariser\.loss: delta=0 must be positive"),
+        ("model=fusion model.fusion.kind=sum", r"^model\.fusion: kind=sum must be softmax, gated, cross_attention, "),
+        (
+            "model=fusion model.branches.mel_cnn.overrides=[model=mel_cnn,model.encoder.dropout=1]",
+            r"^model\.branches\.mel_cnn\.model\.encoder: dropout=1 must lie in 0 to below 1",
+        ),
+        (
+            "model=fusion model.branches.mel_cnn.overrides=[model=mel_cnn,pooling=none]",
+            r"^model\.branches\.mel_cnn\.pooling=none: .* needs a pooling",
+        ),
+        (
+            "model=fusion model.branches.mel_cnn.overrides=[model=mel_cnn,frames.pad=x]",
+            r"^model\.branches\.mel_cnn\.frames: pad=x must be wrap or zero",
+        ),
+        ("fine_tuning.unfreeze_epoch=3", r"^fine_tuning\.unfreeze_epoch=3: fine_tuning\.freeze names nothing"),
     ],
 )
 def test_out_of_range_values_stop_before_any_data(compose, override, message):
@@ -266,3 +281,35 @@ def test_a_fraction_of_the_training_data_shares_the_cache(compose, folders, tiny
         expected, got = (found[name].recordings.read(row, 100, 200) for name in ("files", "cached"))
         np.testing.assert_array_equal(expected, got)
     assert found["files"].speakers == found["all"].speakers
+
+
+def test_each_branch_of_a_fusion_is_begun_by_itself(compose, folders, tiny, tmp_path):
+    """Statistics of the training set for a new one that wants them; a checkpoint's own for one that has some."""
+    small = ["model=xvector", "model.encoder.channels=8", "model.encoder.pooled_channels=8", "norm=training_set"]
+    words = [word for word in tiny if not word.startswith(("model", "pooling", "features"))]
+    alone, _ = compose(*small)
+    weights = {f"network.{name}": value for name, value in build_network(alone).state_dict().items()}
+    weights["network.features.norm.mean"] += 7.0
+    contents = {"config": OmegaConf.to_container(alone, resolve=False), "speakers": ["a"], "state_dict": weights}
+    torch.save(contents, tmp_path / "old.ckpt")
+    raw = "[model=sincnet,model.encoder.hidden=8]"
+    branches = f"{{old: {{ckpt: {tmp_path / 'old.ckpt'}}}, new: {{overrides: {small}}}, raw: {{overrides: {raw}}}}}"
+    given = [*folders.overrides(), *words, "model=fusion", f"model.branches={branches}", "augment=specaugment"]
+    cfg, choices = compose(*given, "checkpoint_activations=true", "fine_tuning.freeze_batch_norms=true")
+    cfg = check(cfg, "train", choices)
+    try_components(cfg)
+    system = build_system(cfg, build_datamodule(cfg, build_corpus(cfg)))
+    old, new, raw = system.network.branches.values()
+    assert torch.equal(old.features.norm.mean, torch.full_like(old.features.norm.mean, 7.0))
+    assert new.features.norm.mean.abs().max() > 0.1 and not torch.equal(new.features.norm.mean, old.features.norm.mean)
+    assert [note.split(" ")[0] for note in system.notes] == [
+        "augment.spectrum:",
+        f"model.branches.old.ckpt={tmp_path / 'old.ckpt'}:",
+        "frozen:",
+    ]
+    system.train()
+    for branch in (old, new, raw):
+        norms = [m for m in branch.encoder.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+        assert [norm.training for norm in norms] == [False] * (len(norms) - 1) + [True]
+    resumed = build_system(cfg, build_datamodule(cfg, build_corpus(cfg)), resumed=True)
+    assert not resumed.network.branches["new"].features.norm.mean.any()

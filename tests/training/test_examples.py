@@ -18,7 +18,7 @@ from speakerlab.data.shards.contents import shard_table
 from speakerlab.data.shards.index import Shards
 from speakerlab.data.shards.packing import Packing, pack
 from speakerlab.training.assembly import build_datamodule
-from speakerlab.training.examples import each_alone, example, first_places
+from speakerlab.training.examples import each_alone, example, first_places, shown_features
 
 
 @pytest.fixture
@@ -52,6 +52,13 @@ def packed(folders, tmp_path):
     packing = Packing("flac", shard_items=7, shard_bytes=10**9, seed=1, max_bad_share=0.0, workers=1)
     index = pack(scan.manifest, tmp_path / "shards", packing).index
     return Corpus(Shards(index, 5), None, []), shard_table(index, 1)[0]["utterance"].to_pylist()
+
+
+def test_the_features_that_are_drawn_are_those_with_a_spectrum(compose):
+    with torch.device("meta"):
+        fusion, single = (build_network(compose(f"model={model}")[0]) for model in ("fusion", "sincnet"))
+    assert shown_features(fusion) is fusion.branches["mel_cnn"].features  # though it is the second
+    assert shown_features(single) is single.features
 
 
 @pytest.mark.parametrize("epoch", [0, 3])

@@ -202,7 +202,7 @@ def test_a_run_over_every_kind_of_fault_finishes_and_says_so(tmp_path, given):
     assert reasons[str(vanishing)] == "can't be opened (No such file or directory)"
     place = (run / "quarantine.csv").relative_to(tmp_path / "run")
     assert f"3 files could not be read and were replaced; listed in {place}\n" in done.stdout
-    assert "3 files could not be read" in (run / "train.log").read_text()
+    assert "3 files could not be read" in (run / "logs" / "train.log").read_text()
     assert json.loads((run / "status.json").read_text())["status"] == "finished" and done.stderr == ""
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.training.fine_tuning import freeze, parameter_groups, start_from
+from speakerlab.training.fine_tuning import check_freezing, freeze, parameter_groups, start_from
 
 
 class Encoder(nn.Module):
@@ -26,6 +27,10 @@ class Network(nn.Module):
         super().__init__()
         self.features = nn.BatchNorm1d(3)
         self.encoder = Encoder()
+
+    @property
+    def branches(self) -> dict[str, nn.Module]:
+        return {"": self}
 
 
 class System(nn.Module):
@@ -113,7 +118,7 @@ def test_weights_of_another_shape_are_refused():
 
 def test_frozen_modules_stay_whatever_is_called():
     system = System(0)
-    note = freeze(system, ["network.encoder.blocks.0"], batch_norms=False)
+    note = freeze(system, ["network.encoder.blocks.0"], batch_norms=False).note
     assert note == "frozen: 18 of 86 parameters"
     before = {name: value.clone() for name, value in system.state_dict().items()}
     system.train()
@@ -171,6 +176,60 @@ def test_frozen_parameters_are_in_no_group():
     groups = parameter_groups(system, set(), {})
     left = {parameter for _, group in groups for parameter in group["params"]}
     assert left == {system.network.features.weight, system.network.features.bias, system.loss.weight}
+
+
+def test_thawed_modules_train_and_frozen_batch_norms_do_not():
+    system = System(0)
+    encoder = system.network.encoder
+    frozen = freeze(system, ["network.encoder", "network.encoder.blocks"], batch_norms=True, until=2)
+    assert frozen.note == "frozen: 60 of 86 parameters, 48 of them until epoch 2 is over"
+    norms = {parameter for block in encoder.blocks for parameter in block[1].parameters()}
+    assert frozen.later == set(encoder.parameters()) - norms
+    assert not freeze(System(0), ["network.encoder"], batch_norms=False).later
+    system.train()
+    assert not encoder.training and not encoder.embedding_norm.training
+    frozen.thaw()
+    assert encoder.training and encoder.embedding_norm.training and encoder.blocks.training
+    assert all(parameter.requires_grad is (parameter not in norms) for parameter in encoder.parameters())
+    assert not any(block[1].training for block in encoder.blocks)
+    system.eval()
+    assert not encoder.training and not encoder.blocks.training
+
+
+def test_an_optimizer_has_what_is_thawed_later_from_the_start():
+    """And passes over it while it has no gradient: neither its decay nor its momentum moves."""
+    system = System(0)
+    frozen = freeze(system, ["network.encoder"], batch_norms=False, until=1)
+    groups = parameter_groups(system, set(), {"network.encoder": 0.1}, frozen.later)
+    assert {p for _, group in groups for p in group["params"]} == set(system.parameters())
+    assert {rate for rate, group in groups for p in group["params"] if p in frozen.later} == {0.1}
+    optimizer = torch.optim.AdamW([group for _, group in groups], lr=0.1, weight_decay=0.1)
+    before = {name: value.clone() for name, value in system.network.encoder.state_dict().items()}
+    system.train()
+    system.loss(system.network.encoder(torch.randn(8, 3))).square().sum().backward()
+    optimizer.step()
+    assert all(torch.equal(value, before[name]) for name, value in system.network.encoder.state_dict().items())
+    assert not any(parameter in optimizer.state for parameter in frozen.later)
+
+
+def config(**changes) -> DictConfig:
+    tuning = {"freeze": ["network"], "unfreeze_epoch": 2} | changes
+    return OmegaConf.create({"fine_tuning": tuning, "trainer": {"max_epochs": 5}})
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"freeze": []}, r"unfreeze_epoch=2: fine_tuning\.freeze names nothing"),
+        ({"unfreeze_epoch": 0}, r"unfreeze_epoch=0 must lie in 1 to 4, within trainer\.max_epochs=5"),
+        ({"unfreeze_epoch": 5}, r"unfreeze_epoch=5 must lie in 1 to 4"),
+    ],
+)
+def test_an_epoch_that_thaws_nothing_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        check_freezing(config(**changes))
+    check_freezing(config())
+    check_freezing(config(unfreeze_epoch=None, freeze=[]))
 
 
 @pytest.mark.parametrize("rates, message", [({"network.x": 1.0}, "no module 'network.x'"), ({"loss": 0.0}, "positive")])

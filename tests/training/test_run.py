@@ -86,7 +86,7 @@ def test_a_new_run(tmp_path, config):
     logging.getLogger("speakerlab").warning("hello")
     assert OmegaConf.load(run.folder / "config.yaml") == OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     assert json.loads((run.folder / "status.json").read_text()) == {"status": "running"}
-    assert "hello" in (run.folder / "train.log").read_text()
+    assert "hello" in (run.folder / "logs" / "train.log").read_text()
     assert (run.folder / "command.txt").read_text().startswith("python ")
     environment = json.loads((run.folder / "environment.json").read_text())
     assert environment["libraries"]["torch"] == torch.__version__.split("+")[0]

@@ -8,13 +8,17 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from speakerlab import InputError
+from speakerlab.augment.chain import Chain
 from speakerlab.augment.mixup import Mixup
 from speakerlab.augment.recipe import Recipe
 from speakerlab.encoders.ecapa import Ecapa
 from speakerlab.encoders.pooling.statistics import Statistics
 from speakerlab.features.fbank import Fbank
+from speakerlab.features.raw import Raw
+from speakerlab.fusion.fusion import Fusion
 from speakerlab.losses.aam import AamSoftmax
-from speakerlab.network import SpeakerNetwork
+from speakerlab.network import FusionNetwork, SpeakerNetwork
+from speakerlab.training.fine_tuning import freeze
 from speakerlab.training.schedules import Constant, MarginRamp, WarmupCosine
 from speakerlab.training.system import SpeakerSystem, random_state, restore_random_state
 
@@ -87,6 +91,93 @@ def test_the_step_is_the_loss_of_the_networks_embeddings():
     assert float(outputs["loss"]) == pytest.approx(float(expected), rel=1e-4)
     assert float(outputs["accuracy"]) == (cosine.argmax(dim=1) == torch.arange(4)).float().mean()
     assert outputs["items"] == 4
+
+
+class Double:
+    """In place of masks of the spectrum."""
+
+    def apply(self, x, drawn):
+        return 2 * x
+
+
+class Ends(nn.Module):
+    """The first two values of features, as an encoder."""
+
+    embed_dim = 2
+
+    def forward(self, features, lengths=None):
+        return features.flatten(1)[:, :2]
+
+
+def fused() -> FusionNetwork:
+    torch.manual_seed(0)
+    branches = {"mel": SpeakerNetwork(Fbank(8), Ends()), "wave": SpeakerNetwork(Raw(), Ends())}
+    return FusionNetwork(branches, Fusion([2, 2], "concatenate", embed_dim=6, norm="none", branch_dropout=0.0))
+
+
+@pytest.mark.parametrize("weight", [None, 0.3])
+def test_masks_are_for_spectra_and_mixup_is_for_the_features_of_each_branch(weight):
+    """A waveform's only bin masked would be silence."""
+    model = system(augment=Recipe(spectrum=Chain({"double": Double()}), mixup=None if weight is None else Mixup()))
+    model.network = fused().train()
+    batch = batches(1)[0] | {"spectrum_draws": {"double": {}}}
+    x, seen = batch["waveform"], []
+    mel, wave = 2 * model.network.branches["mel"].features(x)[0], x
+    if weight is not None:
+        batch["mixup_weight"] = torch.full((4,), weight)
+        mel, wave = (weight * one + (1 - weight) * one[[2, 3, 0, 1]] for one in (mel, wave))
+    model.network.fusion.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0]))
+    model.training_step(batch, 0)
+    torch.testing.assert_close(seen[0], mel.flatten(1)[:, :2])
+    torch.testing.assert_close(seen[1], wave[:, :2])
+
+
+def test_saved_embeddings_of_branches_are_fused():
+    model = system()
+    model.network = fused().train()
+    parts = [torch.randn(4, 2), torch.randn(4, 2)]
+    outputs = model.training_step({"embeddings": parts, "speaker": torch.arange(4)}, 0)
+    expected, _ = model.loss(model.network.fusion(parts), torch.arange(4))
+    assert float(outputs["loss"]) == float(expected) and outputs["items"] == 4
+
+
+def test_frozen_branches_keep_no_activations():
+    """What autograd keeps of a step is the fusion's and the loss's, however large the branches are."""
+    kept = {}
+    for frozen in (False, True):
+        model = system()
+        encoder = Ecapa(8, Statistics, channels=16, embed_dim=6, pooled_channels=24)
+        mel = SpeakerNetwork(Fbank(8), encoder)
+        model.network = FusionNetwork({"mel": mel, "wave": SpeakerNetwork(Raw(), Ends())}, Fusion([6, 2], embed_dim=6))
+        if frozen:
+            freeze(model, ["network.branches"], batch_norms=False)
+        model.train()
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):  # noqa: B023
+            loss = model.training_step(batches(1)[0], 0)["loss"]
+        loss.backward()
+        kept[frozen] = sum(sizes)
+        assert all((p.grad is None) is frozen for p in encoder.parameters())
+        assert model.network.fusion.combine.gate.weight.grad is not None
+    assert kept[True] < 0.2 * kept[False]
+
+
+def test_what_was_frozen_trains_from_its_epoch_on():
+    model = system()
+    frozen = freeze(model, ["network.encoder"], batch_norms=False, until=2)
+    model.frozen, start = frozen, model.network.encoder.project.weight.clone()
+    seen = []
+
+    class Look(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            encoder = pl_module.network.encoder
+            seen.append((not torch.equal(encoder.project.weight, start), encoder.training))
+
+    watch = Look()
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = pl.Trainer(callbacks=[watch], max_epochs=4, enable_model_summary=False, **quiet)
+    trainer.fit(model, DataLoader(batches(2), batch_size=None))
+    assert seen == 4 * [(False, False)] + 4 * [(True, True)]
 
 
 class Pairs(nn.Module):

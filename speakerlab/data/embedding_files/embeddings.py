@@ -23,12 +23,16 @@ class Embeddings:
         rows: `(utterances, dim)` float32, finite.
         speakers: of each utterance; None where nobody said.
         source: where they come from; for messages.
+        splits: train, val, test or the like of each utterance; None where nobody said.
+        checkpoint: of the network that made them; None where nobody said.
     """
 
     names: list[str]
     rows: np.ndarray
     speakers: list[str] | None
     source: str
+    splits: list[str] | None = None
+    checkpoint: str | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,7 +60,11 @@ class Embeddings:
 
 
 def checked(
-    names: Sequence[str], rows: ArrayLike | Sequence[ArrayLike], source: str, speakers: Sequence[str] | None = None
+    names: Sequence[str],
+    rows: ArrayLike | Sequence[ArrayLike],
+    source: str,
+    speakers: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
 ) -> Embeddings:
     """Embeddings as they were read, if they can be used.
 
@@ -64,7 +72,7 @@ def checked(
         names: of the utterances.
         rows: `(utterances, dim)`, or a `(dim,)` or `(1, dim)` for each.
         source: the file, for messages.
-        speakers: of the utterances, where known.
+        speakers, splits: of the utterances, where known.
 
     Raises:
         InputError: if there are none, counts differ, a name is empty or occurs twice, or rows differ in size, are no
@@ -82,6 +90,8 @@ def checked(
         len(speakers) != len(names) or not all(isinstance(one, str) and one for one in speakers)
     ):
         raise InputError(f"{source}: not each of its {len(names):,} utterances has a speaker; name all or none")
+    if splits is not None and (len(splits) != len(names) or not all(isinstance(one, str) for one in splits)):
+        raise InputError(f"{source}: not each of its {len(names):,} utterances has a split; name all or none")
     table = _table(names, rows, source)
     bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
     if len(bad):
@@ -89,7 +99,8 @@ def checked(
             f"{source}: {len(bad):,} of {len(table):,} embeddings hold NaN or infinity, the first of them that of "
             f"{names[bad[0]]}"
         )
-    return Embeddings(names, table, None if speakers is None else list(speakers), source)
+    speakers, splits = (None if column is None else list(column) for column in (speakers, splits))
+    return Embeddings(names, table, speakers, source, splits)
 
 
 def _table(names: list[str], rows: ArrayLike | Sequence[ArrayLike], source: str) -> np.ndarray:

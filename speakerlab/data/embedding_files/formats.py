@@ -1,11 +1,14 @@
-"""Which format a path means, and the files of a folder."""
+"""Which format a path means, the files of a folder, and what stands beside a file: where its embeddings come from."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from speakerlab import InputError
 from speakerlab.data.embedding_files import kaldi, npy, npz, parquet, pickled, safetensors
 from speakerlab.data.embedding_files.embeddings import Embeddings
+from speakerlab.data.manifest import replacing
 from speakerlab.data.tree import make_folder
 
 FORMATS: dict[str, ModuleType] = {
@@ -18,6 +21,7 @@ FORMATS: dict[str, ModuleType] = {
     ".pkl": pickled,
     ".pickle": pickled,
 }
+ORIGIN = ".json"
 IN_FOLDER = "embeddings.npy"  # what is written to a folder
 
 
@@ -38,7 +42,7 @@ def read_embeddings(given: str, key: str = "embeddings") -> Embeddings:
         raise InputError(f"{key}={given}: there is no such file or folder")
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{key}={given}: embeddings are read from {', '.join(FORMATS)} or a folder with one of these")
-    return FORMATS[path.suffix.lower()].read(path)
+    return replace(FORMATS[path.suffix.lower()].read(path), checkpoint=_checkpoint_of(path))
 
 
 def place_of(given: str, key: str = "save_embeddings") -> Path:
@@ -62,8 +66,24 @@ def place_of(given: str, key: str = "save_embeddings") -> Path:
 
 
 def write_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write a file in the format of its suffix, beside its place and then renamed."""
+    """Write a file in the format of its suffix, beside its place and then renamed; and the checkpoint, if one is known,
+    to `.json` beside it."""
+    origin = path.with_suffix(ORIGIN)
+    origin.unlink(missing_ok=True)  # first: it would name another one's checkpoint
     FORMATS[path.suffix.lower()].write(path, embeddings)
+    if embeddings.checkpoint is not None:
+        with replacing(origin) as draft:
+            draft.write_text(json.dumps({"checkpoint": embeddings.checkpoint}) + "\n", encoding="utf-8")
+
+
+def _checkpoint_of(path: Path) -> str | None:
+    """What the file beside embeddings names; None where there is none, or it is another program's."""
+    try:
+        origin = json.loads(path.with_suffix(ORIGIN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    checkpoint = origin.get("checkpoint") if isinstance(origin, dict) else None
+    return checkpoint if isinstance(checkpoint, str) else None
 
 
 def _in_folder(folder: Path, given: str) -> Path:

@@ -1,6 +1,6 @@
 """Kaldi's archives: `.ark` of vectors, binary or text, and `.scp` that says where in them each is.
 
-Speakers come from a file `utt2spk` beside them, if there is one.
+Speakers come from a file `utt2spk` beside them, if there is one; splits from `utt2split`, which is this program's own.
 """
 
 import struct
@@ -14,22 +14,27 @@ from speakerlab.data.lists import read_lines
 from speakerlab.data.manifest import replacing
 
 TYPES = {b"FV ": ("<f4", 1), b"DV ": ("<f8", 1), b"FM ": ("<f4", 2), b"DM ": ("<f8", 2)}  # numbers, sizes that precede
-SPEAKERS = "utt2spk"
+SPEAKERS, SPLITS = "utt2spk", "utt2split"
 
 
 def read(path: Path) -> Embeddings:
     """An archive, or the vectors that a `.scp` points to; errors as in `checked`, and for damaged archives."""
     names, vectors = _read_script(path) if path.suffix == ".scp" else _read_archive(path)
-    return checked(names, vectors, str(path), _read_speakers(path.with_name(SPEAKERS), names))
+    told = [
+        _read_column(path.with_name(file), names, kind) for file, kind in ((SPEAKERS, "speaker"), (SPLITS, "split"))
+    ]
+    return checked(names, vectors, str(path), *told)
 
 
 def write(path: Path, embeddings: Embeddings) -> None:
-    """A binary archive of float vectors, its `.scp`, and `utt2spk` where speakers are known."""
-    spaced = [name for name in [*embeddings.names, *(embeddings.speakers or ())] if name.split() != [name]]
+    """A binary archive of float vectors, its `.scp`, and `utt2spk` and `utt2split` where those are known."""
+    columns = {SPEAKERS: embeddings.speakers, SPLITS: embeddings.splits}
+    words = [word for column in (embeddings.names, *columns.values()) for word in column or ()]
+    spaced = [name for name in words if name.split() != [name]]
     if spaced:
         raise InputError(f"{path}: Kaldi's names can't hold spaces, but {spaced[0]!r} does; take another format")
     archive, script = path.with_suffix(".ark"), path.with_suffix(".scp")
-    for stale in (script, path.with_name(SPEAKERS)):
+    for stale in (script, *map(path.with_name, columns)):
         stale.unlink(missing_ok=True)
     head = b"\0BFV \4" + struct.pack("<i", embeddings.rows.shape[1])
     lines = []
@@ -40,10 +45,11 @@ def write(path: Path, embeddings: Embeddings) -> None:
             file.write(head + row.astype("<f4").tobytes())
     with replacing(script) as draft:
         draft.write_text("".join(lines), encoding="utf-8")
-    if embeddings.speakers is not None:
-        pairs = zip(embeddings.names, embeddings.speakers, strict=True)
-        with replacing(path.with_name(SPEAKERS)) as draft:
-            draft.write_text("".join(f"{name} {speaker}\n" for name, speaker in pairs), encoding="utf-8")
+    for file, column in columns.items():
+        if column is not None:
+            pairs = zip(embeddings.names, column, strict=True)
+            with replacing(path.with_name(file)) as draft:
+                draft.write_text("".join(f"{name} {value}\n" for name, value in pairs), encoding="utf-8")
 
 
 def _read_archive(path: Path) -> tuple[list[str], list[np.ndarray]]:
@@ -123,12 +129,13 @@ def _binary(data: bytes, place: int, source: Path | str) -> tuple[np.ndarray, in
     return numbers, begin + numbers.nbytes
 
 
-def _read_speakers(path: Path, names: list[str]) -> list[str] | None:
+def _read_column(path: Path, names: list[str], kind: str) -> list[str] | None:
+    """The speaker or the split of each utterance, by a file that may be there."""
     if not path.is_file():
         return None
-    words = read_lines(path, "list of speakers").words("two").to_pylist()
+    words = read_lines(path, f"list of {kind}s").words("two").to_pylist()
     known = dict(zip(words[::2], words[1::2], strict=True))
     lost = [name for name in names if name not in known]
     if lost:
-        raise InputError(f"{path}: says no speaker of {len(lost):,} of {len(names):,} utterances, such as {lost[0]}")
+        raise InputError(f"{path}: says no {kind} of {len(lost):,} of {len(names):,} utterances, such as {lost[0]}")
     return [known[name] for name in names]

@@ -1,4 +1,4 @@
-"""NumPy's `.npy`: the rows; beside it an index `.csv` (`utterance,speaker`) or `.txt` (a name a line)."""
+"""NumPy's `.npy`: the rows; beside it an index `.csv` (`utterance,speaker,split`) or `.txt` (a name a line)."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from speakerlab.data.manifest import replacing, write_rows
 INDEX_COLUMNS = {
     "utterance": ("utterance", "name", "id", "path"),
     "speaker": ("speaker", "spk"),
+    "split": ("split",),
 }
 
 
@@ -24,10 +25,10 @@ def read(path: Path) -> Embeddings:
             f"{path}: has no index beside it: write the utterances' names to {path.with_suffix('.txt').name}, one a "
             f"line in the order of the rows, or to {path.with_suffix('.csv').name} under the header utterance,speaker"
         )
-    names, speakers = _read_index(index)
+    names, speakers, splits = _read_index(index)
     if len(names) != len(rows):
         raise InputError(f"{path}: has {len(rows):,} rows, but its index {index.name} names {len(names):,} utterances")
-    return checked(names, rows, str(path), speakers)
+    return checked(names, rows, str(path), speakers, splits)
 
 
 def write(path: Path, embeddings: Embeddings) -> None:
@@ -37,11 +38,9 @@ def write(path: Path, embeddings: Embeddings) -> None:
     index.unlink(missing_ok=True)
     with replacing(path) as draft, open(draft, "wb") as file:
         np.save(file, embeddings.rows)
-    if embeddings.speakers is None:
-        write_rows(index, [("utterance",), *((name,) for name in embeddings.names)])
-    else:
-        rows = zip(embeddings.names, embeddings.speakers, strict=True)
-        write_rows(index, [("utterance", "speaker"), *rows])
+    columns = {"utterance": embeddings.names, "speaker": embeddings.speakers, "split": embeddings.splits}
+    there = {name: column for name, column in columns.items() if column is not None}
+    write_rows(index, [there, *zip(*there.values(), strict=True)])
 
 
 def load_array(path: Path) -> np.ndarray:
@@ -60,13 +59,17 @@ def load_array(path: Path) -> np.ndarray:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
 
 
-def _read_index(path: Path) -> tuple[list[str], list[str] | None]:
-    """Names and, where the index has them, speakers."""
+def _read_index(path: Path) -> tuple[list[str], list[str] | None, list[str] | None]:
+    """Names and, where the index has them, speakers and splits."""
     if path.suffix == ".txt":
-        return read_lines(path, "index").rows.to_pylist(), None
+        return read_lines(path, "index").rows.to_pylist(), None, None
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         header = [cell.strip().lower() for cell in file.readline().split(",")]
-    has_speakers = any(cell in INDEX_COLUMNS["speaker"] for cell in header)
-    columns = INDEX_COLUMNS if has_speakers else {"utterance": INDEX_COLUMNS["utterance"]}
-    _, (names, *speakers) = read_csv(path, "index", columns)
-    return names.to_pylist(), speakers[0].to_pylist() if speakers else None
+    columns = {
+        column: names
+        for column, names in INDEX_COLUMNS.items()
+        if column == "utterance" or any(cell in names for cell in header)
+    }
+    _, found = read_csv(path, "index", columns)
+    cells = {column: values.to_pylist() for column, values in zip(columns, found, strict=True)}
+    return cells["utterance"], cells.get("speaker"), cells.get("split")

@@ -1,4 +1,5 @@
-"""NumPy's `.npz`: arrays `embeddings`, `utterances` and perhaps `speakers`; or an array an utterance under its name."""
+"""NumPy's `.npz`: arrays `embeddings`, `utterances`, perhaps `speakers` and `splits`; or an array an utterance, under
+its name."""
 
 import zipfile
 from pathlib import Path
@@ -30,15 +31,16 @@ def read(path: Path) -> Embeddings:
         raise InputError(f"{path}: not a readable .npz file ({error})") from error
     key = next((name for name in NAMES if name in arrays), None)
     if "embeddings" in arrays and key is not None:
-        speakers = arrays["speakers"].tolist() if "speakers" in arrays else None
-        return checked(np.ravel(arrays[key]).tolist(), arrays["embeddings"], str(path), speakers)
+        told = [arrays[column].tolist() if column in arrays else None for column in ("speakers", "splits")]
+        return checked(np.ravel(arrays[key]).tolist(), arrays["embeddings"], str(path), *told)
     return checked(list(arrays), list(arrays.values()), str(path))
 
 
 def write(path: Path, embeddings: Embeddings) -> None:
     """The first form."""
     arrays = {"embeddings": embeddings.rows, "utterances": np.array(embeddings.names)}
-    if embeddings.speakers is not None:
-        arrays["speakers"] = np.array(embeddings.speakers)
+    for column in ("speakers", "splits"):
+        if getattr(embeddings, column) is not None:
+            arrays[column] = np.array(getattr(embeddings, column))
     with replacing(path) as draft, open(draft, "wb") as file:
         np.savez(file, **arrays)

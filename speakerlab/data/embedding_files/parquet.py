@@ -1,4 +1,4 @@
-"""Parquet: columns `utterance` and `embedding` (a list of numbers), perhaps `speaker`."""
+"""Parquet: columns `utterance` and `embedding` (a list of numbers), perhaps `speaker` and `split`."""
 
 from pathlib import Path
 
@@ -29,9 +29,9 @@ def read(path: Path) -> Embeddings:
     sizes = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
     if len(sizes) > 1:
         raise InputError(f"{path}: its embeddings have from {sizes[0]} to {sizes[-1]} numbers; all need the same")
-    speakers = table["speaker"].to_pylist() if "speaker" in table.column_names else None
+    told = [table[name].to_pylist() if name in table.column_names else None for name in ("speaker", "split")]
     size = int(sizes[0]) if len(sizes) else 0
-    return checked(table["utterance"].to_pylist(), numbers.reshape(len(column), size), str(path), speakers)
+    return checked(table["utterance"].to_pylist(), numbers.reshape(len(column), size), str(path), *told)
 
 
 def write(path: Path, embeddings: Embeddings) -> None:
@@ -41,7 +41,8 @@ def write(path: Path, embeddings: Embeddings) -> None:
         "utterance": pa.array(embeddings.names, pa.string()),
         "embedding": pa.FixedSizeListArray.from_arrays(numbers, embeddings.rows.shape[1]),
     }
-    if embeddings.speakers is not None:
-        columns["speaker"] = pa.array(embeddings.speakers, pa.string())
+    for name, values in (("speaker", embeddings.speakers), ("split", embeddings.splits)):
+        if values is not None:
+            columns[name] = pa.array(values, pa.string())
     with replacing(path) as draft:
         pq.write_table(pa.table(columns), draft)

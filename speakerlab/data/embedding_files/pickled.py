@@ -21,7 +21,7 @@ from speakerlab.data.embedding_files.npz import NAMES
 from speakerlab.data.manifest import replacing
 
 PLAIN = re.compile(r"([<>=|]?)(b1|[iu][1248]|f[248]|[SU]\d{1,6}|O8?)")
-FORMS = "a dict name -> embedding, (names, array), or a dict of utterances, embeddings and perhaps speakers"
+FORMS = "a dict name -> embedding, (names, array), or a dict of utterances, embeddings, perhaps speakers and splits"
 
 
 class _Refused(Exception):
@@ -154,36 +154,37 @@ def read(path: Path) -> Embeddings:
     if isinstance(content, dict) and "embeddings" in content:
         key = next((name for name in NAMES if name in content), None)
         if key is not None:
-            content = (content[key], content["embeddings"], content.get("speakers"))
+            content = (content[key], content["embeddings"], content.get("speakers"), content.get("splits"))
     if isinstance(content, dict):
         return checked(list(content), [_vector(value, path) for value in content.values()], str(path))
-    if isinstance(content, tuple | list) and len(content) in (2, 3):
+    if isinstance(content, tuple | list) and len(content) in (2, 3, 4):
         return _read_columns(path, *content)
     raise InputError(f"{path}: its pickle is none of: {FORMS}")
 
 
 def write(path: Path, embeddings: Embeddings) -> None:
-    """A dict of `utterances`, `embeddings` and, where known, `speakers`."""
+    """A dict of `utterances`, `embeddings` and, where known, `speakers` and `splits`."""
     content: dict[str, Any] = {"utterances": embeddings.names, "embeddings": embeddings.rows}
-    if embeddings.speakers is not None:
-        content["speakers"] = embeddings.speakers
+    for column in ("speakers", "splits"):
+        if getattr(embeddings, column) is not None:
+            content[column] = getattr(embeddings, column)
     with replacing(path) as draft, open(draft, "wb") as file:
         pickle.dump(content, file, protocol=4)
 
 
-def _read_columns(path: Path, names: object, rows: object, speakers: object = None) -> Embeddings:
-    """Names, rows and perhaps speakers, each a list or an array; the first two in either order."""
-    names, rows, speakers = (one.value if isinstance(one, _Array) else one for one in (names, rows, speakers))
+def _read_columns(path: Path, names: object, rows: object, *told: object) -> Embeddings:
+    """Names, rows, perhaps speakers and splits, each a list or an array; the first two in either order."""
+    names, rows, *told = (one.value if isinstance(one, _Array) else one for one in (names, rows, *told))
     if isinstance(names, np.ndarray) and names.dtype.kind in "fiu":
         names, rows = rows, names
-    names, speakers = (one.tolist() if isinstance(one, np.ndarray) else one for one in (names, speakers))
-    if not isinstance(names, list | tuple) or not isinstance(speakers, list | tuple | None):
+    names, *told = (one.tolist() if isinstance(one, np.ndarray) else one for one in (names, *told))
+    if not isinstance(names, list | tuple) or not all(isinstance(one, list | tuple | None) for one in told):
         raise InputError(f"{path}: its pickle is none of: {FORMS}")
     if isinstance(rows, list | tuple):
         rows = [_vector(row, path) for row in rows]
     elif not isinstance(rows, np.ndarray):
         raise InputError(f"{path}: its pickle is none of: {FORMS}")
-    return checked(names, rows, str(path), speakers)
+    return checked(names, rows, str(path), *told)
 
 
 def _vector(value: object, path: Path) -> np.ndarray:

@@ -10,6 +10,8 @@ from speakerlab import InputError
 from speakerlab.data.embedding_files.embeddings import Embeddings, checked
 from speakerlab.data.manifest import replacing
 
+TOLD = ("speakers", "splits")  # of each utterance, where known
+
 
 def read(path: Path) -> Embeddings:
     """Either form; errors as in `checked`."""
@@ -22,18 +24,19 @@ def read(path: Path) -> Embeddings:
     if "embeddings" not in tensors or "utterances" not in header:
         return checked(list(tensors), list(tensors.values()), str(path))
     try:
-        names, speakers = (json.loads(header.get(key, "null")) for key in ("utterances", "speakers"))
+        names, *told = (json.loads(header.get(key, "null")) for key in ("utterances", *TOLD))
     except ValueError as error:
         raise InputError(f"{path}: the names in its header are no JSON") from error
-    if not isinstance(names, list) or not isinstance(speakers, list | None):
-        raise InputError(f"{path}: utterances and speakers in its header must be JSON lists of texts")
-    return checked(names, tensors["embeddings"], str(path), speakers)
+    if not isinstance(names, list) or not all(isinstance(column, list | None) for column in told):
+        raise InputError(f"{path}: utterances, speakers and splits in its header must be JSON lists of texts")
+    return checked(names, tensors["embeddings"], str(path), *told)
 
 
 def write(path: Path, embeddings: Embeddings) -> None:
-    """The first form; the header's `utterances` and `speakers` are JSON lists."""
+    """The first form; the header's `utterances`, `speakers` and `splits` are JSON lists."""
     header = {"utterances": json.dumps(embeddings.names)}
-    if embeddings.speakers is not None:
-        header["speakers"] = json.dumps(embeddings.speakers)
+    for column in TOLD:
+        if getattr(embeddings, column) is not None:
+            header[column] = json.dumps(getattr(embeddings, column))
     with replacing(path) as draft:
         save_file({"embeddings": embeddings.rows}, draft, header)

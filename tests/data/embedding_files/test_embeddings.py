@@ -58,3 +58,10 @@ def test_a_vector_a_name():
 def test_bad_embeddings_are_refused(names, rows, speakers, message):
     with pytest.raises(InputError, match=message):
         checked(names, rows, "x", speakers)
+
+
+@pytest.mark.parametrize("splits", [["train", "val"], ["train", "val", None]])
+def test_a_split_of_all_or_of_none(splits):
+    assert checked(NAMES, ROWS, "x", splits=["train", "val", ""]).splits == ["train", "val", ""]
+    with pytest.raises(InputError, match="x: not each of its 3 utterances has a split; name all or none"):
+        checked(NAMES, ROWS, "x", splits=splits)

@@ -1,6 +1,7 @@
 """Every format gives back what it was given, and a folder means the one file in it."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ def same(first: Embeddings, second: Embeddings) -> bool:
     return (
         first.names == second.names
         and first.speakers == second.speakers
+        and first.splits == second.splits
+        and first.checkpoint == second.checkpoint
         and first.rows.dtype == second.rows.dtype == np.float32
         and np.array_equal(first.rows, second.rows)
     )
@@ -39,6 +42,26 @@ def test_what_is_written_is_read(tmp_path, suffix, speakers):
     moved = shutil.move(path.parent, tmp_path / "moved")
     assert same(read_embeddings(moved), some(speakers))
     assert not [file for file in (tmp_path / "moved").iterdir() if file.name.startswith(".")]
+
+
+@pytest.mark.parametrize("speakers", [True, False])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_splits_and_the_checkpoint_are_kept(tmp_path, suffix, speakers):
+    """And go with the file that takes their place."""
+    parts = ["train", "val", "train", "test", "train", "train", "val"]
+    given = replace(some(speakers), splits=parts, checkpoint="/runs/ö/best.ckpt")
+    path = tmp_path / f"x{suffix}"
+    write_embeddings(path, given)
+    assert same(read_embeddings(str(path)), given) and same(read_embeddings(str(tmp_path)), given)
+    write_embeddings(path, some(speakers))
+    assert same(read_embeddings(str(path)), some(speakers))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"checkpoint": 3}', '{"other": "x"}'])
+def test_another_programs_json_beside_it(tmp_path, content):
+    write_embeddings(tmp_path / "x.npz", some())
+    (tmp_path / "x.json").write_text(content)
+    assert same(read_embeddings(str(tmp_path / "x.npz")), some())
 
 
 @pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix not in (".ark", ".scp")])
