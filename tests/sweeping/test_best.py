@@ -5,6 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 from studies import make_study, write_command
 
+from speakerlab.cli.branches import branch_arguments
 from speakerlab.cli.launch import compose
 from speakerlab.config import CONF
 from speakerlab.sweeping.best import NOT_KEPT, as_experiment, write_best
@@ -40,7 +41,6 @@ def of_best(path) -> dict:
         ["augment=voxceleb", "augment.noise_dir=/noise", "trainer=cpu", "trainer.max_epochs=7", "seed=3"],
         ["experiment=real_speech", "debug=mini", "pooling=statistics", "sampler.batch_size=5"],
         ["sweep=augmentation", "augment.speed.new_speakers=false"],
-        ["model=fusion", "model.branches={a: {overrides: [model=xvector]}, b: {overrides: [model=mel_cnn]}}"],
         ["callbacks.ema.decay=0.99", "name='a b'", "compile=true", "data.fraction=0.5"],
     ],
     ids=lambda words: words[0] if words else "bare",
@@ -58,6 +58,15 @@ def test_every_space_keeps_its_own_choices(tmp_path):
         experiment, dropped = as_experiment([f"sweep={path.stem}"])
         (tmp_path / "x.yaml").write_text(OmegaConf.to_yaml(experiment))
         assert plain(f"experiment={tmp_path / 'x.yaml'}") == plain(f"sweep={path.stem}") and not dropped
+
+
+def test_other_branches_take_the_place_of_the_shipped_ones(tmp_path):
+    given = "model.branches={a: {overrides: [model=xvector]}, mel_cnn: {overrides: [model=mel_cnn]}}"
+    words = ["model=fusion", given, "model.fusion.kind=mean"]
+    experiment, _ = as_experiment(branch_arguments(words))  # as the script's own command line then is
+    (tmp_path / "x.yaml").write_text(OmegaConf.to_yaml(experiment))
+    found = plain(f"experiment={tmp_path / 'x.yaml'}")
+    assert found == plain(*words) and set(found["model"]["branches"]) == {"a", "mel_cnn"}
 
 
 def test_its_head_says_what_it_is(study):
