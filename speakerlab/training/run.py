@@ -255,12 +255,6 @@ def _given_folder(folder: Path) -> Path:
 
 
 def _new_folder(runs: Path) -> Path:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN:
-        return Path(hydra.runtime.output_dir)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 1000):
         folder = runs / (stamp if attempt == 1 else f"{stamp}_{attempt:03d}")
