@@ -9,13 +9,14 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from speakerlab import InputError
+from speakerlab.cli.sweep import conclude
 from speakerlab.cli.sweeping import Sweep, written
 from speakerlab.record import FILE_ONLY, log_path
 from speakerlab.reports.metric_names import metric_name, metric_value
 from speakerlab.sweeping.measurements import PARAMETERS
 from speakerlab.sweeping.plan import COMPLETE, FAILED, LOST, PRUNED, Begun, Ended, Event, Measured
 from speakerlab.sweeping.space import Value, described
-from speakerlab.sweeping.study import DATABASE, FOLDER, SECONDS, best_trials, counted, shown_url
+from speakerlab.sweeping.study import DATABASE, SECONDS, best_trials, counted, shown_url
 
 EVERY = 60.0  # seconds between lines about a trial that goes on
 log = logging.getLogger("speakerlab")
@@ -119,18 +120,16 @@ class SweepProgress:
         """
         trials = counted(self.study.get_trials(deepcopy=False))
         log.info(f"study {self.plan.study} has {summary(trials)}")
-        best = best_trials(self.study, len(trials) if len(self.plan.objectives) > 1 else 1)
-        for trial in best:
-            values = ", ".join(self.shown(value, name) for name, value in zip(self.plan.objectives, trial.values))
-            folder = _short(self.plan.folder / trial.user_attrs.get(FOLDER, str(trial.number)))
-            log.info(f"best: trial {trial.number}, {values}  {params_line(trial.params)}  {folder}")
+        complete = any(trial.state == TrialState.COMPLETE for trial in trials)
+        if complete:
+            conclude(self.study, _short(self.plan.folder), command=["python", *sys.argv])
         done = sum(trial.state.is_finished() for trial in trials)
         if stopped_by:
             log.info("stopped and kept; the same command goes on from here")
             sys.exit(128 + stopped_by)
         if done < self.plan.n_trials:
             log.info("the time is over; the same command goes on from here")
-        elif not best:
+        elif not complete:
             raise InputError(f"no trial was completed; {log_path(self.plan.folder, 'sweep')} says why")
 
 

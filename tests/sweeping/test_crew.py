@@ -141,7 +141,7 @@ def test_a_sweep_from_its_start_to_its_end(tmp_path, trials):
         assert f"margin: {trial.params['loss.margin']}" in config and f"lr: {trial.params['optimizer.lr']}" in config
         assert json.loads((run / "status.json").read_text())["status"] == "finished"
         assert f"trial {trial.number}  EER" in said
-    assert f"best: trial {study.best_trial.number}, EER" in said and "3 trials: 3 complete" in said
+    assert f"trial {study.best_trial.number}: {100 * study.best_value:.2f} %" in said and "3 trials: 3 complete" in said
     assert "finished after" in (tmp_path / "outputs/sweeps/s/logs/sweep.log").read_text()
     assert not list((tmp_path / "outputs/sweeps/s/workers").iterdir())
 
