@@ -49,6 +49,7 @@ def config(tmp_path):
             "name": "ecapa_aam",
             "seed": 1,
             "ckpt": None,
+            "folder": None,
             "output_dir": str(tmp_path / "outputs"),
             "optimizer": {"lr": 1e-05, "betas": [0.9, 0.98]},
             "data": {"root": "/data/ö", "trials": None},
