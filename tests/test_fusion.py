@@ -221,6 +221,9 @@ def test_what_a_fusion_learns_on_saved_embeddings_it_does_on_audio(heard, saved,
     done = run_forked("evaluate.py", f"ckpt={run}", f"embeddings={{wave: {saved / 'wave'}}}", *QUICK, cwd=tmp_path)
     assert done.rc == 0 and "without branch mel, which embeddings leaves out" in done.stdout, done.stderr
     assert scores_of(run, "development_without_mel") != found[1]
+    some = [f"embeddings={{wave: {saved / 'wave'}}}", "save_calibration=true"]
+    done = run_forked("evaluate.py", f"ckpt={run}", *some, *QUICK, cwd=tmp_path)
+    assert done.stderr == "error: save_calibration=true keeps one of the whole fusion: give embeddings of mel too\n"
 
 
 def test_a_killed_one_resumes_bit_for_bit(tmp_path, saved, heard):

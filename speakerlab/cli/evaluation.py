@@ -43,7 +43,8 @@ def verify(cfg: DictConfig, source: Source) -> float:
             scores[system] = scored.scores
             if system == "model":  # before anything else can go wrong
                 results.keep(utterances, embeddings[system])
-                kept = calibration.find_calibration(cfg, source.checkpoint, scored, trials)
+                whole = None if source.without else source.checkpoint  # whose calibration is of all branches
+                kept = calibration.find_calibration(cfg, whole, scored, trials)
                 llrs = None if kept is None else kept.calibration.llrs(scored.table)
                 write_scores(results.folder / "scores" / f"{results.name}.csv", trials, scored.scores, llrs)
                 if llrs is not None:

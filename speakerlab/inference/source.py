@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from speakerlab import InputError
 from speakerlab.build import check_workers
 from speakerlab.data.embedding_files.formats import place_of, read_embeddings
 from speakerlab.data.tree import make_folder
@@ -115,6 +116,10 @@ def open_source(cfg: DictConfig, trust: tuple[str, ...], progress_bar: ProgressB
         sources = read_branches(cfg.embeddings, network)
         systems: dict[str, Embed] = {"model": FusionEmbedder(network, sources, devices[0], wanted_by)}
         without = tuple(name for name, one in zip(network.branches, sources, strict=True) if one is None)
+        if without and cfg.save_calibration:
+            raise InputError(
+                f"save_calibration=true keeps one of the whole fusion: give embeddings of {without[0]} too"
+            )
     elif cfg.embeddings is not None:
         path, checkpoint = Path(cfg.embeddings).expanduser().absolute(), None
         systems = {"model": SavedEmbedder(read_embeddings(cfg.embeddings), wanted_by)}

@@ -51,5 +51,7 @@ def test_ranks_share_what_is_judged_by(monkeypatch):
         for rank in range(world):
             for batch in batches_of(BOTH, rows, rank, world):
                 assert len(batch["utterance"]) <= 2
-                found |= dict(zip(batch["utterance"].tolist(), batch["embeddings"][0].tolist(), strict=True))
+                mine = dict(zip(batch["utterance"].tolist(), batch["embeddings"][0].tolist(), strict=True))
+                assert not mine.keys() & found.keys()
+                found |= mine
         assert found == {place: [2.0 * row, 2.0 * row + 1] for place, row in enumerate(rows.tolist())}
