@@ -4,6 +4,7 @@
     python train.py model=ecapa loss=aam data=folder data.root=/data/voices
     python train.py ckpt=last                             # go on where a stopped run left off
     python train.py trainer=gpu_8gb sampler.batch_size=32
+    python train.py -m model=ecapa,resnet34 loss=aam,am   # a run of each; what searches is sweep.py
     python train.py --help                                # groups, their members, every key
 
 Everything that can be set stands in conf/; a run writes to outputs/<name>/<date_time>/.
@@ -15,12 +16,13 @@ from speakerlab.cli.launch import script, trusted_on_command_line
 
 
 @script("train")
-def main(cfg: DictConfig) -> float | None:
-    """Returns the best development EER or error rate, which is what a sweep minimises."""
+def main(cfg: DictConfig) -> float | list[float] | None:
+    """Returns the best epoch's development EER or error rate, or what `objective=` names, for a sweep."""
     # Here and not above: --help and a typo answer before torch and Lightning are imported.
     import torch
 
     from speakerlab.build import build_corpus
+    from speakerlab.cli.objective import objective_values, objectives
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show_training
     from speakerlab.reports.training import epoch_images, training_report
@@ -31,6 +33,7 @@ def main(cfg: DictConfig) -> float | None:
 
     trust = trusted_on_command_line()
     prepare_cpu(cfg.threads)
+    objectives(cfg)
     try_components(cfg, trust)
     with progress_bar("corpus") as progress:
         corpus = build_corpus(cfg, trust, progress)
@@ -46,12 +49,13 @@ def main(cfg: DictConfig) -> float | None:
         start = read_start(cfg) if run.checkpoint is None else None
         system = build_system(cfg, data, trust, resumed=run.checkpoint is not None, start=start)
         if trainer.is_global_zero:
-            run.start(cfg, data.corpus, hardware_of(trainer), (*data.augment.notes, *system.notes))
+            facts = hardware_of(trainer) | {"parameters": system.size()}
+            run.start(cfg, data.corpus, facts, (*data.augment.notes, *system.notes))
         trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None
     run.mark("finished")
-    return show_training(run.folder, training_report(run.folder))
+    return objective_values(cfg, show_training(run.folder, training_report(run.folder)), trust)
 
 
 if __name__ == "__main__":

@@ -31,13 +31,13 @@ HYDRA_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_"}
 @cache
 def known_targets(group: str = "") -> tuple[str, ...]:
     """Every `_target_` that the shipped `conf/`, or a group of it, names: exact names, which is all that a config may
-    build.
+    build. What Hydra itself builds, named in `conf/hydra/`, is none of them.
 
     A wildcard would let a config reach whatever a module imports (`torch.load` under `speakerlab.*`, for one).
     """
     pattern = re.compile(r"^\s*_target_:\s*([\w.]+)\s*$", re.MULTILINE)
-    found = {target for path in (CONF / group).rglob("*.yaml") for target in pattern.findall(path.read_text("utf-8"))}
-    return tuple(sorted(found))
+    files = [path for path in (CONF / group).rglob("*.yaml") if CONF / "hydra" not in path.parents]
+    return tuple(sorted({target for path in files for target in pattern.findall(path.read_text("utf-8"))}))
 
 
 def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tuple[str, ...] = ()) -> DictConfig:
@@ -74,7 +74,7 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
         raise InputError(f"{key} is missing from the config: take ~{key} off the command line")
     if config_name == "evaluate" and typed.ckpt is None and typed.embeddings is None and typed.scores is None:
         raise InputError("ckpt must be given: add ckpt=CHECKPOINT, or embeddings=PATH, to the command line")
-    if typed.ckpt == "":
+    if cfg.get("ckpt") == "":
         raise InputError("ckpt= is empty: give a checkpoint's path")
     targets = {*known_targets(), *trust}
     if config_name == "train":

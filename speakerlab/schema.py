@@ -70,14 +70,26 @@ class AugmentConfig:
 
 
 @dataclass
+class SpaceConfig:
+    """What `sweep.py` wants to know of a search space besides `hydra.sweeper.params`; see
+    `speakerlab.sweeping.space`."""
+
+    when: dict[str, Any] = field(default_factory=dict)
+    points: list[dict[str, Any]] = field(default_factory=list)
+    n_trials: int | None = None
+
+
+@dataclass
 class TrainConfig:
     """Root of `conf/train.yaml`; groups are checked against the classes that they name."""
 
     name: str = MISSING
     seed: int = MISSING
     ckpt: str | None = None
+    objective: list[str] | None = None
     cache_dir: str = MISSING
     output_dir: str = MISSING
+    folder: str | None = None
     compile: bool = False
     threads: int | None = None
     trust: list[str] = field(default_factory=list)
@@ -101,6 +113,7 @@ class TrainConfig:
     trainer: Any = MISSING
     callbacks: dict[str, Any] = field(default_factory=dict)
     logger: Any = MISSING
+    sweep: SpaceConfig = field(default_factory=SpaceConfig)
 
 
 @dataclass
@@ -158,4 +171,36 @@ class EvaluateConfig:
     threads: int | None = None
 
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
+@dataclass
+class PruningConfig:
+    """Numbers of the pruners; see `speakerlab.sweeping.searching`."""
+
+    startup_trials: int = MISSING
+    warmup_epochs: int = MISSING
+    patience: int = MISSING
+    reduction: int = MISSING
+
+
+@dataclass
+class SweepConfig:
+    """Root of `conf/sweep.yaml`."""
+
+    study: str | None = None
+    n_trials: int | None = None
+    hours: float | None = None
+    workers: int = MISSING
+    search: str = MISSING
+    startup_trials: int = MISSING
+    search_seed: int = MISSING
+    pruner: str = MISSING
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+    warm_start: str | None = None
+    warm_start_points: int = MISSING
+    max_failures: int = MISSING
+    storage: str | None = None
+    heartbeat: int = MISSING
+    grace: int = MISSING
+    output_dir: str = MISSING
+
+
+SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "sweep": SweepConfig}

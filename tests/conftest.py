@@ -112,3 +112,24 @@ def compose() -> Iterator[Callable[..., tuple[DictConfig, dict[str, str]]]]:
     yield make
     HydraConfig.instance().cfg = None
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def sweep() -> Iterator[Callable[..., DictConfig]]:
+    """`sweep("loss.margin=0.1,0.2")`: what Hydra's callback gets of such a command."""
+
+    def make(*overrides: str, config_name: str = "train") -> DictConfig:
+        from hydra._internal.hydra import Hydra
+        from hydra._internal.utils import create_config_search_path
+        from hydra.types import RunMode
+
+        GlobalHydra.instance().clear()
+        hydra = Hydra.create_main_hydra2("train", create_config_search_path(str(CONF)))
+        config = hydra.compose_config(config_name, list(overrides), run_mode=RunMode.MULTIRUN)
+        config.hydra.mode = RunMode.MULTIRUN
+        HydraConfig.instance().set_config(config)
+        return config
+
+    yield make
+    HydraConfig.instance().cfg = None
+    GlobalHydra.instance().clear()

@@ -10,6 +10,8 @@ from speakerlab.config import CONF, nearest
 def explain_composition(error: Exception, config_name: str, overrides: list[str]) -> str:
     """One line for an error that Hydra raised while composing: the key, the file and the nearest right name."""
     text = str(error)
+    if "hydra/launcher/submitit" in text:
+        return "hydra/launcher=slurm and local need hydra-submitit-launcher: pip install 'speakerlab[slurm]'"
     groups = _groups(config_name)
     for override in overrides:
         key, separator, value = override.lstrip("+~").partition("=")

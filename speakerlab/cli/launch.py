@@ -4,19 +4,27 @@ import errno
 import functools
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import NoReturn
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from speakerlab import InputError
 from speakerlab.cli.branches import branch_arguments, expand_branches
 from speakerlab.cli.explain import explain_composition
+from speakerlab.cli.outcome import Outcome, leave_outcome
 from speakerlab.config import CONF, known_targets
+from speakerlab.schema import SCHEMAS
 
 # What is wrong with the user's disk, not with this program, wherever it strikes.
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
+HOOKS = ("speakerlab.cli.multirun.Members",)  # what conf/hydra/ has Hydra itself build; no other config may name it
 Task = Callable[[DictConfig], object]
 
 
@@ -24,7 +32,9 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
     """Decorator: the task gets the checked config of `conf/<config_name>.yaml`.
 
     The user's mistakes (`InputError`, and whatever stops Hydra from composing) end as `error: ...` on standard error
-    with exit status 1; an interrupt before training ends with 130.
+    with exit status 1; an interrupt before training ends with 130. What the task returns, or the error, is left for
+    whoever started this process to read; see `speakerlab.cli.outcome`. With `-m`, each member runs in a process of its
+    own; see `speakerlab.cli.multirun`.
     """
 
     def decorate(task: Task) -> Callable[[], None]:
@@ -34,29 +44,26 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
             overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
             try:
                 _refuse_merged_members(overrides)
+                offer_experiment_file(overrides)
             except InputError as error:
-                _fail(str(error))
+                fail(str(error))
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print and exit by itself
             composed = False
+            import hydra
+
+            from speakerlab.cli.multirun import is_multirun, run_member, this_script
+
+            command = this_script([entry.name for entry in fields(SCHEMAS[config_name])])
 
             def checked(cfg: DictConfig) -> object:
                 nonlocal composed
                 composed = True
-                try:
-                    return _run_task(task, cfg, config_name)
-                except InputError as error:  # here, because Hydra would announce it in two lines of its own
-                    _fail(last_line(error))
-                except OSError as error:
-                    if error.errno not in OF_THE_DISK:
-                        raise
-                    _fail(f"{error.filename or cfg.get('output_dir')}: {error.strerror}")
-
-            import hydra
+                return run_member(command) if is_multirun() else _attempt(task, cfg, config_name)
 
             main = hydra.main(
                 config_path=str(CONF),
                 config_name=config_name,
-                execution_whitelist=[*known_targets(), *trusted_on_command_line()],
+                execution_whitelist=[*known_targets(), *HOOKS, *trusted_on_command_line()],
             )
             try:
                 main(checked)()
@@ -68,11 +75,29 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
             except Exception as error:
                 if composed:
                     raise
-                _fail(explain_composition(error, config_name, overrides))
+                fail(explain_composition(error, config_name, overrides))
 
         return run
 
     return decorate
+
+
+def take_others(config_name: str) -> list[str]:
+    """Take off the command line what is for another script, since it is no key of this root config; in its order."""
+    from dataclasses import fields
+
+    from speakerlab.schema import SCHEMAS
+
+    if any(argument in ("-m", "--multirun") for argument in sys.argv[1:]):
+        sys.exit("error: -m is for train.py; this script runs the trials itself")
+    own = {entry.name for entry in fields(SCHEMAS[config_name])} | {"hydra"}
+    others = [
+        argument
+        for argument in sys.argv[1:]
+        if re.match(r"[^-=]+=|~", argument) and re.split(r"[.=/@]", argument.lstrip("+~"), maxsplit=1)[0] not in own
+    ]
+    sys.argv = [argument for argument in sys.argv if argument not in others]
+    return others
 
 
 def _refuse_merged_members(overrides: list[str]) -> None:
@@ -85,6 +110,30 @@ def _refuse_merged_members(overrides: list[str]) -> None:
             raise InputError(
                 f"{group}={members}: give one member of the group, since Hydra merges a list into one{hint}"
             )
+
+
+def offer_experiment_file(overrides: list[str]) -> None:
+    """Let `experiment=` name a file anywhere, such as the `best.yaml` of a sweep, beside those in conf/experiment/.
+
+    Raises:
+        InputError: if there is no such file, or it is no config.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        path = value.strip("'\"")
+        if key != "experiment" or not path.endswith(".yaml"):
+            continue
+        if not Path(path).is_file():
+            raise InputError(f"{override}: there is no such file")
+        try:
+            node = OmegaConf.load(path)
+        except (OSError, YAMLError) as error:
+            raise InputError(f"{override}: is no YAML file that can be read ({first_line(error)})") from error
+        group = "/".join(["experiment", *(part for part in path.split("/")[:-1] if part)])
+        store = ConfigStore.instance()
+        store.store(group=group, name=Path(path).name, node=node, package="_global_", provider=path, replace=True)
 
 
 def compose(config_name: str, overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
@@ -102,6 +151,7 @@ def compose(config_name: str, overrides: list[str]) -> tuple[DictConfig, dict[st
 
     overrides = branch_arguments(overrides)
     _refuse_merged_members(overrides)
+    offer_experiment_file(overrides)
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(config_dir=str(CONF)):
@@ -136,6 +186,29 @@ def last_line(error: Exception) -> str:
     return message
 
 
+def first_line(error: Exception) -> str:
+    """The beginning of an error's message, which may be long."""
+    return next(iter(last_line(error).splitlines()), "")
+
+
+def _attempt(task: Task, cfg: DictConfig, config_name: str) -> object:
+    """What the task returns, which is left for others too, as is why it failed."""
+    try:
+        value = _run_task(task, cfg, config_name)
+        leave_outcome(Outcome(value))
+        return value
+    except InputError as error:  # here, because Hydra would announce it in two lines of its own
+        fail(last_line(error))
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            leave_outcome(Outcome(error=f"{type(error).__name__}: {first_line(error)}"))
+            raise
+        fail(f"{error.filename or cfg.get('output_dir')}: {error.strerror}")
+    except Exception as error:
+        leave_outcome(Outcome(error=f"{type(error).__name__}: {first_line(error)}"))
+        raise
+
+
 def _run_task(task: Task, cfg: DictConfig, config_name: str) -> object:
     from hydra.core.hydra_config import HydraConfig
 
@@ -143,6 +216,13 @@ def _run_task(task: Task, cfg: DictConfig, config_name: str) -> object:
 
     quiet_logging()
     choices = {str(group): str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
+    # A sweep gives each of its runs a folder, and perhaps the space that it comes from.
+    is_asked = any(override.startswith("sweep=") for override in HydraConfig.get().overrides.task)
+    if is_asked and choices["sweep"] != "None" and cfg.get("folder") is None:
+        raise InputError(
+            f"sweep={choices['sweep']} is a space to search, not one run: python sweep.py sweep={choices['sweep']}, or "
+            f"python {Path(sys.argv[0]).name} -m sweep={choices['sweep']} hydra/sweeper=optuna"
+        )
     trust = trusted_on_command_line()
     return task(check(expand_branches(cfg, trust), config_name, choices, trust))
 
@@ -168,6 +248,8 @@ class _Console(logging.Handler):
         print(self.format(record), flush=True)
 
 
-def _fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
+    """End as the user's mistakes do."""
+    leave_outcome(Outcome(error=message))
     sys.stderr.write(f"error: {message}\n")
     sys.exit(1)

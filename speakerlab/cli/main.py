@@ -25,6 +25,7 @@ FAMILIES: tuple[str, ...] = (
     "models",
     "inspect",
     "compare",
+    "sweep",
 )
 
 

@@ -81,8 +81,8 @@ def show(*parts: object) -> None:
             console.print(part)
 
 
-def show_training(folder: Path, report: Path) -> float:
-    """The end of a training run: its best epoch, and where everything lies. Returns the best EER or error rate."""
+def show_training(folder: Path, report: Path) -> dict[str, float]:
+    """The end of a training run: its best epoch, whose metrics it returns, and where everything lies."""
     from speakerlab.reports.training import best_epoch
 
     best = best_epoch(folder)
@@ -97,7 +97,7 @@ def show_training(folder: Path, report: Path) -> float:
         f"TensorBoard  tensorboard --logdir {folder.parent}",
         f"evaluate     python evaluate.py ckpt={folder}",
     )
-    return best[error]
+    return best
 
 
 def show_identification(

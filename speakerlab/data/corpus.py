@@ -36,6 +36,8 @@ class Corpus:
         validation: other utterances of the training speakers, classified while training; None for verification.
         test: further such utterances, for the trained model; None where there are none.
         saved: embeddings of all these utterances, in place of their audio; None where there is audio.
+        fraction: of `train` that is to be trained on; see `speakerlab.data.fraction`. Left to whoever reads the audio,
+            so that a cache of all of it serves every fraction.
     """
 
     train: pa.Table | Shards
@@ -47,6 +49,7 @@ class Corpus:
     validation: pa.Table | None = None
     test: pa.Table | None = None
     saved: Branches | None = None
+    fraction: float = 1.0
 
     @property
     def speakers(self) -> list[str]:

@@ -37,22 +37,29 @@ class PcmRecordings:
     Args:
         folder: of the cache.
         sample_rate: of the audio in it, in hertz.
+        chosen: which utterances of the cache, in their order; None is all.
 
     Attributes:
         rows: `(utterances,)` row of the manifest that each is.
         left_out: the list of those that can't be read.
     """
 
-    def __init__(self, folder: Path, sample_rate: int):
+    def __init__(self, folder: Path, sample_rate: int, chosen: np.ndarray | None = None):
         self.folder = folder
+        self.chosen = chosen
         self.sample_rate = sample_rate
         self.left_out = folder / LEFT_OUT
         # Plain views: slicing a np.memmap costs microseconds.
-        self.rows, self.starts, self.samples = np.asarray(np.load(folder / INDEX, mmap_mode="r"))
+        index = np.asarray(np.load(folder / INDEX, mmap_mode="r"))
+        self.rows, self.starts, self.samples = index if chosen is None else index[:, chosen]
         self.sample_rates = np.broadcast_to(np.int64(sample_rate), self.samples.shape)
         self.audio = np.asarray(np.memmap(folder / AUDIO, "<i2", mode="r"))  # (samples,)
         if len(self.audio) < self.starts[-1] + self.samples[-1]:
             raise InputError(f"{folder / AUDIO} has been cut off; remove {folder}, and it is made anew")
+
+    def only(self, chosen: np.ndarray) -> "PcmRecordings":
+        """Some of its utterances, as rows that are counted anew."""
+        return PcmRecordings(self.folder, self.sample_rate, chosen)
 
     def read(self, row: int, first: int, count: int, speed: float = 1.0) -> np.ndarray:
         """See `Recordings.read`; ValueError where the row does not have these samples."""
@@ -62,7 +69,7 @@ class PcmRecordings:
         return play(from_pcm16(self.audio[start : start + count]), self.sample_rate, self.sample_rate, speed)
 
     def __reduce__(self) -> tuple:
-        return PcmRecordings, (self.folder, self.sample_rate)
+        return PcmRecordings, (self.folder, self.sample_rate, self.chosen)
 
 
 def cache_pcm(

@@ -2,11 +2,9 @@
 
 import logging
 import math
-import os
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,9 +30,6 @@ from speakerlab.data.clip_folders import assumed_clips, clips_below
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import TASKS
 from speakerlab.data.left_out import check_share
-from speakerlab.data.pcm import cache_pcm
-from speakerlab.data.recordings import AudioFiles, Recordings
-from speakerlab.data.shards.index import Shards
 from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.training.activation_checkpointing import checkpoint_activations
 from speakerlab.training.checkpoints import AtomicCheckpointIO
@@ -44,6 +39,7 @@ from speakerlab.training.hardware import check_devices, has_gpu, resolve_precisi
 from speakerlab.training.initial_weights import branch_start, initialise
 from speakerlab.training.pictures import Pictures
 from speakerlab.training.progress import Bar
+from speakerlab.training.recordings import training_recordings
 from speakerlab.training.saved_branches import in_order_of_branches, take_embeddings
 from speakerlab.training.similar_speakers import check_use
 from speakerlab.training.system import SpeakerSystem
@@ -167,7 +163,7 @@ def build_datamodule(
     )
     if corpus.saved is not None:
         corpus = in_order_of_branches(cfg, corpus, augment)
-    corpus, recordings = _recordings(cfg, corpus, progress)
+    corpus, recordings = training_recordings(cfg, corpus, progress)
     return SpeakerDataModule(
         corpus=corpus,
         recordings=recordings,
@@ -178,33 +174,6 @@ def build_datamodule(
         num_workers=cfg.loader.num_workers,
         seed=cfg.seed,
     )
-
-
-def _recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings | None]:
-    """The training audio, and the corpus without the rows that have none; shards are read by their own dataset, and
-    saved embeddings have none."""
-    if isinstance(corpus.train, Shards) or corpus.saved is not None:
-        if cfg.loader.cache is not None:
-            data = "shards" if corpus.saved is None else "embeddings"
-            raise InputError(f"loader.cache={cfg.loader.cache} does not go with data={data}; set loader.cache=null")
-        return corpus, None
-    if cfg.loader.cache is None:
-        return corpus, AudioFiles(corpus.train, cfg.loader.sample_rate)
-    recordings = cache_pcm(
-        corpus.train,
-        cfg.loader.sample_rate,
-        Path(cfg.cache_dir).expanduser(),
-        cfg.loader.max_bad_share,
-        # A resumed run, and the further processes of this one, need the utterances that it began with.
-        mend=cfg.ckpt is None and os.environ.get("LOCAL_RANK", "0") == "0",
-        progress=progress,
-    )
-    bad = corpus.train.num_rows - len(recordings.rows)
-    note = f"pcm cache: {len(recordings.rows):,} utterances in {recordings.folder}"
-    if bad:
-        note += f"; left out {bad} that can't be read, listed in {recordings.left_out}"
-        corpus = replace(corpus, train=corpus.train.take(recordings.rows))
-    return replace(corpus, notes=(*corpus.notes, note)), recordings
 
 
 def build_system(

@@ -185,6 +185,8 @@ def find_run(cfg: DictConfig) -> Run:
     if FOLDER_VARIABLE in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
         folder, checkpoint = Path(os.environ[FOLDER_VARIABLE]), os.environ[CHECKPOINT_VARIABLE]
         return _resumed(folder, Path(checkpoint)) if checkpoint else Run(folder)
+    if cfg.folder is not None and cfg.ckpt is None:
+        return Run(_given_folder(Path(cfg.folder).expanduser()))
     runs = Path(cfg.output_dir) / cfg.name
     if cfg.ckpt == "last":
         found = _newest_unfinished(runs, cfg)
@@ -240,13 +242,19 @@ def _comparable(cfg: DictConfig) -> dict:
     return plain
 
 
-def _new_folder(runs: Path) -> Path:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
+def _given_folder(folder: Path) -> Path:
+    """The folder that a new run was told to take; what a try left there that was killed before its first checkpoint is
+    written over."""
+    if (folder / "checkpoints" / LAST).is_file():
+        raise InputError(f"folder={folder} holds a run already: give ckpt={folder} to go on with it, or another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't make the run's folder {folder}: {error.strerror}; give another folder=") from error
+    return folder
 
-    hydra = HydraConfig.get()
-    if hydra.mode == RunMode.MULTIRUN:
-        return Path(hydra.runtime.output_dir)
+
+def _new_folder(runs: Path) -> Path:
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 1000):
         folder = runs / (stamp if attempt == 1 else f"{stamp}_{attempt:03d}")

@@ -64,3 +64,9 @@ def test_an_evaluation_has_no_groups(compose, override):
         message = explain_composition(caught.value, "evaluate", ["ckpt=x", override])
     assert message.startswith("unknown key") and "\n" not in message
     assert ("did you mean ckpt?" in message) == (override == "ckpts=x")
+
+
+def test_a_launcher_that_is_not_installed():
+    text = "In 'hydra/launcher/slurm': Could not find 'hydra/launcher/submitit_slurm'\n\nAvailable options ..."
+    line = explain_composition(ConfigCompositionException(text), "train", ["seed=1,2", "hydra/launcher=slurm"])
+    assert "pip install 'speakerlab[slurm]'" in line and "\n" not in line

@@ -355,3 +355,13 @@ def test_audio_that_is_gone_or_cut_off(table, tmp_path, monkeypatch):
     (cached.folder / "audio.pcm").unlink()
     make(table, tmp_path)
     assert (cached.folder / "audio.pcm").read_bytes() == whole
+
+
+def test_some_of_its_rows(table, tmp_path):
+    """Counted anew, also in a worker's copy."""
+    cached = make(table, tmp_path)
+    some = cached.only(np.array([3, 11]))
+    for part in (some, pickle.loads(pickle.dumps(some))):
+        np.testing.assert_array_equal(part.rows, [3, 11])
+        np.testing.assert_array_equal(part.samples, cached.samples[[3, 11]])
+        np.testing.assert_array_equal(part.read(1, 7, 100), cached.read(11, 7, 100))

@@ -260,6 +260,29 @@ def test_random_weights_of_a_front_end_are_said(compose, folders):
     assert note.startswith("model.encoder: weights=null: warning: the front end's weights are random")
 
 
+def test_a_fraction_of_the_training_data_shares_the_cache(compose, folders, tiny, tmp_path):
+    """Two of each speaker's four utterances, the same with and without the cache, which is made of all four once."""
+    found = {}
+    for name, overrides in {
+        "files": [],
+        "cached": ["loader.cache=pcm"],
+        "all": ["loader.cache=pcm", "data.fraction=1"],
+    }.items():
+        given = [*folders.overrides(), *tiny, "data.fraction=0.5", f"cache_dir={tmp_path}", *overrides]
+        cfg, choices = compose(*given)
+        cfg = check(cfg, "train", choices)
+        found[name] = build_datamodule(cfg, build_corpus(cfg))
+    names = {name: data.corpus.train["utterance"].to_pylist() for name, data in found.items()}
+    assert names["files"] == names["cached"] and len(names["all"]) == 24
+    assert sorted(name[:2] for name in names["files"]) == [f"s{i}" for i in range(6) for _ in range(2)]
+    assert len(list((tmp_path / "pcm").iterdir())) == 1
+    assert any("data.fraction=0.5: training on 12 of 24 utterances" in note for note in found["cached"].corpus.notes)
+    for row in range(12):
+        expected, got = (found[name].recordings.read(row, 100, 200) for name in ("files", "cached"))
+        np.testing.assert_array_equal(expected, got)
+    assert found["files"].speakers == found["all"].speakers
+
+
 def test_each_branch_of_a_fusion_is_begun_by_itself(compose, folders, tiny, tmp_path):
     """Statistics of the training set for a new one that wants them; a checkpoint's own for one that has some."""
     small = ["model=xvector", "model.encoder.channels=8", "model.encoder.pooled_channels=8", "norm=training_set"]

@@ -5,14 +5,11 @@ import logging
 import multiprocessing
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from speakerlab import InputError
@@ -27,14 +24,12 @@ from speakerlab.training.run import CHECKPOINT_VARIABLE, FIXED, FOLDER_VARIABLE,
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    """A process that has trained nothing; Hydra says that this is no multirun."""
+    """A process that has trained nothing."""
     for name in (FOLDER_VARIABLE, CHECKPOINT_VARIABLE, "LOCAL_RANK"):
         monkeypatch.setenv(name, "")  # so that monkeypatch takes away what a test sets
         monkeypatch.delenv(name)
-    hydra = SimpleNamespace(mode=RunMode.RUN, runtime=SimpleNamespace(output_dir="unused"))
-    monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: hydra))
     handlers = list(run_module.log.handlers)
-    yield hydra
+    yield
     for handler in set(run_module.log.handlers) - set(handlers):
         run_module.log.removeHandler(handler)
         handler.close()
@@ -49,6 +44,7 @@ def config(tmp_path):
             "name": "ecapa_aam",
             "seed": 1,
             "ckpt": None,
+            "folder": None,
             "output_dir": str(tmp_path / "outputs"),
             "optimizer": {"lr": 1e-05, "betas": [0.9, 0.98]},
             "data": {"root": "/data/ö", "trials": None},
@@ -107,9 +103,13 @@ def test_runs_of_one_second_get_a_folder_each(config):
     assert len(set(folders)) == 4
 
 
-def test_multirun_writes_where_hydra_says(tmp_path, config, fresh):
-    fresh.mode, fresh.runtime.output_dir = RunMode.MULTIRUN, str(tmp_path / "multirun" / "3")
-    assert find_run(config()).folder == tmp_path / "multirun" / "3"
+def test_a_run_takes_the_folder_that_it_is_given(tmp_path, config):
+    run = find_run(config(folder=str(tmp_path / "sweeps" / "3")))
+    assert run.folder == tmp_path / "sweeps" / "3" and run.folder.is_dir()
+    (run.folder / "checkpoints").mkdir()
+    (run.folder / "checkpoints" / "last.ckpt").touch()
+    with pytest.raises(InputError, match=r"folder=.*3 holds a run already: give ckpt="):
+        find_run(config(folder=str(run.folder)))
 
 
 def test_a_second_run_of_one_process_gets_a_folder_of_its_own(tmp_path, config):

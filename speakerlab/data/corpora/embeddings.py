@@ -13,6 +13,7 @@ from speakerlab.data.development import read_development_trials, run_folder
 from speakerlab.data.division import Division
 from speakerlab.data.embedding_files.branches import Branches, check_splits, join, told
 from speakerlab.data.embedding_files.formats import read_embeddings
+from speakerlab.data.fraction import check_fraction
 from speakerlab.data.manifest import as_manifest, speakers_of
 from speakerlab.data.splits import part_of
 from speakerlab.data.trials import Trials, check_both_kinds, read_trials
@@ -37,9 +38,11 @@ class EmbeddingsCorpus:
         allow_overlap: train although training speakers are in the list, whose EER then flatters the model.
         task: "verification" or "identification".
         seed: of the held-out speakers, the split and the trials.
+        fraction: of each speaker's training utterances that is trained on; 1 is all.
 
     Raises:
         InputError: if settings do not go together.
+        ValueError: for a fraction out of range.
     """
 
     branches: list[str] | dict[str, str]
@@ -51,8 +54,10 @@ class EmbeddingsCorpus:
     allow_overlap: bool
     task: str
     seed: int
+    fraction: float = 1.0
 
     def __post_init__(self):
+        check_fraction(self.fraction)
         if not isinstance(self.branches, list | dict) or not self.branches:
             raise InputError(f"data.branches={self.branches} must be a list of files or folders of embeddings")
         if self.trials is not None and self.split is not None:
@@ -76,7 +81,8 @@ class EmbeddingsCorpus:
             raise InputError(f"{branches.sources[0].source}: none of its {len(table):,} utterances is left to train on")
         if corpus.trials is not None:
             check_both_kinds(corpus.trials)
-        return replace(corpus, saved=branches, notes=(_summary(corpus, branches), *corpus.notes))
+        notes = (_summary(corpus, branches), *corpus.notes)
+        return replace(corpus, saved=branches, notes=notes, fraction=self.fraction)
 
     def _read(self) -> Branches:
         labels = list(self.branches) if isinstance(self.branches, dict) else None

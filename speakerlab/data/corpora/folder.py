@@ -12,6 +12,7 @@ from speakerlab.data.amounts import counted
 from speakerlab.data.corpus import Corpus, check_apart, check_strangers, speaker_folders, with_held_out_trials
 from speakerlab.data.decodable import undecodable
 from speakerlab.data.division import NEEDS_CLOSED_SET, Division
+from speakerlab.data.fraction import check_fraction
 from speakerlab.data.left_out import BadFile, commonest, refusal, too_many
 from speakerlab.data.manifest import files_of, speakers_of, without_files, write_rows
 from speakerlab.data.scan import ScanResult, check_settings, scan_folders
@@ -41,6 +42,7 @@ class FolderCorpus:
         task: "verification" or "identification".
         seed: of the held-out speakers, the split and the trials.
         cache_dir: keeps the manifests.
+        fraction: of each speaker's training utterances that is trained on; 1 is all.
 
     Raises:
         ValueError: for a setting out of range.
@@ -61,8 +63,10 @@ class FolderCorpus:
     task: str
     seed: int
     cache_dir: str
+    fraction: float = 1.0
 
     def __post_init__(self):
+        check_fraction(self.fraction)
         self.division = Division(self.task, self.n_speakers, self.split, self.split_by, self.heldout_trials, self.seed)
         if self.split is None and self.task == "identification":
             raise InputError(NEEDS_CLOSED_SET)
@@ -109,7 +113,7 @@ class FolderCorpus:
             forced = check_apart(speaker_folders(corpus.train), corpus.development, self.allow_overlap)
             corpus = replace(corpus, notes=(*corpus.notes, *forced))
             check_both_kinds(corpus.trials)
-        return replace(corpus, notes=(scan.summary(), *corpus.notes))
+        return replace(corpus, notes=(scan.summary(), *corpus.notes), fraction=self.fraction)
 
     def _divided(self, table: pa.Table, roots: list[Path]) -> Corpus:
         corpus = self.division.corpus(table, roots)

@@ -27,6 +27,7 @@ from speakerlab import InputError
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.corpus import Corpus, check_disjoint, select_rows
 from speakerlab.data.division import Division
+from speakerlab.data.fraction import check_fraction
 from speakerlab.data.scan import scan_folder
 from speakerlab.data.synthesis.layout import DEFAULT_LAYOUT, MiniLayout, draw_trials, speaker_gender, speaker_name
 from speakerlab.data.synthesis.speech import write_speakers
@@ -127,17 +128,20 @@ class MiniCorpus:
         seed: which session is for what.
         cache_dir: where it is made on first use.
         test_speakers: the first so many judge, in name order, every second one a woman; None takes all.
+        fraction: of each speaker's training utterances that is trained on; 1 is all.
 
     Raises:
-        ValueError: if `test_speakers` is less than 4, which leaves no pair of a gender.
+        ValueError: if `test_speakers` is less than 4, which leaves no pair of a gender, or the fraction out of range.
     """
 
     task: str
     seed: int
     cache_dir: str
     test_speakers: int | None = None
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fraction(self.fraction)
         if self.test_speakers is not None and self.test_speakers < 4:
             raise ValueError(f"test_speakers={self.test_speakers} must be at least 4")
 
@@ -154,11 +158,12 @@ class MiniCorpus:
             judges = sorted(corpus.speakers)[: self.test_speakers]
             rows = pc.is_in(corpus.validation["speaker"], value_set=pa.array(judges)).to_numpy()
             validation = select_rows(corpus.validation, rows)
-            return replace(corpus, validation=validation, notes=(note, *corpus.notes))
+            return replace(corpus, validation=validation, notes=(note, *corpus.notes), fraction=self.fraction)
         trials = read_trials(root / "trials.txt")
         judges = sorted({_speaker(name) for name in trials.utterances})[: self.test_speakers]
         trials = only_between(trials, [_speaker(name) in judges for name in trials.utterances])
-        corpus = Corpus(scan.manifest, trials, locate_utterances(trials, [root]), notes=(note,))
+        files = locate_utterances(trials, [root])
+        corpus = Corpus(scan.manifest, trials, files, notes=(note,), fraction=self.fraction)
         check_disjoint(corpus.train, corpus.development)
         return corpus
 

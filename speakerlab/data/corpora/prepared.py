@@ -9,6 +9,7 @@ from speakerlab import InputError
 from speakerlab.data import Progress
 from speakerlab.data.corpus import Corpus, check_strangers, with_held_out_trials
 from speakerlab.data.division import Division
+from speakerlab.data.fraction import check_fraction
 from speakerlab.data.manifest import concat_manifests, manifest_at, read_manifest, seconds_of, speakers_of
 from speakerlab.data.splits import rows_of_splits
 from speakerlab.data.tree import paths_of
@@ -34,6 +35,10 @@ class PreparedCorpus:
         allow_overlap: train although training speakers are in the list, whose EER then flatters the model.
         task: "verification" or "identification".
         seed: of the held-out speakers, the split and the trials.
+        fraction: of each speaker's training utterances that is trained on; 1 is all.
+
+    Raises:
+        ValueError: for a fraction out of range.
     """
 
     root: str | list[str]
@@ -48,8 +53,10 @@ class PreparedCorpus:
     allow_overlap: bool
     task: str
     seed: int
+    fraction: float = 1.0
 
     def __post_init__(self):
+        check_fraction(self.fraction)
         self.division = Division(self.task, self.n_speakers, self.split, self.split_by, self.heldout_trials, self.seed)
 
     def load(self, progress: Progress | None = None) -> Corpus:
@@ -68,7 +75,7 @@ class PreparedCorpus:
             corpus = replace(corpus, notes=(f"{len(corpus.trials):,} development trials", *corpus.notes))
         if corpus.trials is not None:
             check_both_kinds(corpus.trials)
-        return replace(corpus, notes=(_summary(corpus.train), *corpus.notes))
+        return replace(corpus, notes=(_summary(corpus.train), *corpus.notes), fraction=self.fraction)
 
     def _training_rows(self, table: pa.Table) -> pa.Table:
         if self.train_on is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from speakerlab import InputError
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.corpus import Corpus, check_apart, check_strangers
+from speakerlab.data.fraction import check_fraction
 from speakerlab.data.shards.foreign import scan_shards
 from speakerlab.data.shards.heldout import HELDOUT, TRIALS
 from speakerlab.data.shards.index import INDEX, ShardIndex, Shards, check_present, read_index
@@ -28,9 +29,10 @@ class ShardCorpus:
         allow_overlap: train although training speakers are in the list, whose EER then flatters the model.
         shuffle_buffer: utterances that each data worker holds to draw the next one from.
         cache_dir: keeps what was found in shards without an index.
+        fraction: of the shards that is trained on; 1 is all.
 
     Raises:
-        ValueError: if `shuffle_buffer` is not positive.
+        ValueError: if `shuffle_buffer` is not positive, or the fraction out of range.
     """
 
     root: str
@@ -39,8 +41,10 @@ class ShardCorpus:
     allow_overlap: bool
     shuffle_buffer: int
     cache_dir: str
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fraction(self.fraction)
         if self.shuffle_buffer < 1:
             raise ValueError(f"shuffle_buffer={self.shuffle_buffer} must be at least 1")
 
@@ -55,7 +59,7 @@ class ShardCorpus:
         check_both_kinds(trials)
         counts = f"{len(index):,} utterances of {len(index.speakers):,} speakers in {len(index.shards):,} shards"
         notes = (f"shards: {counts}", f"{len(trials):,} development trials", *notes)
-        return Corpus(Shards(index, self.shuffle_buffer), trials, development, notes)
+        return Corpus(Shards(index, self.shuffle_buffer), trials, development, notes, fraction=self.fraction)
 
     def _trials(self, index: ShardIndex) -> tuple[Trials, list[Path], tuple[str, ...]]:
         """The list, its files, and what the log should say of them."""

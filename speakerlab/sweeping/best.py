@@ -1,0 +1,124 @@
+"""`best.yaml`: what the best trial was given, as an experiment on top of the default configuration.
+
+python train.py experiment=outputs/sweeps/margin/best.yaml
+"""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from omegaconf import DictConfig, OmegaConf
+
+from speakerlab.config import CONF
+from speakerlab.data.manifest import replacing
+from speakerlab.sweeping.results import command_of, objectives_of, pick_trial
+
+BEST = "best.yaml"
+# What says where a run lies or how it is carried out, not what it is.
+NOT_KEPT = ("name", "folder", "ckpt", "output_dir", "objective", "threads", "trust", "cache_dir")
+
+
+def write_best(study: optuna.Study, folder: Path, number: int | None = None) -> Path:
+    """Write `best.yaml` into a study's folder and return its path.
+
+    Args:
+        study: with a complete trial.
+        folder: of the study.
+        number: of the trial; None is the best, of several objectives the best of the first.
+
+    Raises:
+        InputError: if there is no such trial.
+    """
+    trial = pick_trial(study, number)
+    words = command_of(trial, folder)
+    given = words if words is not None else [f"{key}={value}" for key, value in trial.params.items()]
+    config, dropped = as_experiment([word for word in given if not word.startswith("-")])
+    config = OmegaConf.merge({"defaults": config.pop("defaults", [])}, {"name": f"{study.study_name}_best"}, config)
+    if not config.defaults:
+        del config["defaults"]
+    values = ", ".join(f"{name} {value:.6g}" for name, value in zip(objectives_of(study), trial.values, strict=True))
+    lines = [
+        "# @package _global_",
+        f"# Trial {trial.number} of the study {study.study_name}: {values}",
+        f"#   python train.py experiment={folder / BEST}",
+    ]
+    if words is None:
+        lines.append("# Its run is not on this machine: only what the study varied is here, not what its command gave.")
+    if dropped:
+        lines.append(f"# The trial was given besides: {' '.join(dropped)}")
+    with replacing(folder / BEST) as draft:
+        draft.write_text("\n".join(lines) + "\n" + OmegaConf.to_yaml(config), encoding="utf-8")
+    return folder / BEST
+
+
+def as_experiment(words: list[str]) -> tuple[DictConfig, list[str]]:
+    """An experiment that does what these overrides do; and those that no experiment can, deletions.
+
+    Args:
+        words: of the command line; later ones win.
+    """
+    overlays: list[str] = []
+    added: list[Any] = []
+    chosen: dict[str, Any] = {}
+    values, dropped = OmegaConf.create(), []
+    space = OmegaConf.create()
+    parser = OverridesParser.create()
+    for word in words:
+        override = parser.parse_override(word)
+        key = override.get_key_element().lstrip("+~")
+        if key in NOT_KEPT or key.split(".")[0] == "hydra":
+            continue
+        if override.is_delete() and key == "model.branches":  # others take the place of the shipped ones
+            shipped = OmegaConf.load(CONF / "model" / "fusion.yaml").branches
+            OmegaConf.update(values, key, dict.fromkeys(map(str, shipped)), force_add=True)
+        elif override.is_delete():
+            dropped.append(word)
+        elif key in ("experiment", "debug"):  # as it is, since its group comes after this experiment's values
+            overlays.append(f"/{key}/{_plain(override.value())}")
+        elif key == "sweep":
+            space, more = _space(str(_plain(override.value())))
+            added += more["added"]
+            chosen = more["chosen"] | chosen
+        elif (CONF / key.split("@")[0]).is_dir():
+            _choose(override, key, added, chosen)
+        else:
+            OmegaConf.update(values, key, _plain(override.value()), force_add=True)
+    overriding = [{f"override /{key}": member} for key, member in chosen.items()]
+    added = [*sorted(overlays, key=lambda name: name.startswith("/debug")), *added]  # debug after experiment
+    head = OmegaConf.create({"defaults": [*added, "_self_", *overriding]} if added else {"defaults": overriding})
+    return OmegaConf.merge(head, space, values), dropped
+
+
+def _choose(override: Override, key: str, added: list[Any], chosen: dict[str, Any]) -> None:
+    member = _plain(override.value())
+    if override.is_add():
+        added.append({f"/{key}": member})
+    else:
+        chosen[key] = member
+
+
+def _space(name: str) -> tuple[DictConfig, dict[str, Any]]:
+    """What a space gives every trial: its values, and its choices of groups."""
+    path = CONF / "sweep" / f"{name}.yaml"
+    node = OmegaConf.load(path) if path.is_file() else OmegaConf.create()
+    found: dict[str, Any] = {"added": [], "chosen": {}}
+    for entry in OmegaConf.to_container(node.pop("defaults", OmegaConf.create([]))):
+        for key, member in entry.items() if isinstance(entry, dict) else ():
+            if key.startswith("override "):
+                found["chosen"][key.removeprefix("override ").strip().lstrip("/")] = member
+            else:
+                found["added"].append({key: member})
+    for key in ("hydra", "sweep"):
+        node.pop(key, None)
+    return node, found
+
+
+def _plain(value: Any) -> Any:
+    """A value of Hydra's grammar as YAML has it."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(child) for key, child in value.items()}
+    return [_plain(child) for child in value] if isinstance(value, list) else value
