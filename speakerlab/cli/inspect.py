@@ -57,7 +57,7 @@ def add_commands(commands) -> None:
         "words",
         nargs="*",
         metavar="FILE",
-        help=f"audio (default: the first {FUSION_UTTERANCES} of the run's development utterances)",
+        help=f"audio (default: {FUSION_UTTERANCES} of the run's development utterances)",
     )
     fusion.add_argument("--snr", default="20,10,0", metavar="DB,DB", help="of the noise (default: 20,10,0)")
     fusion.add_argument("--noise", metavar="DIR", help="recordings of noise (default: pink noise that is made)")
@@ -122,37 +122,59 @@ def run_filters(chosen: argparse.Namespace) -> None:
 
 def run_fusion(chosen: argparse.Namespace) -> None:
     """Write the page; print the table and where it is."""
+    import numpy as np
+
     from speakerlab.cli.progress import progress_bar
     from speakerlab.cli.tables import show, text_table
-    from speakerlab.data.audio import read_audio
-    from speakerlab.data.utterances import measure
+    from speakerlab.data.utterances import PartDataset
     from speakerlab.inference.branch_weights import make_conditions, weigh
     from speakerlab.reports.branch_weights import weight_rows, write_weights
 
     snrs = _decibels(chosen.snr)
     checkpoint, contents, network = _load(chosen)
-    files = [Path(file).expanduser() for file in chosen.words] or _own_utterances(checkpoint)[:FUSION_UTTERANCES]
-    measure(files)
+    utterances = _given_or_own(chosen.words, checkpoint)
+    rows = np.unique(np.linspace(0, len(utterances) - 1, FUSION_UTTERANCES).round().astype(int))
+    utterances.measured(rows)  # a file that can't be used stops here, with a line
     sample_rate = contents["config"]["loader"]["sample_rate"]
     conditions = make_conditions(snrs, _noise(chosen.noise, sample_rate), sample_rate)
     with progress_bar("utterances", unit="utterances") as progress:
 
         def waveforms():
-            for done, file in enumerate(files):
-                progress(done, len(files))
-                yield read_audio(file, sample_rate=sample_rate)[: round(MOST_SECONDS * sample_rate)]
+            for done, (_, waveform) in enumerate(PartDataset(utterances, rows, sample_rate)):
+                progress(done, len(rows))
+                yield waveform[: round(MOST_SECONDS * sample_rate)]
 
         found = weigh(network, waveforms(), conditions)
     names, folder = list(network.branches), chosen.to or _folder(checkpoint, "fusion")
     facts = {
         "checkpoint": checkpoint,
         "fusion": f"{network.fusion.kind} of {' and '.join(names)}",
-        "utterances": f"{len(files):,}, of each at most {MOST_SECONDS:g} s",
+        "utterances": f"{len(rows):,} of {len(utterances):,}, of each at most {MOST_SECONDS:g} s",
         "noise": chosen.noise or "pink noise, the same at each ratio",
     }
     page = write_weights(folder, f"Branches of {checkpoint}", names, found, facts)
-    table = text_table(facts["fusion"], weight_rows(names, found))
+    table = text_table(facts["fusion"], weight_rows(names, found, with_range=False))
+    table.columns[0].no_wrap = True  # a narrow terminal leaves the conditions whole
     show(table, f"page     {page}", f"figure   {folder / 'weights.png'}")
+
+
+def _given_or_own(words: list[str], checkpoint: Path):
+    """The files of the command line, or the utterances that the run was chosen by: of trials, or to identify."""
+    from speakerlab.data.development import read_development_trials, read_utterances
+    from speakerlab.data.utterances import utterances_in_files, utterances_of_rows
+    from speakerlab.inference.model import run_folder
+
+    if words:
+        return utterances_in_files(words, [Path(word).expanduser() for word in words])
+    run = run_folder(checkpoint) or checkpoint.parent
+    try:
+        trials, files = read_development_trials(run)
+        return utterances_in_files(trials.utterances, files)
+    except InputError:
+        try:
+            return utterances_of_rows(read_utterances(run, "val"))
+        except InputError as error:
+            raise InputError(f"{checkpoint} lies in no run with development utterances: give audio FILEs") from error
 
 
 def _decibels(text: str) -> list[float]:

@@ -26,7 +26,7 @@ class BranchWeights:
         weights: `(utterances, branches)`, which sum to one; where each dimension has its own, their mean.
         by_dimension: `(branches, embed_dim)`, mean over the utterances; None where a branch has one weight.
         cosines: `(utterances, branches + 1)` of each branch's embedding, and the fused one last, with that of the same
-            utterance when clean.
+            utterance when clean; both relative to the mean of the clean ones, which says nothing of who speaks.
     """
 
     weights: np.ndarray
@@ -77,33 +77,37 @@ def make_conditions(snrs: Sequence[float], noise: Noise, sample_rate: int) -> di
 def weigh(
     network: FusionNetwork, waveforms: Iterable[np.ndarray], conditions: Mapping[str, Condition]
 ) -> dict[str, BranchWeights]:
-    """The weights of a network in evaluation mode over utterances `(samples,)`, by condition.
+    """The weights of a network in evaluation mode over utterances `(samples,)`, by condition, of which the first is
+    clean.
 
     Raises:
         InputError: if it is no fusion, or one that weighs no branches.
     """
     if not hasattr(network, "fusion"):
         raise InputError(f"there are no branches to weigh: {type(network.encoder).__name__} is a network of its own")
-    found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in conditions}
+    weights: dict[str, list[Tensor]] = {name: [] for name in conditions}
+    embeddings: dict[str, list[list[Tensor]]] = {name: [] for name in conditions}
     for number, waveform in enumerate(waveforms):
-        clean: list[Tensor] = []
         for name, change in conditions.items():
             audio = torch.from_numpy(change(waveform, number))[None]  # (1, samples)
             parts = [branch(audio) for branch in network.branches.values()]  # (1, dim) each
             try:
-                weights = network.fusion.weights(parts)[0]  # (branches[, embed_dim])
+                weights[name].append(network.fusion.weights(parts)[0])  # (branches[, embed_dim])
             except ValueError as error:
                 raise InputError(f"there are no weights to draw: {error}") from error
-            embeddings = [*parts, network.fuse(parts)]
-            clean = clean or embeddings
-            cosines = [F.cosine_similarity(one, other)[0] for one, other in zip(embeddings, clean, strict=True)]
-            found[name].append((weights, torch.stack(cosines)))
-    return {name: _gathered(*zip(*each, strict=True)) for name, each in found.items()}
+            embeddings[name].append([*parts, network.fuse(parts)])
+    by_network = {name: [torch.cat(column) for column in zip(*rows, strict=True)] for name, rows in embeddings.items()}
+    clean = next(iter(by_network.values()))
+    return {name: _gathered(weights[name], by_network[name], clean) for name in conditions}
 
 
-def _gathered(weights: Sequence[Tensor], cosines: Sequence[Tensor]) -> BranchWeights:
-    """Of one condition, an item an utterance."""
-    every = torch.stack(list(weights)).numpy()  # (utterances, branches[, embed_dim])
+def _gathered(weights: list[Tensor], embeddings: list[Tensor], clean: list[Tensor]) -> BranchWeights:
+    """Of one condition: weights of each utterance, and `(utterances, dim)` of each branch and of the fusion."""
+    every = torch.stack(weights).numpy()  # (utterances, branches[, embed_dim])
     by_dimension = None if every.ndim == 2 else every.mean(axis=0)
     means = every if every.ndim == 2 else every.mean(axis=2)
-    return BranchWeights(means, by_dimension, torch.stack(list(cosines)).numpy())
+    cosines = []
+    for one, other in zip(embeddings, clean, strict=True):
+        centre = other.mean(dim=0) if len(other) > 1 else torch.zeros(())  # of one utterance nothing would be left
+        cosines.append(F.cosine_similarity(one - centre, other - centre))
+    return BranchWeights(means, by_dimension, torch.stack(cosines, dim=1).numpy())

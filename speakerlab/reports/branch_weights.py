@@ -16,7 +16,8 @@ FUSED = "fused"
 WIDTH = 0.8  # of all boxes of a condition
 NOTE = (
     "Weights are means over the utterances, with the range of nine tenths of them. Cosine: of the embedding with that "
-    "of the same utterance when clean, mean; a branch that a condition disturbs has a low one."
+    "of the same utterance when clean, both less the mean of the clean ones; a branch that a condition disturbs has a "
+    "low one."
 )
 
 
@@ -28,17 +29,19 @@ class Weights(Protocol):
     cosines: NDArray
 
 
-def weight_rows(branches: Sequence[str], found: Mapping[str, Weights]) -> dict[str, dict[str, str]]:
+def weight_rows(
+    branches: Sequence[str], found: Mapping[str, Weights], with_range: bool = True
+) -> dict[str, dict[str, str]]:
     """A row a condition: the weight of each branch, and how like the clean embedding each branch and the fusion are."""
     rows = {}
     for condition, one in found.items():
         low, high = np.quantile(one.weights, (0.05, 0.95), axis=0)
-        cells = {
-            f"{branch}: weight": f"{one.weights[:, i].mean():.3f} ({low[i]:.3f} – {high[i]:.3f})"
-            for i, branch in enumerate(branches)
-        }
+        cells = {}
+        for i, branch in enumerate(branches):
+            ends = f" ({low[i]:.3f} – {high[i]:.3f})" if with_range else ""
+            cells[f"{branch} weight"] = f"{one.weights[:, i].mean():.3f}{ends}"
         means = one.cosines.mean(axis=0)
-        cells |= {f"{name}: cosine": f"{means[i]:.3f}" for i, name in enumerate((*branches, FUSED))}
+        cells |= {f"{name} cosine": f"{means[i]:.3f}" for i, name in enumerate((*branches, FUSED))}
         rows[condition] = cells
     return rows
 

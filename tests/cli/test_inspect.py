@@ -1,5 +1,7 @@
 """The commands as typed, on checkpoints of networks that were never trained."""
 
+import shutil
+
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -8,6 +10,8 @@ from speakerlab.build import build_network
 from speakerlab.cli.launch import compose
 from speakerlab.cli.main import main
 from speakerlab.data.development import write_development_trials
+from speakerlab.data.manifest import write_manifest
+from speakerlab.data.scan import scan_folder
 from speakerlab.data.trials import locate_utterances, read_trials
 
 ECAPA = [
@@ -94,7 +98,7 @@ def test_fusion_on_the_runs_own_utterances(run, capsys, folders):
     assert {path.name for path in (folder / "fusion").iterdir()} == {"report.html", "weights.png", "weights.svg"}
     out = capsys.readouterr().out
     assert all(text in out for text in ("gated of wave and mel", "noise, 5 dB", "telephone", "0.500", "weights.png"))
-    assert "<td>9, of each at most 10 s</td>" in (folder / "fusion" / "report.html").read_text()
+    assert "<td>9 of 9, of each at most 10 s</td>" in (folder / "fusion" / "report.html").read_text()
     file = folders.development / "s1/a/2.flac"
     main(["inspect", "fusion", str(folder), str(file), "--noise", str(folders.train), "--to", "elsewhere"])
     assert str(folders.train) in (folder.parent / "elsewhere" / "report.html").read_text()
@@ -107,6 +111,19 @@ def test_the_other_looks_at_a_fusion_are_of_its_branches(run, capsys):
     assert "24 weightings" in capsys.readouterr().out
     assert "SincNet has no pooling over time" in refusal("attention", folder, "--branch", "wave")
     assert "there is no branch waves: there are wave, mel" in refusal("attention", folder, "--branch", "waves")
+
+
+def test_fusion_on_utterances_to_identify(run, folders):
+    """Of a run that was chosen by naming speakers; rows may be parts of files."""
+    folder = run(*FUSION)
+    shutil.rmtree(folder / "trials")
+    scan = scan_folder(folders.development, folder / "scan", min_seconds=0.1, stereo="mix", max_bad_share=0.0)
+    write_manifest(scan.manifest, folder / "utterances" / "val.parquet")
+    main(["inspect", "fusion", str(folder)])
+    assert "<td>9 of 9, of each" in (folder / "fusion" / "report.html").read_text()
+    shutil.rmtree(folder / "utterances")
+    assert "lies in no run with development utterances: give audio FILEs" in refusal("fusion", folder)
+    assert "nowhere.wav" in refusal("fusion", folder, "nowhere.wav")
 
 
 def test_mistakes_with_a_fusion(run, tmp_path):

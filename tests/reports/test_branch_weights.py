@@ -30,14 +30,15 @@ def test_a_row_a_condition():
     rows = weight_rows(["a", "b", "c"], found())
     assert list(rows) == ["clean", "noise, 0 dB", "telephone"]
     assert rows["noise, 0 dB"] == {
-        "a: weight": "0.400 (0.310 – 0.490)",
-        "b: weight": "0.400 (0.310 – 0.490)",
-        "c: weight": "0.200 (0.200 – 0.200)",
-        "a: cosine": "0.900",
-        "b: cosine": "0.500",
-        "c: cosine": "0.250",
-        "fused: cosine": "0.750",
+        "a weight": "0.400 (0.310 – 0.490)",
+        "b weight": "0.400 (0.310 – 0.490)",
+        "c weight": "0.200 (0.200 – 0.200)",
+        "a cosine": "0.900",
+        "b cosine": "0.500",
+        "c cosine": "0.250",
+        "fused cosine": "0.750",
     }
+    assert weight_rows(["a", "b", "c"], found(), with_range=False)["clean"]["a weight"] == "0.300"
 
 
 @pytest.mark.parametrize("by_dimension", [True, False])
