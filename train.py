@@ -49,7 +49,8 @@ def main(cfg: DictConfig) -> float | list[float] | None:
         start = read_start(cfg) if run.checkpoint is None else None
         system = build_system(cfg, data, trust, resumed=run.checkpoint is not None, start=start)
         if trainer.is_global_zero:
-            run.start(cfg, data.corpus, hardware_of(trainer), (*data.augment.notes, *system.notes))
+            facts = hardware_of(trainer) | {"parameters": system.size()}
+            run.start(cfg, data.corpus, facts, (*data.augment.notes, *system.notes))
         trainer.fit(system, datamodule=data, ckpt_path=run.checkpoint, weights_only=True)
     if not trainer.is_global_zero:
         return None

@@ -1,10 +1,8 @@
 """What benchmarks of many trainings share: runs that die with their parent, and results that a kill leaves whole."""
 
-import ctypes
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +17,7 @@ from speakerlab.inference.embedding import NetworkEmbedder
 from speakerlab.inference.model import pick_devices
 from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.metrics import verification_metrics
+from speakerlab.sweeping.processes import die_with_parent
 from speakerlab.training.hardware import prepare_cpu
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +31,7 @@ def train(arguments: list[str], log: Path) -> tuple[str, float]:
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
+            preexec_fn=die_with_parent,  # else it would slow down the one that goes on after a kill
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -41,12 +40,6 @@ def train(arguments: list[str], log: Path) -> tuple[str, float]:
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     fault = f"exit status {process.returncode}: {last}" if process.returncode else ""
     return fault, usage.ru_maxrss * unit / 2**20
-
-
-def die_with_parent() -> None:
-    """In the child: a training whose benchmark was killed would slow down the one that goes on."""
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def alone(function, *arguments):

@@ -74,7 +74,7 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
         raise InputError(f"{key} is missing from the config: take ~{key} off the command line")
     if config_name == "evaluate" and typed.ckpt is None and typed.embeddings is None and typed.scores is None:
         raise InputError("ckpt must be given: add ckpt=CHECKPOINT, or embeddings=PATH, to the command line")
-    if typed.ckpt == "":
+    if cfg.get("ckpt") == "":
         raise InputError("ckpt= is empty: give a checkpoint's path")
     targets = {*known_targets(), *trust}
     if config_name == "train":

@@ -171,4 +171,36 @@ class EvaluateConfig:
     threads: int | None = None
 
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
+@dataclass
+class PruningConfig:
+    """Numbers of the pruners; see `speakerlab.sweeping.searching`."""
+
+    startup_trials: int = MISSING
+    warmup_epochs: int = MISSING
+    patience: int = MISSING
+    reduction: int = MISSING
+
+
+@dataclass
+class SweepConfig:
+    """Root of `conf/sweep.yaml`."""
+
+    study: str | None = None
+    n_trials: int | None = None
+    hours: float | None = None
+    workers: int = MISSING
+    search: str = MISSING
+    startup_trials: int = MISSING
+    search_seed: int = MISSING
+    pruner: str = MISSING
+    pruning: PruningConfig = field(default_factory=PruningConfig)
+    warm_start: str | None = None
+    warm_start_points: int = MISSING
+    max_failures: int = MISSING
+    storage: str | None = None
+    heartbeat: int = MISSING
+    grace: int = MISSING
+    output_dir: str = MISSING
+
+
+SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "sweep": SweepConfig}

@@ -86,11 +86,11 @@ def trained(tmp_path_factory, training) -> Trained:
 # --- Quick answers
 
 
-@pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
-def test_help_imports_nothing_heavy(tmp_path, script):
+@pytest.mark.parametrize("script, key", [("train.py", "ckpt"), ("evaluate.py", "ckpt"), ("sweep.py", "n_trials")])
+def test_help_imports_nothing_heavy(tmp_path, script, key):
     done = run_new(script, "--help", cwd=tmp_path, options=("-X", "importtime"))
     assert done.rc == 0
-    assert "ckpt" in done.stdout
+    assert key in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "omegaconf" in imported
     assert not imported & {"torch", "torchaudio", "pytorch_lightning", "lightning_fabric", "matplotlib", "scipy"}
@@ -125,6 +125,9 @@ def assert_refused(done: Finished, *expected: str) -> None:
         (["train.py", "model=[ecapa,ecapa_c1024]"], ["model=[ecapa,ecapa_c1024]", "one member"]),
         (["train.py", "data=folder"], ["data.root must be given"]),
         (["evaluate.py"], ["ckpt"]),
+        (["sweep.py", "n_trails=5"], ["'n_trails'", "did you mean n_trials?"]),
+        (["sweep.py", "model=xvector"], ["nothing to search"]),
+        (["sweep.py", "-m", "sweep=margin"], ["-m is for train.py"]),
     ],
 )
 def test_a_typo_stops_a_real_process(tmp_path, arguments, expected):

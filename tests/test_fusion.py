@@ -147,7 +147,7 @@ def test_several_processes_can_not_thaw(training, tmp_path):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory, folders, small) -> Path:
-    """Where a run of each branch over four of the six speakers lies, and the embeddings of all six: a file, a folder."""
+    """Where a run of each branch over four of the six speakers lies, and what it gave for all six: a file, a folder."""
     cwd = tmp_path_factory.mktemp("saved")
     words = [word for word in small if not word.startswith(("data", "name"))]
     data = ["data=folder", f"data.root={folders.train}", "data.heldout_speakers=2", "data.heldout_trials=20"]

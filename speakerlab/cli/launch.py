@@ -4,6 +4,7 @@ import errno
 import functools
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -79,6 +80,24 @@ def script(config_name: str) -> Callable[[Task], Callable[[], None]]:
         return run
 
     return decorate
+
+
+def take_others(config_name: str) -> list[str]:
+    """Take off the command line what is for another script, since it is no key of this root config; in its order."""
+    from dataclasses import fields
+
+    from speakerlab.schema import SCHEMAS
+
+    if any(argument in ("-m", "--multirun") for argument in sys.argv[1:]):
+        sys.exit("error: -m is for train.py; this script runs the trials itself")
+    own = {entry.name for entry in fields(SCHEMAS[config_name])} | {"hydra"}
+    others = [
+        argument
+        for argument in sys.argv[1:]
+        if re.match(r"[^-=]+=|~", argument) and re.split(r"[.=/@]", argument.lstrip("+~"), maxsplit=1)[0] not in own
+    ]
+    sys.argv = [argument for argument in sys.argv if argument not in others]
+    return others
 
 
 def _refuse_merged_members(overrides: list[str]) -> None:

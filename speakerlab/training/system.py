@@ -137,6 +137,10 @@ class SpeakerSystem(pl.LightningModule):
         for loss in self.margin_losses:
             loss.margin_share = self.margin_schedule(epoch, total)
 
+    def size(self) -> int:
+        """Number of the network's parameters; those of the loss are not used after training."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One optimizer, or where a regulariser has its own, both as one."""
         apart = list(self.loss.losses["regulariser"].parameters()) if "regulariser.optimizer" in self.factories else []
