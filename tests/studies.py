@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from speakerlab.sweeping.results import FOLDER, OBJECTIVES, REASON
+from speakerlab.sweeping.study import FOLDER, OBJECTIVES, REASON
 
 FAILS, TRIALS = 7, 24
 

@@ -13,11 +13,12 @@ from speakerlab.cli.outcome import FILE, Outcome, read_outcome
 
 OVERRIDES = "overrides.json"  # a member's values, in its folder
 SWEEP = "sweep.json"  # of the sweep, in its folder
+OF_EVALUATION = "result"  # EER or error rate
 
 
 def write_sweep(config: DictConfig, config_name: str, folder: Path) -> None:
     """Note the command, the keys that vary and what the results are."""
-    names = objectives(config) if config_name == "train" else ["result"]
+    names = objectives(config) if config_name == "train" else [OF_EVALUATION]
     facts = {"command": [Path(sys.argv[0]).name, *sys.argv[1:]], "varied": swept_keys(config), "objectives": names}
     (folder / SWEEP).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -59,12 +60,13 @@ def summarise(folder: Path) -> list[dict[str, str]]:
     if not rows:
         return rows
     write_rows(folder / "members.csv", [list(rows[0]), *(row.values() for row in rows)])
+    shows_runs = sweep["objectives"] != [OF_EVALUATION] and not (folder / "study.db").exists()  # which says it itself
     if not any(row["error"] for row in rows):
         shown = {name: {key: cell for key, cell in row.items() if key != "error"} for name, row in shown.items()}
     show(
         text_table(f"\n{len(rows)} members", shown, (*sweep["varied"], "error")),
         f"table        {short(folder / 'members.csv')}",
-        *([] if (folder / "study.db").exists() else [f"TensorBoard  tensorboard --logdir {short(folder)}"]),
+        *([f"TensorBoard  tensorboard --logdir {short(folder)}"] if shows_runs else []),
     )
     return rows
 

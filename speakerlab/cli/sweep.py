@@ -9,7 +9,7 @@ speakerlab sweep retry margin
 import argparse
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from speakerlab import InputError
@@ -47,7 +47,8 @@ def add_commands(commands) -> None:
 
 def show_status(chosen: argparse.Namespace) -> None:
     """Print a study's trials, or a line a study."""
-    from speakerlab.sweeping.results import DATABASE, load, study_folder
+    from speakerlab.sweeping.results import study_folder
+    from speakerlab.sweeping.study import DATABASE, load
 
     if chosen.study is None:
         _show_all(Path(chosen.output_dir, "sweeps"))
@@ -71,7 +72,7 @@ def show_status(chosen: argparse.Namespace) -> None:
 def _show_all(sweeps: Path) -> None:
     from speakerlab.cli.tables import show, text_table
     from speakerlab.reports.sweep import outcome
-    from speakerlab.sweeping.results import DATABASE, load
+    from speakerlab.sweeping.study import DATABASE, load
 
     rows = {}
     for path in sorted([*sweeps.glob(f"*/{DATABASE}"), *sweeps.glob(f"*/*/{DATABASE}")]):
@@ -89,7 +90,8 @@ def _show_all(sweeps: Path) -> None:
 
 def show_best(chosen: argparse.Namespace) -> None:
     """Write what comes after a sweep, and say where."""
-    from speakerlab.sweeping.results import load, pick_trial, study_folder
+    from speakerlab.sweeping.results import pick_trial, study_folder
+    from speakerlab.sweeping.study import load
 
     study = load(chosen.study, chosen.storage, chosen.output_dir)
     pick_trial(study, chosen.trial)
@@ -103,10 +105,10 @@ def retry_failed(chosen: argparse.Namespace) -> None:
     from optuna.trial import TrialState
 
     from speakerlab.cli.tables import show
-    from speakerlab.sweeping.results import AGAIN_OF, FOLDER, current_trials, load
+    from speakerlab.sweeping.study import AGAIN_OF, FOLDER, counted, load
 
     study = load(chosen.study, chosen.storage, chosen.output_dir)
-    failed = {trial.number: trial for trial in current_trials(study) if trial.state == TrialState.FAIL}
+    failed = {trial.number: trial for trial in counted(study.trials) if trial.state == TrialState.FAIL}
     for number in chosen.trial or ():
         if number not in failed:
             known = ", ".join(map(str, failed)) or "none"
@@ -127,9 +129,10 @@ def sweep_trials(study, folder: Path):
 
     from speakerlab.cli.outcome import FILE, read_outcome
     from speakerlab.reports.sweep import SweepTrials
-    from speakerlab.sweeping.results import REASON, current_trials, objectives_of, run_folder
+    from speakerlab.sweeping.results import objectives_of, run_folder
+    from speakerlab.sweeping.study import REASON, counted
 
-    trials, reasons = current_trials(study), {}
+    trials, reasons = counted(study.get_trials(deepcopy=False)), {}
     for trial in trials:
         if trial.state == TrialState.FAIL:
             outcome = read_outcome(run_folder(trial, folder) / FILE)
@@ -137,14 +140,14 @@ def sweep_trials(study, folder: Path):
     return SweepTrials(study, trials, objectives_of(study), reasons)
 
 
-def conclude(study, folder: Path, number: int | None = None, command: Sequence[str] = ()) -> None:
+def conclude(study, folder: Path, number: int | None = None, made: Mapping[str, str] | None = None) -> None:
     """Write `best.yaml`, `report.html` and `tensorboard/` into a study's folder and say what came of it.
 
     Args:
         study: with whatever trials it has so far.
         folder: of the study.
         number: of the trial for `best.yaml`; None is the best.
-        command: that the sweep was started with.
+        made: how the sweep was made: name -> words.
     """
     from speakerlab.cli.tables import show
     from speakerlab.reports.sweep import outcome, write_sweep_report
@@ -157,7 +160,7 @@ def conclude(study, folder: Path, number: int | None = None, command: Sequence[s
         best = write_best(study, folder, number)
         text = best.read_text(encoding="utf-8")
         lines.append(f"as a config  python train.py experiment={best}")
-    facts = {"folder": folder} | ({"command": shlex.join(command)} if command else {})
+    facts = {"folder": folder} | dict(made or {})
     lines.append(f"report       {write_sweep_report(folder, sweep, facts, text)}")
     write_hparams(study, folder)
     show(*lines, f"TensorBoard  tensorboard --logdir {folder}")
@@ -165,9 +168,9 @@ def conclude(study, folder: Path, number: int | None = None, command: Sequence[s
 
 def conclude_multirun(folder: Path) -> None:
     """The same for a study of Hydra's Optuna plugin, which does not say what its values are."""
-    from speakerlab.sweeping.results import OBJECTIVES, load
+    from speakerlab.sweeping.study import OBJECTIVES, load
 
     study = load(folder)
     sweep = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     study.set_user_attr(OBJECTIVES, sweep["objectives"])
-    conclude(study, folder, command=["python", *sweep["command"]])
+    conclude(study, folder, made={"command": shlex.join(["python", *sweep["command"]])})

@@ -1,6 +1,7 @@
 """What `sweep.py` prints: where it begins, a line a trial, and what came of it."""
 
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -127,6 +128,10 @@ class SweepProgress:
         if stopped_by:
             log.info("stopped and kept; the same command goes on from here")
             sys.exit(128 + stopped_by)
+        if best:
+            from speakerlab.cli.sweep import conclude  # late: it draws
+
+            conclude(self.study, _short(self.plan.folder), made={"trials": shlex.join(self.plan.command)})
         if done < self.plan.n_trials:
             log.info("the time is over; the same command goes on from here")
         elif not complete:

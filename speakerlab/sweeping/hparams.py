@@ -12,7 +12,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from speakerlab.sweeping.results import current_trials, objectives_of
+from speakerlab.sweeping.results import objectives_of
+from speakerlab.sweeping.study import counted
 
 EVENTS = "tensorboard"  # their folder in the study's
 TAG = "sweep/{}"  # of an objective
@@ -33,7 +34,7 @@ def write_hparams(study: optuna.Study, folder: Path) -> Path:
     """
     events = folder / EVENTS
     shutil.rmtree(events, ignore_errors=True)
-    trials = [trial for trial in current_trials(study) if trial.state in STATUS]
+    trials = [trial for trial in counted(study.get_trials(deepcopy=False)) if trial.state in STATUS]
     _write(events, [_experiment(trials, objectives_of(study))])
     for trial in trials:
         _write(events / f"trial_{trial.number:03d}", _session(trial, objectives_of(study)))

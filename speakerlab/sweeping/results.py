@@ -9,53 +9,20 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from speakerlab import InputError
-
-# User attributes: of a study, what its values are; of a trial, its run's folder in the study's, why it failed, and the
-# number of the trial that it goes on with.
-DATABASE = "study.db"
-OBJECTIVES, FOLDER, REASON, AGAIN_OF = "objectives", "folder", "reason", "again_of"
-
-
-def load(study: str | Path, storage: str | None = None, output_dir: str | Path = "outputs") -> optuna.Study:
-    """An existing study, to read.
-
-    Args:
-        study: its name, or its folder.
-        storage: of a database; None is the SQLite file in the study's folder.
-        output_dir: that a name is looked for in.
-
-    Raises:
-        InputError: if there is none.
-    """
-    folder = study_folder(study, output_dir)
-    if storage is None and not (folder / DATABASE).is_file():
-        there = sorted(str(path.parent) for path in Path(output_dir, "sweeps").rglob(DATABASE))
-        raise InputError(f"{study}: no study of this name; there are: {', '.join(there) or 'none'}")
-    storage = storage or f"sqlite:///{folder / DATABASE}"
-    names = optuna.get_all_study_names(storage)
-    name = names[0] if len(names) == 1 else Path(study).name
-    if name not in names:
-        raise InputError(f"{name}: no study of this name in the database; there are: {', '.join(names)}")
-    return optuna.load_study(study_name=name, storage=storage)
+from speakerlab.sweeping.study import DATABASE, FOLDER, OBJECTIVES, sweeps_folder
 
 
 def study_folder(study: str | Path, output_dir: str | Path = "outputs") -> Path:
     """Where a study's files lie, given by its folder or its name."""
     given = Path(study)
-    return given if given.is_dir() else Path(output_dir, "sweeps", str(study))
+    is_folder = (given / DATABASE).is_file() or (given / "sweep.json").is_file()
+    return given if is_folder else sweeps_folder(output_dir) / str(study)
 
 
 def objectives_of(study: optuna.Study) -> list[str]:
     """Names of a study's values; `value`, `value_1` ... where nobody has said them."""
     count = len(study.directions)
     return list(study.user_attrs.get(OBJECTIVES) or [f"value_{i}" if i else "value" for i in range(count)])
-
-
-def current_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Each trial once, though it was stopped or killed and went on as another."""
-    trials = study.get_trials(deepcopy=False)
-    gone = {trial.user_attrs[AGAIN_OF] for trial in trials if AGAIN_OF in trial.user_attrs}
-    return [trial for trial in trials if trial.number not in gone]
 
 
 def ranked(study: optuna.Study) -> list[FrozenTrial]:

@@ -154,7 +154,8 @@ def test_optuna_with_two_objectives(tmp_path, training):
     done = run_forked("train.py", "-m", *given, cwd=tmp_path)
     assert (done.rc, done.stderr) == (0, ""), done.stderr
     folder = sweep_folder(tmp_path, "margin")
-    from speakerlab.sweeping.results import load, objectives_of
+    from speakerlab.sweeping.results import objectives_of
+    from speakerlab.sweeping.study import load
 
     study = load(folder)
     assert study.study_name == "margin" and objectives_of(study) == ["eer", "parameters"]

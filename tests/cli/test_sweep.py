@@ -9,7 +9,7 @@ from studies import FAILS, TRIALS, make_study, write_command
 from speakerlab.cli.main import main
 from speakerlab.cli.outcome import FILE, Outcome, write_outcome
 from speakerlab.cli.sweep import conclude_multirun
-from speakerlab.sweeping.results import AGAIN_OF, FOLDER, REASON, load
+from speakerlab.sweeping.study import AGAIN_OF, FOLDER, REASON, load
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_failed_trials_once_more(study, capsys):
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (["status", "margni"], "margni: no study of this name; there are: outputs/sweeps/margin"),
+        (["status", "margni"], "margni: no study in outputs/sweeps (there are: margin)"),
         (["best", "margin", "--trial", "99"], "trial 99 is not complete"),
         (["retry", "margin", "--trial", "3"], f"trial 3 has not failed; failed: {FAILS}"),
         (["status", "--output-dir", "elsewhere"], "no sweep is here"),
@@ -92,7 +92,7 @@ def test_why_a_members_trial_failed(study, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "outputs" / "sweeps" / "margin"
     (folder / str(FAILS)).mkdir()
     write_outcome(folder / str(FAILS) / FILE, Outcome(error="training diverged"))
-    monkeypatch.setattr("speakerlab.sweeping.results.REASON", f"not {REASON}")
+    monkeypatch.setattr("speakerlab.sweeping.study.REASON", f"not {REASON}")
     main(["sweep", "status", "margin"])
     assert "failed: training diverged" in capsys.readouterr().out
 

@@ -8,11 +8,12 @@ import pytest
 from studies import FAILS, make_study
 
 from speakerlab.reports.sweep import SweepTrials, outcome, sweep_figures, trial_rows, write_sweep_report
-from speakerlab.sweeping.results import current_trials, objectives_of, ranked
+from speakerlab.sweeping.results import objectives_of, ranked
+from speakerlab.sweeping.study import counted
 
 
 def seen(study: optuna.Study) -> SweepTrials:
-    return SweepTrials(study, current_trials(study), objectives_of(study), {FAILS: "out of memory: CUDA"})
+    return SweepTrials(study, counted(study.trials), objectives_of(study), {FAILS: "out of memory: CUDA"})
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,13 @@ from studies import FAILS, TRIALS, make_study, write_command
 
 from speakerlab import InputError
 from speakerlab.sweeping.results import (
-    AGAIN_OF,
     command_of,
-    current_trials,
-    load,
     objectives_of,
     pick_trial,
     ranked,
     run_folder,
 )
+from speakerlab.sweeping.study import AGAIN_OF, counted, load
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +67,7 @@ def test_no_such_trial(one, tmp_path):
 def test_a_trial_that_went_on_counts_once(tmp_path):
     study = make_study(tmp_path / "again")
     study.enqueue_trial(study.trials[FAILS].params, user_attrs={AGAIN_OF: FAILS})
-    numbers = [trial.number for trial in current_trials(study)]
+    numbers = [trial.number for trial in counted(study.trials)]
     assert FAILS not in numbers and len(numbers) == TRIALS and numbers[-1] == TRIALS
 
 
@@ -79,7 +77,7 @@ def test_a_study_is_found_by_name_and_by_folder(made, tmp_path):
     shutil.copytree(folder, tmp_path / "sweeps" / "one")
     by_name = load("one", output_dir=tmp_path)
     assert by_folder.best_trial.number == by_name.best_trial.number == one.best_trial.number
-    with pytest.raises(InputError, match=r"tow: no study of this name; there are: .*sweeps/one"):
+    with pytest.raises(InputError, match=r"tow: no study in .*sweeps \(there are: one\)"):
         load("tow", output_dir=tmp_path)
 
 
