@@ -10,7 +10,6 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from speakerlab import InputError
-from speakerlab.cli.sweep import conclude
 from speakerlab.cli.sweeping import Sweep, written
 from speakerlab.record import FILE_ONLY, log_path
 from speakerlab.reports.metric_names import metric_name, metric_value
@@ -122,13 +121,11 @@ class SweepProgress:
         trials = counted(self.study.get_trials(deepcopy=False))
         log.info(f"study {self.plan.study} has {summary(trials)}")
         complete = any(trial.state == TrialState.COMPLETE for trial in trials)
-        if complete:
-            conclude(self.study, _short(self.plan.folder), command=["python", *sys.argv])
         done = sum(trial.state.is_finished() for trial in trials)
         if stopped_by:
             log.info("stopped and kept; the same command goes on from here")
             sys.exit(128 + stopped_by)
-        if best:
+        if complete:
             from speakerlab.cli.sweep import conclude  # late: it draws
 
             conclude(self.study, _short(self.plan.folder), made={"trials": shlex.join(self.plan.command)})
