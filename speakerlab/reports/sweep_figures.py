@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
@@ -197,6 +197,9 @@ class Scale:
         """Limits and ticks of an x axis."""
         if self.log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if self.high < 15 * self.low else (1,)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())  # whose labels lie upon each other within a decade
             axes.set_xlim(self.low / 1.1, self.high * 1.1)
         elif self.labels:
             axes.set_xlim(self.low, self.high)
