@@ -627,7 +627,7 @@ def assert_equal_runs(run: Path, reference: Path) -> None:
         # At the end of epoch 2, whose rows are in the CSV files but whose checkpoint is not.
         (2 * STEPS, run_forked),
         # In the first step of epoch 3: what is left is the checkpoint at the end of epoch 2.
-        (2 * STEPS + 1, run_forked),
+        pytest.param(2 * STEPS + 1, run_forked, marks=pytest.mark.slow),
     ],
     ids=["mid-epoch", "before the epoch's checkpoint", "after it"],
 )

@@ -20,7 +20,7 @@ from speakerlab.training.assembly import try_components
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 PAGE = CONF.parent / "docs" / "training.md"
-SMALLEST = ("cnn_mfcc", "cnn_lpc")
+SMALLEST = ("cnn_mfcc",)
 # What a second stage goes on from, by a part of its name.
 FIRST_STAGES = {"stage2": "stage1", "contrastive": "softmax", "large_margin": "wespeaker_resnet34"}
 MORE = {"large_margin": ["model=resnet34"]}  # what the run that it goes on from was given
