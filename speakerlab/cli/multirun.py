@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from speakerlab import InputError
 from speakerlab.cli.member_checks import check_members, is_optuna, swept_keys
 from speakerlab.cli.members import OVERRIDES, key_of, read_sweep, short, summarise, write_sweep
 from speakerlab.cli.outcome import FILE, VARIABLE, Outcome, read_outcome, write_outcome
+from speakerlab.sweeping.processes import die_with_parent
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -125,7 +127,8 @@ def _finished(command: Sequence[str], environment: dict[str, str]) -> int:
         for number, handler in before.items():
             if handler != signal.SIG_IGN:  # as nohup wants it
                 signal.signal(number, pass_on)
-        process = subprocess.Popen(command, env=environment, process_group=0)
+        orphaned = partial(die_with_parent, os.getpid())  # it must not train on when this process is killed
+        process = subprocess.Popen(command, env=environment, process_group=0, preexec_fn=orphaned)
         for number in early:
             process.send_signal(number)
         status = process.wait()

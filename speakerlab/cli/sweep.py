@@ -79,7 +79,7 @@ def _show_all(sweeps: Path) -> None:
         facts = outcome(sweep_trials(load(path.parent), path.parent))
         rows[str(path.parent.relative_to(sweeps))] = {
             "trials": facts["trials"],
-            "best": facts.get("best") or f"Pareto front: {facts['Pareto front']}" if "Pareto front" in facts else "",
+            "best": facts.get("best") or (f"Pareto front: {facts['Pareto front']}" if "Pareto front" in facts else ""),
         }
     grids = [path.parent for path in sorted(sweeps.glob("*/*/members.csv")) if not (path.parent / DATABASE).is_file()]
     rows |= {str(grid.relative_to(sweeps)): {"trials": "a grid: members.csv", "best": ""} for grid in grids}

@@ -191,21 +191,35 @@ def test_members_as_jobs(tmp_path, training):
     assert done.rc == 1 and done.stderr.count("error: ") == 1, done.stderr
 
 
+def stopped(folder: Path, training: list[str], by: signal.Signals) -> tuple[int, str]:
+    """Status and output of a multirun that gets the signal once its first member has a checkpoint."""
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *training, "trainer.max_epochs=1000", "seed=1,2"]
+    process = subprocess.Popen(command, cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 240
+        while not list(folder.glob("outputs/sweeps/seed/*/0/checkpoints/last.ckpt")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(by)
+        printed, _ = process.communicate(timeout=240)  # whose other end the member holds, too
+    finally:
+        process.kill()
+    return process.returncode, printed
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+def test_no_member_outlives_a_killed_multirun(tmp_path, training):
+    status, _ = stopped(tmp_path, training, signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    assert json.loads((sweep_folder(tmp_path, "seed") / "0" / "status.json").read_text())["status"] == "running"
+
+
 @pytest.mark.slow
 def test_a_stop_reaches_the_member_and_ends_the_sweep(tmp_path, training):
     """It keeps what it has, once, and the members after it do not begin."""
-    command = [sys.executable, str(ROOT / "train.py"), "-m", *training, "trainer.max_epochs=1000", "seed=1,2"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 240
-        while not list(tmp_path.glob("outputs/sweeps/seed/*/0/checkpoints/last.ckpt")):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-        printed, _ = process.communicate(timeout=240)
-    finally:
-        process.kill()
-    assert process.returncode == 128 + signal.SIGTERM
+    status, printed = stopped(tmp_path, training, signal.SIGTERM)
+    assert status == 128 + signal.SIGTERM
     folder = sweep_folder(tmp_path, "seed")
     assert json.loads((folder / "0" / "status.json").read_text())["status"] == "stopped"
     assert not (folder / "1").exists() and "members" in printed

@@ -38,6 +38,7 @@ def test_status_of_all(study, capsys, tmp_path):
     main(["sweep", "status"])
     printed = capsys.readouterr().out
     assert "margin" in printed and "loss/2026-01-31_12-00-00" in printed and "Pareto front" in printed
+    assert f"trial {study.best_trial.number}: {100 * study.best_value:.2f} %" in printed
 
 
 def test_the_best(study, capsys, tmp_path):
