@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from speakerlab import InputError
 from speakerlab.cli.sweeping import Sweep, written
+from speakerlab.data.amounts import duration
 from speakerlab.record import FILE_ONLY, log_path
 from speakerlab.reports.metric_names import metric_name, metric_value
 from speakerlab.sweeping.measurements import PARAMETERS
@@ -162,13 +163,3 @@ def params_line(params: dict[str, Value]) -> str:
     'loss=aam optimizer.lr=0.001235'
     """
     return " ".join(written({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in params.items()}))
-
-
-def duration(seconds: float) -> str:
-    """
-    >>> duration(42), duration(1230), duration(9000)
-    ('42 s', '20 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from speakerlab.data.amounts import counted
+from speakerlab.data.amounts import counted, duration
 from speakerlab.reports.figure import save_figures
 from speakerlab.reports.metric_names import metric_name, metric_value
 from speakerlab.reports.page import drawing_section, facts_section, folded_section, table_section, write_report
@@ -164,16 +164,6 @@ def state_in_words(sweep: SweepTrials, trial: FrozenTrial) -> str:
         last = max(trial.intermediate_values)
         words += f" after epoch {last}, {metric_value(sweep.objectives[0], trial.intermediate_values[last])}"
     return f"{words}: {reason}" if reason else words
-
-
-def duration(seconds: float) -> str:
-    """
-    >>> duration(42), duration(1230), duration(9000)
-    ('42 s', '20 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def number(value: object) -> str:
