@@ -192,7 +192,7 @@ def _value_of(key: str, cfg: DictConfig, choices: dict[str, str]) -> object:
 def _objectives(base: DictConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
     names = tuple(objectives(base))
     if len(set(names)) < len(names) or all(name == PARAMETERS for name in names):
-        raise InputError(f"objective=[{','.join(names)}] must name a metric, and everything once")
+        raise InputError(f"objective=[{','.join(names)}]: name a metric that is measured, such as eer, and none twice")
     if "macs" in names:
         raise InputError("objective: macs are counted by train.py -m alone; take parameters")
     return names, tuple("maximize" if name in HIGHER_IS_BETTER else "minimize" for name in names)

@@ -58,7 +58,7 @@ def test_a_space_of_the_project_and_its_points(plan):
         (["loss.margin=interval(1, 0)"], [], "first number must be below"),
         (["sweep=margni"], [], "did you mean margin?"),
         ([*RANGES, "objective=[f1]"], [], "objective: f1"),
-        ([*RANGES, "objective=[parameters]"], [], "must name a metric"),
+        ([*RANGES, "objective=[parameters]"], [], "name a metric that is measured"),
         ([*RANGES, "+sweep.when={loss.margin: 'losss=aam'}"], [], "losss is no key"),
         ([*RANGES, "+sweep.points=[{loss.margin: 0.9}]"], [], "loss.margin=0.9 of the point"),
         (RANGES, ["n_trials=0"], "n_trials=0 must be at least 1"),
