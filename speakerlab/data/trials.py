@@ -70,9 +70,13 @@ def only_between(trials: Trials, kept: Sequence[bool]) -> Trials:
     """The trials both of whose utterances are `kept`, a choice for each of `trials.utterances`."""
     kept = np.asarray(kept, bool)
     rows = kept[trials.enrol] & kept[trials.test]
-    places = np.cumsum(kept) - 1
-    pairs = [places[column[rows]].astype(np.int32) for column in (trials.enrol, trials.test)]
-    names = [name for name, keep in zip(trials.utterances, kept, strict=True) if keep]
+    both = np.stack([trials.enrol[rows], trials.test[rows]], axis=1)  # (trials, 2)
+    # Among those that are left, others may come first than among all.
+    order = list(dict.fromkeys(both.ravel().tolist()))
+    places = np.zeros(len(trials.utterances), np.int32)
+    places[order] = np.arange(len(order))
+    pairs = [places[column] for column in both.T]
+    names = [trials.utterances[place] for place in order]
     return Trials(trials.labels[rows], *pairs, names, trials.lines[rows], trials.source)
 
 

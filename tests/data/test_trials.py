@@ -15,6 +15,7 @@ from speakerlab.data.trials import (
     check_official_count,
     find_list,
     locate_utterances,
+    only_between,
     read_trials,
     rename_utterances,
     write_trials,
@@ -299,3 +300,17 @@ def test_lists_by_their_name(tmp_path, monkeypatch):
         find_list("vox1_h", roots)
     with pytest.raises(InputError, match=r"trials=gone/veri_test2\.txt: there is no such file, nor in"):
         find_list("gone/veri_test2.txt", roots)
+
+
+def test_what_is_left_is_what_its_list_would_say(tmp_path):
+    """Written and read again: utterances in order of first appearance, which among all trials is another."""
+    path = tmp_path / "all.txt"
+    path.write_text("1 x/1 a/1\n0 b/1 a/2\n1 a/2 a/1\n0 c/1 b/1\n1 x/1 x/2\n")
+    trials = read_trials(path)
+    left = only_between(trials, [not name.startswith("x") for name in trials.utterances])
+    write_trials(left, tmp_path / "left.txt")
+    again = read_trials(tmp_path / "left.txt")
+    assert left.utterances == again.utterances == ["b/1", "a/2", "a/1", "c/1"]
+    for column in ("labels", "enrol", "test"):
+        assert getattr(left, column).tolist() == getattr(again, column).tolist()
+    assert left.lines.tolist() == [2, 3, 4]
