@@ -27,6 +27,7 @@ AAC_PREROLL = 2 * AAC_PACKET  # a packet overlaps its neighbour, so that decodin
 MP3_PREROLL = 12 * 1152
 UNKNOWN_LENGTH = 2**62  # libsndfile gives the largest integer for a stream whose header leaves its length open
 CANNOT_OPEN = "can't be opened"  # a reason that may vanish while the file stays as it is
+SHORTEST_SECONDS = 0.1  # of what is embedded
 MAX_PEAK = 8.0  # lossy codecs overshoot 1.0 a little; beyond this, a float file is on another scale
 
 
@@ -110,7 +111,7 @@ def read_audio(
         samples, rate = plain
         return play(from_pcm16(samples), rate, sample_rate, speed)
     samples, rate = (_read_pyav if _is_pyav(path) else _read_soundfile)(path, first, count)
-    return play(_sound(samples, path), rate, sample_rate, speed)
+    return play(check_values(samples, path), rate, sample_rate, speed)
 
 
 def played_rate(sample_rate: int, speed: float) -> int:
@@ -281,7 +282,7 @@ def _wanted(path: Source, first: int, count: int | None, samples: int) -> int:
     return last - first
 
 
-def _sound(samples: np.ndarray, path: Source) -> np.ndarray:
+def check_values(samples: np.ndarray, path: Source) -> np.ndarray:
     """`samples` as float32 clipped to [-1, 1], after a check that the values are audio."""
     low, high = float(samples.min(initial=0.0)), float(samples.max(initial=0.0))  # both are NaN if one sample is
     if not (math.isfinite(low) and math.isfinite(high)):

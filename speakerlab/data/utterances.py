@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from speakerlab import InputError
-from speakerlab.data.audio import probe, read_audio
+from speakerlab.data.audio import SHORTEST_SECONDS, probe, read_audio
 from speakerlab.data.recordings import Recordings
 
-SHORTEST_SECONDS = 0.1
 TO_THE_END = -1  # in place of a number of samples
 
 
