@@ -36,13 +36,9 @@ LIBRARIES = {
 }
 # An ONNX model is used with these, where there may be no torch.
 WITHOUT_TORCH = (
-    "data.audio",
-    "data.manifest",
-    "data.trials",
-    "data.scan",
-    "data.tree",
-    "data.download",
-    "data.pool",
+    *(f"data.{name}" for name in ("audio", "download", "length_batches", "manifest", "pool", "scan", "trials", "tree")),
+    *(f"inference.{name}" for name in ("card", "decisions", "decoder", "fetching", "gallery", "hearing")),
+    *(f"inference.{name}" for name in ("kept_calibration", "many_files", "pieces", "recognizer", "engines.onnx")),
     "scoring",
 )
 

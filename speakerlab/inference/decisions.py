@@ -33,8 +33,8 @@ class Enrolled:
 
     Attributes:
         name: of the speaker.
-        recordings: that were added now.
-        seconds: of these.
+        recordings: that were added now; those that were there already are not counted.
+        seconds: of all that were given.
         faults: file -> why it could not be used.
         notes: file -> what a listener should know about it.
     """

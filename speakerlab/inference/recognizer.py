@@ -40,12 +40,14 @@ class SpeakerRecognizer:
 
     Args:
         engine: runs the model.
-        gallery: file of the enrolled speakers; None without.
+        gallery: file of the enrolled speakers; None is the usual one, see `gallery.default_gallery`.
+        model: where the model is, which the gallery keeps for whoever opens it next.
     """
 
-    def __init__(self, engine: Engine, gallery: str | os.PathLike | None = None):
+    def __init__(self, engine: Engine, gallery: str | os.PathLike | None = None, model: str | os.PathLike = ""):
         self.engine = engine
-        self._gallery_path, self._gallery = gallery, None
+        self._gallery_path, self._model = gallery, model
+        self._gallery: Gallery | None = None
 
     @classmethod
     def load(
@@ -66,7 +68,8 @@ class SpeakerRecognizer:
             device: `auto` is the first GPU if there is one; `cpu`, `cuda`, `cuda:1` ...
             sha256: what the file must be; an address needs it, here or at its end (`...#sha256=...`).
             cache_dir: keeps downloads; None is `$SPEAKERLAB_CACHE`, or `~/.cache/speakerlab`.
-            gallery: file of enrolled speakers, made if need be; for `enroll` and `identify`.
+            gallery: file of enrolled speakers, which the first `enroll` makes; None is the usual one, which
+                `speakerlab enroll` uses too.
             trust: classes that a checkpoint may name besides this project's own.
             progress: of a download; called with bytes that are there, and bytes in all (0 if nobody knows).
 
@@ -79,7 +82,7 @@ class SpeakerRecognizer:
             path = Path(source).expanduser()
             if sha256 is not None:
                 check_sha256(path, sha256)
-        return cls(load_engine(path, device, tuple(trust)), gallery)
+        return cls(load_engine(path, device, tuple(trust)), gallery, path.absolute())
 
     @property
     def card(self) -> ModelCard:
@@ -91,14 +94,13 @@ class SpeakerRecognizer:
         """The enrolled speakers.
 
         Raises:
-            InputError: if no file was given for them, or it is another model's.
+            InputError: if the file is another model's, damaged, or no gallery.
         """
-        if self._gallery_path is None:
-            raise InputError("there is no gallery: give its file, SpeakerRecognizer.load(..., gallery='speakers.db')")
         if self._gallery is None:
-            from speakerlab.inference.gallery import Gallery
+            from speakerlab.inference.gallery import Gallery, default_gallery
 
-            self._gallery = Gallery(self._gallery_path, self.card.fingerprint, self.card.embed_dim)
+            path, card = self._gallery_path or default_gallery(), self.card
+            self._gallery = Gallery(path, card.fingerprint, card.embed_dim, self._model)
         return self._gallery
 
     def embed(self, audio: Any, sample_rate: int | None = None) -> np.ndarray:
@@ -172,12 +174,16 @@ class SpeakerRecognizer:
         Raises:
             InputError: if none can be used, or the gallery does not take the name.
         """
-        gallery, found = self.gallery, self.embed_many(files)
+        from speakerlab.inference.gallery import Source, checked_name
+
+        gallery, name = self.gallery, checked_name(name)  # before anything is embedded
+        found = self.embed_many(files)
         if not found.names:
             reasons = "; ".join(f"{file}: {reason}" for file, reason in list(found.faults.items())[:3])
             raise InputError(f"{name!r} was not enrolled: {reasons or 'no files were given'}")
-        gallery.add(name, found.rows, found.names)
-        return Enrolled(name, len(found.names), float(found.seconds.sum()), found.faults, found.notes)
+        sources = [Source(*one) for one in zip(found.names, found.seconds.tolist(), strict=True)]
+        new = gallery.add(name, found.rows, sources)
+        return Enrolled(name, new, float(found.seconds.sum()), found.faults, found.notes)
 
     def identify(
         self,
@@ -205,7 +211,7 @@ class SpeakerRecognizer:
             raise InputError(f"top={top} must be at least 1")
         names, centroids = self.gallery.centroids()
         if not len(names):
-            raise InputError(f"{self._gallery_path}: nobody is enrolled yet")
+            raise InputError(f"{self.gallery.path}: nobody is enrolled yet")
         row, heard = self._embedded(audio, sample_rate, "the recording")
         scores = np.clip(centroids @ unit_rows(row[None])[0], -1.0, 1.0)
         nearest = np.argsort(-scores, kind="stable")[:top]
