@@ -12,6 +12,7 @@ import soundfile
 from scipy.signal import resample_poly
 from torch.utils.data import DataLoader, Dataset
 
+from speakerlab.data import audio
 from speakerlab.data.audio import AudioBytes, AudioError, AudioInfo, played_rate, probe, read_audio
 
 STEP = 1 / 32768  # of 16-bit PCM
@@ -296,3 +297,66 @@ def test_files_in_memory_read_as_on_the_disk(tmp_path, sweep, suffix):
     for data in (b"", b"rubbish", audio.data[: len(audio.data) // 2]):
         with pytest.raises(AudioError, match=rf"^shard.tar/a.{suffix}: "):
             read_audio(AudioBytes(f"shard.tar/a.{suffix}", data), 30000, 16000)
+
+
+def write_container(path: Path, codec: str, rate: int, samples: np.ndarray) -> None:
+    """`(samples,)` at `rate`."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        size = stream.codec_context.frame_size or 1024
+        resampler = av.AudioResampler(stream.format.name, "mono", rate, frame_size=size)
+        for part in (*resampler.resample(frame), *resampler.resample(None), None):
+            output.mux(stream.encode(part))
+
+
+@pytest.mark.parametrize(
+    "suffix, codec, rate", [("webm", "libopus", 48000), ("mka", "aac", 44100), ("mov", "alac", 16000)]
+)
+def test_what_browsers_and_telephones_record(tmp_path, suffix, codec, rate):
+    """Near what was written: neither shifted nor torn apart where time stamps are in milliseconds."""
+    time = np.arange(2 * rate) / rate
+    samples = (0.3 * np.sin(2 * np.pi * (200 * time + 150 * time**2))).astype(np.float32)
+    write_container(tmp_path / f"a.{suffix}", codec, rate, samples)
+    info = probe(tmp_path / f"a.{suffix}")
+    assert info.sample_rate == rate and info.channels == 1 and 0 <= info.samples - 2 * rate <= 2048
+    read = read_audio(tmp_path / f"a.{suffix}", sample_rate=rate)[: 2 * rate]
+    middle = read[4000 : 2 * rate - 4000]
+    alike = {
+        shift: np.corrcoef(middle, samples[4000 + shift :][: len(middle)])[0, 1] for shift in range(-1500, 1501, 4)
+    }
+    best = max(alike, key=alike.get)
+    assert alike[best] > 0.995, (best, alike[best])
+    part = read_audio(tmp_path / f"a.{suffix}", rate // 2, rate, rate)
+    assert np.corrcoef(part, read[rate // 2 : rate // 2 + rate])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "ffconcat version 1.0\nfile secret.m4a\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nsecret.m4a\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_a_list_of_other_files_is_no_audio(tmp_path, sweep, content):
+    write_aac(tmp_path / "secret.m4a", sweep)
+    (tmp_path / "a.m4a").write_text(content)
+    for read in (probe, read_audio):
+        with pytest.raises(AudioError, match="not readable as audio"):
+            read(tmp_path / "a.m4a")
+
+
+def test_time_stamps_that_stand_still(tmp_path, monkeypatch):
+    """They would have a whole file decoded for its first seconds."""
+    monkeypatch.setattr(audio, "DECODED_IN_VAIN", 1 << 14)
+    with av.open(str(tmp_path / "a.mka"), "w") as output:
+        stream = output.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000 * 20), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        for part in (frame, None):
+            for packet in stream.encode(part):
+                packet.pts = packet.dts = 0
+                output.mux(packet)
+    with pytest.raises(AudioError, match="cut off"):
+        read_audio(tmp_path / "a.mka", 0, 16000)
