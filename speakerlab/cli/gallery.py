@@ -179,4 +179,4 @@ def run_forget(chosen: argparse.Namespace) -> None:
     if chosen.json:
         print_json({"name": chosen.name, "removed": removed, "gallery": str(path)})
     else:
-        print(f"{chosen.name}: {removed} recordings forgotten ({path})")
+        print(f"{chosen.name}: forgotten, recordings: {removed} ({path})")

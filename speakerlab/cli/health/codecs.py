@@ -33,7 +33,8 @@ def formats() -> dict[str, tuple[Callable[[Path], None], str]]:
             (".sph", "NIST", "PCM_16"),
         )
     }
-    return found | {suffix: (_aac, "av") for suffix in (".m4a", ".mp4", ".aac")}
+    of_av = {".m4a": "aac", ".mp4": "aac", ".aac": "aac", ".3gp": "aac", ".webm": "libopus"}
+    return found | {suffix: (_by_av(codec), "av") for suffix, codec in of_av.items()}
 
 
 def decoded(path: Path, write: Callable[[Path], None], library: str) -> Finding:
@@ -78,12 +79,20 @@ def _by_soundfile(format: str, subtype: str) -> Callable[[Path], None]:
     return write
 
 
-def _aac(path: Path) -> None:
-    import av
+def _by_av(codec: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        import av
+        import numpy as np
 
-    with av.open(str(path), "w", format="adts" if path.suffix == ".aac" else None) as output:
-        stream = output.add_stream("aac", rate=RATE, layout="mono", bit_rate=64000)
-        frame = av.AudioFrame.from_ndarray(_tone()[None], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = RATE, 0
-        for part in (frame, None):
-            output.mux(stream.encode(part))
+        rate = 48000 if codec == "libopus" else RATE  # Opus knows few
+        tone = np.repeat(_tone(), rate // RATE)[None]
+        with av.open(str(path), "w", format="adts" if path.suffix == ".aac" else None) as output:
+            stream = output.add_stream(codec, rate=rate, layout="mono", bit_rate=64000)
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = rate, 0
+            resampler = av.AudioResampler(stream.format, "mono", rate, stream.codec_context.frame_size or None)
+            frames = resampler.resample(frame) + resampler.resample(None)
+            for part in (*frames, None):
+                output.mux(stream.encode(part))
+
+    return write

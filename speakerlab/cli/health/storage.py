@@ -109,7 +109,7 @@ def gallery(path: Path) -> Finding:
         speakers = opened.speakers()
     except InputError as error:
         return Finding("use", "gallery", BROKEN, str(error), "see there, or set SPEAKERLAB_GALLERY")
-    text = f"{path}: {len(speakers):,} speakers"
+    text = f"{path}: {len(speakers):,} enrolled"
     if origin.model and not Path(origin.model).exists():
         mend = "give --model, or set SPEAKERLAB_MODEL"
         return Finding("use", "gallery", DOUBTFUL, f"{text}; its model is not at {origin.model} any more", mend)
