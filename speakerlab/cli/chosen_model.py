@@ -18,15 +18,19 @@ VARIABLE = "SPEAKERLAB_MODEL"
 ANOTHER, UNDECIDED = 3, 4
 
 MODEL_HELP = """
-the model:
-  --model, else $SPEAKERLAB_MODEL{}: a checkpoint, a run's
-  folder (its best checkpoint), an exported folder, an ONNX file, or
-  https://HOST/PATH#sha256=HEX, which is downloaded once.
+which model: the first of
+  --model PATH
+  $SPEAKERLAB_MODEL
+{}PATH is a checkpoint, a run's folder (its best checkpoint), an exported folder, an ONNX
+file, or https://HOST/PATH#sha256=HEX, which is downloaded once.
 """
+REMEMBERED = "  where the gallery's model was last\n"
 GALLERY_HELP = """
-the gallery:
-  --gallery, else $SPEAKERLAB_GALLERY, else ~/.local/share/speakerlab/gallery.sqlite.
-  It belongs to one model and remembers where that model is.
+which gallery: the first of
+  --gallery FILE
+  $SPEAKERLAB_GALLERY
+  ~/.local/share/speakerlab/gallery.sqlite
+A gallery belongs to one model.
 """
 
 
@@ -40,8 +44,7 @@ def add_model_options(parser: argparse.ArgumentParser, with_gallery: bool = Fals
     parser.add_argument(
         "--trust", metavar="CLASS", action="append", default=[], help="of your own, that a checkpoint may name"
     )
-    remembered = ", else the model that the gallery was\n  made with" if with_gallery else ""
-    parser.epilog = MODEL_HELP.format(remembered) + (GALLERY_HELP if with_gallery else "")
+    parser.epilog = MODEL_HELP.format(REMEMBERED if with_gallery else "") + (GALLERY_HELP if with_gallery else "")
 
 
 def add_gallery_option(parser: argparse.ArgumentParser) -> None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 EPILOG = """
 exit status:
-  0 nothing is broken (what is doubtful hinders only some work)   1 something that
-  everybody needs is broken
+  0  nothing is broken; what is doubtful hinders only some work
+  1  something that everybody needs is broken
 """
 MARKS = {"good": "  ", "doubtful": "? ", "broken": "! "}
 

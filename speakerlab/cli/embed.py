@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 STATUSES = """
 exit status:
-  0 all files are embedded   1 some could not be used (a line each says why; the
-  others are written), or something given is wrong
+  0  all files are embedded
+  1  some could not be used, a line each says why, and the others are written; or
+     something given is wrong
 """
 
 

@@ -26,13 +26,16 @@ from speakerlab.cli.verify import add_prior_option, score_words
 
 ENROLL_STATUSES = """
 exit status:
-  0 all files are enrolled   1 some could not be used (a line each says why; the
-  others are enrolled), or something given is wrong
+  0  all files are enrolled
+  1  some could not be used, a line each says why, and the others are enrolled; or
+     something given is wrong
 """
 IDENTIFY_STATUSES = """
 exit status:
-  0 an enrolled speaker   3 a stranger   4 no decision: the model has no
-  threshold and none was given   1 something given is wrong (one line says what)
+  0  an enrolled speaker
+  3  a stranger
+  4  no decision: the model has no threshold, and none was given
+  1  something given is wrong; one line says what
 """
 
 

@@ -11,8 +11,10 @@ from speakerlab.cli.chosen_model import ANOTHER, UNDECIDED, add_model_options, l
 
 STATUSES = """
 exit status:
-  0 the same speaker   3 another speaker   4 no decision: the model has no
-  threshold and none was given   1 something given is wrong (one line says what)
+  0  the same speaker
+  3  another speaker
+  4  no decision: the model has no threshold, and none was given
+  1  something given is wrong; one line says what
 """
 
 

@@ -99,4 +99,4 @@ def test_help_needs_nothing_and_says_how_the_model_is_chosen():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.stderr == "set()\n"
-    assert "--model, else $SPEAKERLAB_MODEL: a checkpoint" in done.stdout and "3 another speaker" in done.stdout
+    assert "\n  --model PATH\n  $SPEAKERLAB_MODEL\nPATH is" in done.stdout and "\n  3  another speaker\n" in done.stdout
