@@ -35,6 +35,14 @@ def test_imports_in_a_process_of_their_own(tmp_path, monkeypatch):
     assert (second.name, second.text) == ("foreign_library", "importing it ends the program (SIGILL)")
 
 
+def test_imports_without_end(tmp_path, monkeypatch):
+    (tmp_path / "slow_library.py").write_text("import time\ntime.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(libraries, "IMPORT_SECONDS", 0.5)
+    (found,) = libraries.imported(["slow_library"])
+    assert (found.state, found.text) == ("doubtful", "importing slow_library took over 0.5 s")
+
+
 def test_what_is_compiled_is_what_is_declared():
     """Import names, but for one, are the packages' names."""
     needed = {one.name for one in libraries.judged("libraries", metadata.requires("speakerlab"))}
