@@ -26,6 +26,10 @@ FAMILIES: tuple[str, ...] = (
     "inspect",
     "compare",
     "sweep",
+    "verify",
+    "embed",
+    "gallery",
+    "doctor",
 )
 
 
