@@ -507,6 +507,12 @@ def test_identification_is_measured_while_training(identified):
         assert float(row["accuracy"]) * 6 == pytest.approx(round(float(row["accuracy"]) * 6), abs=1e-4)
         assert float(row["error_rate"]) == pytest.approx(1 - float(row["accuracy"]), abs=1e-5)
         assert float(row["accuracy"]) <= float(row["top5_accuracy"]) <= 1
+    with open(identified.run / "metrics" / "confusion.csv", newline="") as file:
+        cells = list(csv.DictReader(file))
+    for row in val:
+        counts = {(c["speaker"], c["named"]): int(c["utterances"]) for c in cells if c["step"] == row["step"]}
+        right = sum(count for (speaker, named), count in counts.items() if speaker == named)
+        assert sum(counts.values()) == 6 and float(row["accuracy"]) == pytest.approx(right / 6, abs=1e-5)
     assert identified.finished.stderr == "" and "validation accuracy" in identified.finished.stdout
     assert sorted(path.name for path in (identified.run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert "identification of 6 speakers; utterances: train 12, val 6, test 6" in identified.finished.stdout
