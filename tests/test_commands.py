@@ -667,7 +667,7 @@ def test_a_killed_run_resumes_bit_for_bit_under_accumulation(tmp_path, training)
 
 @pytest.mark.slow
 def test_a_killed_second_stage_resumes_bit_for_bit(tmp_path, trained, training):
-    """Batch norms frozen, a rate that follows what was measured, AdaCos' scale, and centres with Adagrad."""
+    """Batch norms frozen, a rate that follows what was measured, AdaCos' scale, centres with Adagrad, and averages."""
     start = trained.run / "checkpoints" / "last.ckpt"
     training = [
         *(word for word in training if not word.startswith("+augment/mixup")),
@@ -679,6 +679,7 @@ def test_a_killed_second_stage_resumes_bit_for_bit(tmp_path, trained, training):
         "optimizer.lr=0.01",
         "scheduler=plateau",
         "scheduler.patience=1",
+        "callbacks.ema.decay=0.9",
         "scheduler.min_improvement=0.9",  # so that the rate falls after the second epoch, and after each that follows
     ]
     assert run_forked("train.py", *training, cwd=tmp_path / "reference").rc == 0
@@ -688,6 +689,7 @@ def test_a_killed_second_stage_resumes_bit_for_bit(tmp_path, trained, training):
         assert left["global_step"] == write - 1
         assert_equal_runs(run, reference)
         assert last(run)["schedule"] == last(reference)["schedule"]
+        assert same(last(run)["trained"], last(reference)["trained"])
     assert last(reference)["schedule"]["ratio"] == pytest.approx(0.3**3)
     before, after = (torch.load(path, weights_only=True) for path in (start, reference / "checkpoints" / "last.ckpt"))
     norms = [name for name in after["state_dict"] if name.endswith("running_mean") and "encoder" in name]
