@@ -73,7 +73,8 @@ def _build_branch(cfg: DictConfig | dict, rate: dict[str, int], prefix: str, tru
     extract = build(cfg["features"], key, trust=trust, **_asked_for(cfg["features"], key, rate))
 
     def norm(dim: int, channels: int) -> torch.nn.Module:
-        sizes = {"dim": dim, "channels": channels}
+        log_energies = getattr(extract, "log_energies", False) and not cfg["frames"].get("deltas")
+        sizes = {"dim": dim, "channels": channels, "log_energies": log_energies}
         if hasattr(extract, "shift_ms"):  # whose frames need not be 10 ms apart
             sizes["shift_ms"] = extract.shift_ms
         return build(cfg["norm"], f"{prefix}norm", trust=trust, **_asked_for(cfg["norm"], f"{prefix}norm", sizes))
