@@ -248,7 +248,7 @@ def same_best(best: FrozenTrial, overall: FrozenTrial, noise: float) -> str:
     apart = best.value - overall.value
     inside = "within" if abs(apart) < 2 * noise else "MORE THAN"
     return (
-        f"The best trials differ, by {shown('eer', apart, '+')} % EER: {inside} the noise, since over seeds the EER of one "
+        f"The best trials differ by {shown('eer', apart, '+')} % EER, {inside} the noise: over seeds, the EER of one "
         f"configuration has a standard deviation of {shown('eer', noise)} % on these trials."
     )
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import optuna
 from omegaconf import DictConfig, OmegaConf
-from optuna.trial import TrialState
 
 from speakerlab import InputError
 from speakerlab.cli.explain import explain_composition
@@ -22,9 +21,10 @@ from speakerlab.schema import SweepConfig
 from speakerlab.sweeping.hardware import Share, shares, visible_gpus
 from speakerlab.sweeping.measurements import PARAMETERS
 from speakerlab.sweeping.plan import Plan
+from speakerlab.sweeping.results import complete_trials, ranked, study_folder
 from speakerlab.sweeping.searching import Pruning, Search, check_search
 from speakerlab.sweeping.space import Space, Value, is_range, read_space
-from speakerlab.sweeping.study import DATABASE, best_trials, join, load, open_storage, queue_points, sweeps_folder
+from speakerlab.sweeping.study import DATABASE, join, load, open_storage, queue_points, sweeps_folder
 
 TRIALS = 20  # where neither the command line nor the space says
 # Of train.py's config: what depends on the machine, or says nothing about what a trial's values mean.
@@ -220,24 +220,26 @@ def _divide(workers: int, base: DictConfig) -> list[Share]:
     gpus = visible_gpus() if base.trainer.accelerator in ("auto", "gpu", "cuda") else []
     devices = base.trainer.devices
     per_trial = int(devices) if str(devices).isdecimal() and int(devices) > 0 else None
+    if gpus and workers > 1 and per_trial is None and str(devices) not in ("auto", "-1"):
+        raise InputError(f"trainer.devices={devices} must be a number or auto, since each worker has its own GPUs")
     divided = shares(workers, gpus, per_trial or (None if gpus else 1), usable_cpus())
     return [share._replace(threads=None) for share in divided] if base.threads is not None else divided
 
 
 def warm_points(cfg: DictConfig, space: Space) -> tuple[list[dict[str, Value]], list[str]]:
     """The best points of another study, as far as this space has them; and lines about the others."""
-    local = (sweeps_folder(cfg.output_dir) / cfg.warm_start / DATABASE).is_file()
+    local = (study_folder(cfg.warm_start, cfg.output_dir) / DATABASE).is_file()
     other = load(cfg.warm_start, None if local else cfg.storage, cfg.output_dir)
     known = {parameter.key for parameter in space}
     found, notes = [], []
-    for trial in best_trials(other, cfg.warm_start_points):
+    for trial in ranked(other)[: cfg.warm_start_points]:
         point = {key: value for key, value in trial.params.items() if key in known}
         try:
             found.append(space.check_point(point))
         except InputError as error:
             notes.append(f"warm_start={cfg.warm_start}: trial {trial.number} is left out: {error}")
     if not found:
-        complete = len(other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        complete = len(complete_trials(other))
         notes.append(f"warm_start={cfg.warm_start}: none of its {complete} complete trials has a point for this space")
     return [point for point in found if point], notes
 

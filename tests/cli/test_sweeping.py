@@ -125,6 +125,19 @@ def test_points_and_those_of_a_warm_start_are_queued_once(plan, tmp_path):
         assert any("trial 2 is left out" in note and "loss.margin=0.3" in note for note in sweep.notes)
 
 
+@pytest.mark.parametrize("storage", [None, "sqlite:///elsewhere.db"])
+def test_a_warm_start_by_folder_is_of_that_folder(plan, tmp_path, monkeypatch, storage):
+    """Also where this study is in a database that has no such study."""
+    monkeypatch.chdir(tmp_path)
+    study = plan(*RANGES, own=["study=old"]).study
+    trial = study.ask()
+    trial.suggest_float("loss.margin", 0.1, 0.5), trial.suggest_float("optimizer.lr", 1e-4, 1e-2, log=True)
+    study.tell(trial, 0.1)
+    own = ["study=new", f"warm_start={tmp_path / 'sweeps' / 'old'}", *([f"storage={storage}"] if storage else [])]
+    (waiting,) = plan(*RANGES, own=own).study.get_trials(states=(TrialState.WAITING,))
+    assert waiting.system_attrs["fixed_params"] == trial.params
+
+
 def test_two_workers_share_the_processor(plan, monkeypatch):
     monkeypatch.setattr("speakerlab.cli.sweeping.usable_cpus", lambda: 8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
@@ -132,6 +145,8 @@ def test_two_workers_share_the_processor(plan, monkeypatch):
     assert [tuple(share) for share in cpu.shares] == [(None, 4), (None, 4)] and cpu.plan.command[-1] == "threads=4"
     gpu = plan(*RANGES, own=["workers=2"])
     assert [share.gpus for share in gpu.shares] == ["0", "1"]
+    with pytest.raises(InputError, match=r"trainer.devices=\[0, 1\] must be a number or auto"):
+        plan(*RANGES, "trainer.devices=[0,1]", own=["workers=2"])
     given = plan(*RANGES, "threads=3", own=["workers=2"])
     assert given.plan.command[-1] == "threads=3" and given.shares[0].threads is None
 
