@@ -11,8 +11,9 @@ import optuna
 from omegaconf import DictConfig, OmegaConf
 
 from speakerlab import InputError
+from speakerlab.cli.branches import branch_arguments
 from speakerlab.cli.explain import explain_composition
-from speakerlab.cli.launch import compose
+from speakerlab.cli.launch import compose, offer_experiment_file, trusted_on_command_line
 from speakerlab.cli.objective import objectives
 from speakerlab.config import CONF, nearest
 from speakerlab.data import usable_cpus
@@ -50,13 +51,14 @@ class Sweep(NamedTuple):
 
 
 class Base(NamedTuple):
-    """What all trials have in common: overrides, the config that they give, the chosen member of each group; and the
-    points to try first, without what the command line has fixed."""
+    """What all trials have in common: overrides, the config that they give, the chosen member of each group; the points
+    to try first, without what the command line has fixed; and lines that the user should know."""
 
     overrides: list[str]
     cfg: DictConfig
     choices: dict[str, str]
     points: list[dict[str, object]]
+    notes: list[str]
 
 
 def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
@@ -74,7 +76,7 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
     space, base = read_trials(overrides)
     names, directions = _objectives(base.cfg)
     search, pruning = Search(cfg.search, cfg.startup_trials, cfg.search_seed), Pruning(cfg.pruner, **cfg.pruning)
-    notes = check_search(search, pruning, space, len(names))
+    notes = base.notes + check_search(search, pruning, space, len(names))
     points = [space.check_point(point) for point in base.points]
     study_name = cfg.study or _study_name(base, space)
     folder = sweeps_folder(cfg.output_dir).resolve() / study_name
@@ -139,6 +141,8 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
     Raises:
         InputError: for a typo in either, as `train.py` would say it.
     """
+    overrides = branch_arguments(overrides)
+    offer_experiment_file(overrides)
     whole = _whole_config([override for override in overrides if not is_range(override)])
     params = OmegaConf.to_container(whole.hydra.sweeper.get("params") or OmegaConf.create())
     when = OmegaConf.to_container(OmegaConf.select(whole, "sweep.when") or OmegaConf.create())
@@ -147,12 +151,34 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
     space = space.settled(lambda key: _value_of(key, cfg, choices))
     if not space.parameters:
         raise InputError("nothing to search: give sweep=SPACE (conf/sweep/), or ranges like loss.margin=interval(0, 1)")
-    for example in space.examples():
-        compose("train", [*fixed, *written(example)])
+    notes = _try_examples(space, fixed)
     gone = set(params) - {parameter.key for parameter in space}
     points = OmegaConf.to_container(cfg.sweep.points)
     points = [{key: value for key, value in point.items() if key not in gone} for point in points]
-    return space, Base(fixed, cfg, choices, points)
+    return space, Base(fixed, cfg, choices, points, notes)
+
+
+def _try_examples(space: Space, fixed: list[str]) -> list[str]:
+    """Compose and build, without memory, what trials may be given; lines about members of groups that don't go with the
+    first values of the others, as they may with other values.
+
+    Raises:
+        InputError: for what would stop a trial.
+    """
+    from speakerlab.training.assembly import try_components  # late: typos are found without torch
+
+    examples = [(example, compose("train", [*fixed, *written(example)])[0]) for example in space.examples()]
+    notes: list[str] = []
+    for example, cfg in examples:
+        try:
+            try_components(cfg, trusted_on_command_line(fixed))
+        except InputError as error:
+            others = {key: value for key, value in example.items() if value != examples[0][0].get(key)}
+            groups = [key for key in others if (CONF / key.lstrip("+").split("@")[0]).is_dir()]
+            if not groups:
+                raise InputError(f"{error} (trial: {' '.join(written(example))})") from error
+            notes.append(f"trials such as {' '.join(written(example))} will fail: {error}")
+    return notes
 
 
 def written(params: dict[str, Value]) -> list[str]:
