@@ -52,13 +52,13 @@ class Sweep(NamedTuple):
 
 class Base(NamedTuple):
     """What all trials have in common: overrides, the config that they give, the chosen member of each group; the points
-    to try first, without what the command line has fixed; and lines that the user should know."""
+    to try first, without what the command line has fixed; and examples of trials with their configs."""
 
     overrides: list[str]
     cfg: DictConfig
     choices: dict[str, str]
     points: list[dict[str, object]]
-    notes: list[str]
+    examples: list[tuple[dict[str, Value], DictConfig]]
 
 
 def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
@@ -76,13 +76,15 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
     space, base = read_trials(overrides)
     names, directions = _objectives(base.cfg)
     search, pruning = Search(cfg.search, cfg.startup_trials, cfg.search_seed), Pruning(cfg.pruner, **cfg.pruning)
-    notes = base.notes + check_search(search, pruning, space, len(names))
+    notes = check_search(search, pruning, space, len(names))
     points = [space.check_point(point) for point in base.points]
     study_name = cfg.study or _study_name(base, space)
     folder = sweeps_folder(cfg.output_dir).resolve() / study_name
+    divided = _divide(cfg.workers, base.cfg)
     if cfg.warm_start is not None:
         warm, dropped = warm_points(cfg, space)
         notes += dropped
+    notes += _try_examples(base)
     if cfg.storage is None:
         _make(folder)
     storage = cfg.storage or f"sqlite:///{folder / DATABASE}"
@@ -92,7 +94,6 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
     definition = {"space": space.definition(), "choices": members, "config": compared(base.cfg)}
     study = join(study_name, opened, names, directions, definition)
     queue_points(study, [*points, *(warm if cfg.warm_start is not None and not study.trials else [])])
-    divided = _divide(cfg.workers, base.cfg)
     threads = [] if divided[0].threads is None else [f"threads={divided[0].threads}"]
     plan = Plan(
         study=study_name,
@@ -151,29 +152,28 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
     space = space.settled(lambda key: _value_of(key, cfg, choices))
     if not space.parameters:
         raise InputError("nothing to search: give sweep=SPACE (conf/sweep/), or ranges like loss.margin=interval(0, 1)")
-    notes = _try_examples(space, fixed)
+    examples = [(example, compose("train", [*fixed, *written(example)])[0]) for example in space.examples()]
     gone = set(params) - {parameter.key for parameter in space}
     points = OmegaConf.to_container(cfg.sweep.points)
     points = [{key: value for key, value in point.items() if key not in gone} for point in points]
-    return space, Base(fixed, cfg, choices, points, notes)
+    return space, Base(fixed, cfg, choices, points, examples)
 
 
-def _try_examples(space: Space, fixed: list[str]) -> list[str]:
-    """Compose and build, without memory, what trials may be given; lines about members of groups that don't go with the
-    first values of the others, as they may with other values.
+def _try_examples(base: Base) -> list[str]:
+    """Build, without memory, what trials may be given; lines about members of groups that don't go with the others' first
+    values, as they may with other values.
 
     Raises:
         InputError: for what would stop a trial.
     """
     from speakerlab.training.assembly import try_components  # late: typos are found without torch
 
-    examples = [(example, compose("train", [*fixed, *written(example)])[0]) for example in space.examples()]
-    notes: list[str] = []
-    for example, cfg in examples:
+    first, notes = base.examples[0][0], []
+    for example, cfg in base.examples:
         try:
-            try_components(cfg, trusted_on_command_line(fixed))
+            try_components(cfg, trusted_on_command_line(base.overrides))
         except InputError as error:
-            others = {key: value for key, value in example.items() if value != examples[0][0].get(key)}
+            others = {key: value for key, value in example.items() if value != first.get(key)}
             groups = [key for key in others if (CONF / key.lstrip("+").split("@")[0]).is_dir()]
             if not groups:
                 raise InputError(f"{error} (trial: {' '.join(written(example))})") from error
