@@ -28,7 +28,6 @@ from typing import NamedTuple
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from resumable import ROOT
 
 from speakerlab.cli.launch import compose
 from speakerlab.data.corpora.mini import make_mini
@@ -42,6 +41,7 @@ from speakerlab.sweeping.processes import die_with_parent
 from speakerlab.sweeping.results import ranked
 from speakerlab.sweeping.study import EPOCHS, counted, load
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["model=ecapa", "model.encoder.channels=256", "loss=aam", "loader.crop_seconds=1.0"]
 PRUNED, WHOLE = "pruned", "whole"  # the studies
 DEFAULT, WINNER = "default", "winner"
