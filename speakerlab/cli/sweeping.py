@@ -160,8 +160,8 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
 
 
 def _try_examples(base: Base) -> list[str]:
-    """Build, without memory, what trials may be given; lines about members of groups that don't go with the first values
-    of others, as they may with other values.
+    """Build, without memory, what trials may be given; lines about members of groups that don't go with others' first
+    values, as they may with other values.
 
     Raises:
         InputError: for what would stop a trial.
