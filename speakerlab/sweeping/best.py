@@ -68,7 +68,7 @@ def as_experiment(words: list[str]) -> tuple[DictConfig, list[str]]:
     for word in words:
         override = parser.parse_override(word)
         key = override.get_key_element().lstrip("+~")
-        if key in NOT_KEPT or key.split(".")[0] == "hydra":
+        if key in NOT_KEPT or key.startswith(("hydra.", "hydra/", "sweep.")):  # the last: what a search is told
             continue
         if override.is_delete() and key == "model.branches":  # others take the place of the shipped ones
             shipped = OmegaConf.load(CONF / "model" / "fusion.yaml").branches

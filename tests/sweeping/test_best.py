@@ -89,14 +89,15 @@ def test_an_experiment_in_a_file_is_taken_in(study, tmp_path):
         "# @package _global_\nname: other\ndefaults:\n  - /experiment/real_speech\n  - /augment/waveform: [gain]\n"
         "  - _self_\n  - override /model: xvector\n  - override /loss: am\nseed: 5\nsampler: {batch_size: 7}\n"
     )
-    words = [f"experiment={inner}", "sweep=margin", "sampler.batch_size=5", "scheduler=constant"]
+    told = "sweep.points=[{loss.margin: 0.3}]"
+    words = [f"experiment={inner}", "sweep=margin", told, "sampler.batch_size=5", "scheduler=constant"]
     write_command(folder, found.best_trial, *words)
     own = [f"{key}={value}" for key, value in found.best_trial.params.items()]
     expected = plain(*words, *own)
     path = write_best(found, folder)
     inner.unlink()
     assert of_best(path) == expected and expected["seed"] == 5 and expected["sampler"]["batch_size"] == 5
-    assert "name: margin_best" in path.read_text()
+    assert "name: margin_best" in path.read_text() and "points" not in path.read_text()
 
 
 def test_another_trial_and_a_run_that_is_elsewhere(study):
