@@ -38,6 +38,15 @@ def mel_filters(num_mels: int, fft_size: int, sample_rate: int, low_hz: float, h
     return np.minimum(rising, falling).clip(min=0.0).astype(np.float32)
 
 
+def mel_edges(num_mels: int, high_hz: float) -> NDArray:
+    """Where so many bands from 0 Hz on meet, equally spaced on the mel scale: `(num_mels + 2,)` hertz.
+
+    >>> mel_edges(1, 700.0).round(2)
+    array([  0.  , 289.95, 700.  ])
+    """
+    return 700.0 * np.expm1(np.linspace(0.0, math.log1p(high_hz / 700.0), num_mels + 2))
+
+
 def checked_filters(num_mels: int, make: Callable[[int], NDArray]) -> Tensor:
     """`make(num_mels)`, `(bins, num_mels)`, in which no filter is empty: such a one would be a constant feature.
 

@@ -5,29 +5,26 @@ defaults. Unlike Kaldi's, frames are centred, filters are straight-sided over he
 below, and nothing is more than 80 dB below an utterance's loudest value.
 """
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speakerlab.features.fbank import checked_filters
-from speakerlab.features.framing import CentredFraming, power_spectrum
+from speakerlab.features.fbank import checked_filters, mel_edges
 from speakerlab.features.frames import frame_mask
+from speakerlab.features.framing import CentredFraming, power_spectrum
 
 FLOOR = 1e-10  # of the power: -100 dB
 RANGE_DB = 80.0
 
 
 def hertz_filters(num_mels: int, fft_size: int, sample_rate: int) -> NDArray:
-    """Triangles centred equally spaced on the mel scale 2595 log10(1 + f/700), from 0 Hz to half the sample rate.
+    """Triangles equally spaced on the mel scale from 0 Hz to half the sample rate, as wide above as below in hertz.
 
     Returns:
         `(fft_size // 2 + 1, num_mels)` weights of the power spectrum's bins.
     """
-    top = 2595.0 * math.log10(1.0 + sample_rate / 2 / 700.0)
-    edges = 700.0 * (10.0 ** (np.linspace(0.0, top, num_mels + 2) / 2595.0) - 1.0)
+    edges = mel_edges(num_mels, sample_rate / 2)
     bins = np.linspace(0.0, sample_rate / 2, fft_size // 2 + 1)
     away = np.abs(bins[:, None] - edges[1:-1]) / np.diff(edges)[:-1]
     return (1.0 - away).clip(min=0.0).astype(np.float32)

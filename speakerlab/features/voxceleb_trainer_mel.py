@@ -4,15 +4,28 @@ Chung et al.: "In Defence of Metric Learning for Speaker Recognition", Interspee
 "Clova Baseline System for the VoxCeleb Speaker Recognition Challenge 2020".
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
 
-from speakerlab.features.fbank import checked_filters
+from speakerlab.features.fbank import checked_filters, mel_edges
 from speakerlab.features.framing import CentredFraming, power_spectrum
 
 FFT_SIZE = 512
 OFFSET = 1e-6  # of the power, before the logarithm
+
+
+def hertz_filters(num_mels: int, sample_rate: int) -> NDArray:
+    """Triangles from each one's neighbour to the other, equally spaced on the mel scale from 0 Hz to half the rate.
+
+    Returns:
+        `(257, num_mels)` weights of the power spectrum's bins.
+    """
+    left, center, right = (mel_edges(num_mels, sample_rate / 2)[first : first + num_mels] for first in range(3))
+    bins = np.linspace(0.0, sample_rate / 2, FFT_SIZE // 2 + 1)[:, None]
+    rising, falling = (bins - left) / (center - left), (right - bins) / (right - center)
+    return np.minimum(rising, falling).clip(min=0.0).astype(np.float32)
 
 
 class VoxcelebTrainerMel(nn.Module):
@@ -40,9 +53,7 @@ class VoxcelebTrainerMel(nn.Module):
         self.preemphasis = preemphasis
         self.framing = CentredFraming(sample_rate, FFT_SIZE, reflect=True)
         self.register_buffer("window", self.framing.hamming(), persistent=False)
-        filters = checked_filters(
-            num_mels, lambda count: melscale_fbanks(FFT_SIZE // 2 + 1, 0.0, sample_rate / 2, count, sample_rate).numpy()
-        )
+        filters = checked_filters(num_mels, lambda count: hertz_filters(count, sample_rate))
         self.register_buffer("filters", filters, persistent=False)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
