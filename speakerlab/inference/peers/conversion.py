@@ -77,8 +77,8 @@ def check_fit(imported: Imported, expected: dict[str, Tensor]) -> None:
     ]
     if lines:
         raise InputError(
-            f"{imported.source} is not {imported.architecture} as this program knows it: {len(lines)} tensors do not fit; nothing "
-            "was written\n  " + "\n  ".join(lines)
+            f"{imported.source} is not {imported.architecture} as this program knows it: {len(lines)} tensors do not "
+            "fit; nothing was written\n  " + "\n  ".join(lines)
         )
 
 

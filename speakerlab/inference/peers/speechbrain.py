@@ -38,7 +38,7 @@ WEIGHTS, SETTINGS, CLASSIFIER, LABELS = (
 MEAN_OF_EMBEDDINGS = "mean_var_norm_emb.ckpt"
 VARIANCE_FLOOR = "1.0e-12"  # of ECAPA-TDNN's pooling
 
-ECAPA_RULES: Rules = (  # SpeechBrain wraps each convolution and batch norm of torch's once more: `conv.conv`, `norm.norm`
+ECAPA_RULES: Rules = (  # it wraps each convolution and batch norm of torch's once more: `conv.conv`, `norm.norm`
     (r"\b(conv|norm|conv1|conv2)\.(?:conv|norm)\.(\w+)$", r"\1.\2"),
     (r"^(asp_bn|fc)\.(?:norm|conv)\.", r"\1."),
     (r"^blocks\.0\.", "stem."),
@@ -241,7 +241,7 @@ def read_labels(path: Path) -> list[str]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if line.startswith("===="):  # what follows is about the encoder itself
             break
-        name, arrow, index = line.rpartition(" => ")
+        name, _, index = line.rpartition(" => ")
         try:
             label = ast.literal_eval(name)
             found[int(index)] = str(label)

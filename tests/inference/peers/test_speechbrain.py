@@ -4,10 +4,10 @@ import sys
 
 import pytest
 import torch
+from speakerlab.inference.speechbrain_weights import ecapa_weights
 
 from speakerlab.build import build_network
 from speakerlab.encoders.layers.statistics import VARIANCE_FLOOR
-from speakerlab.inference.speechbrain_weights import ecapa_weights
 
 
 @pytest.fixture
