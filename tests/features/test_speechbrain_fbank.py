@@ -1,4 +1,4 @@
-"""Against loops over frames and filters; SpeechBrain's own are compared in tests/inference/peers/test_speechbrain.py."""
+"""Against loops over frames and filters; SpeechBrain's own is compared in tests/inference/peers."""
 
 import math
 

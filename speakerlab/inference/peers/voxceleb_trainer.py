@@ -27,6 +27,7 @@ from speakerlab.inference.peers.imported import (
 NETWORK, LOSS = "__S__.", "__L__."
 FRONT_END = "torchfb."
 PREEMPHASIS = 0.97  # of ResNetSE34V2
+EPS = "1.0e-5"  # of torch's InstanceNorm1d
 
 RULES: Rules = (
     (r"^(layer\d\.\d+)\.bn(\d)\.", r"\1.norm\2."),
@@ -77,7 +78,7 @@ def read(path: Path) -> Imported:
             f"{source} is neither a ResNetSE34L nor a ResNetSE34V2 of voxceleb_trainer: it begins with "
             f"{next(iter(everything))}"
         )
-    imported.overrides += [override("features.num_mels", mels), "norm=mean_variance"]
+    imported.overrides += [override("features.num_mels", mels), "norm=mean_variance", f"norm.eps={EPS}"]
     imported.notes.append("taken to be trained with --log_input True, which the file does not say")
     lost = sorted(name for name in everything if name.startswith(LOSS))
     if lost:

@@ -19,8 +19,8 @@ MELS, CHANNELS, POOLED, EMBED = 24, 32, 40, 16
 def features(waveform: Tensor) -> Tensor:
     """`(samples,) -> (1, frames, MELS)` as at inference: Hamming's window, no dither, without each band's mean."""
     fbank = kaldi.fbank(
-        waveform[None] * (1 << 15), num_mel_bins=MELS, frame_length=25, frame_shift=10, dither=0.0, window_type="hamming",
-        sample_frequency=16000, use_energy=False,
+        waveform[None] * (1 << 15), num_mel_bins=MELS, frame_length=25, frame_shift=10, dither=0.0,
+        window_type="hamming", sample_frequency=16000, use_energy=False,
     )  # fmt: skip
     return (fbank - fbank.mean(dim=0))[None]
 
@@ -134,8 +134,9 @@ def test_ecapas_embeddings_are_those_of_the_published_network(tmp_path, seen):
 
 
 @pytest.mark.parametrize(
-    "depths, bottleneck, attention", [((2, 1, 1, 2), False, False), ((1, 2, 1, 1), True, False), ((1, 1, 1, 1), False, True)]
-)  # fmt: skip
+    "depths, bottleneck, attention",
+    [((2, 1, 1, 2), False, False), ((1, 2, 1, 1), True, False), ((1, 1, 1, 1), False, True)],
+)
 def test_resnets_embeddings_are_those_of_the_published_network(tmp_path, depths, bottleneck, attention):
     state = resnet_state(depths, 4, bottleneck, attention)
     torch.save(state, tmp_path / "final_model.pt")
