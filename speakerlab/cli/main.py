@@ -23,6 +23,7 @@ FAMILIES: tuple[str, ...] = (
     "find",
     "average",
     "models",
+    "importing",
     "inspect",
     "compare",
     "sweep",
