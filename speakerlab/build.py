@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import check_hears, known_targets, lacks_folder, locate
+from speakerlab.config import check_hears, known_targets, lacks_folder, locate, untrained_branches
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.clip_folders import Clip, ClipFinder, assumed_clips
@@ -270,6 +270,8 @@ def network_from_checkpoint(
         check_hears(checkpoint["config"])
     check_network(checkpoint["config"], trust)
     network = build_network(checkpoint["config"], trust)
+    for name in untrained_branches(checkpoint["config"]):
+        network.branches[name].leave_out()
     load_weights(network, "network", checkpoint)
     return network.eval()
 
