@@ -4,12 +4,12 @@
     python benchmarks/fusion.py                          # without DIR, on the embedded corpus alone
     python benchmarks/fusion.py --seeds 1 --epochs 2     # to see that it works
 
-For each corpus and seed the two branches are trained, all that they are trained on and judged by is embedded, and
-every kind of fusion is trained on these embeddings, all by the ordinary commands. Validation utterances choose each
-run's epoch and, by the mean over seeds, the kind of fusion. Only then are the test utterances identified and the
-trials scored, which are over speakers that nothing was trained on. DIR holds train/so762, dev/so762 and
-trials/dev_so762.txt. Appends a line a run to fusion.jsonl beside this file, and writes fusion_<date>.md from all of
-them.
+For each corpus a few settings of each branch are tried for a part of the epochs. For each seed the two branches are
+then trained, all that they are trained on and judged by is embedded, and every kind of fusion is trained on these
+embeddings, all by the ordinary commands. Validation utterances choose the setting, each run's epoch and, by the mean
+over seeds, the kind of fusion. Only then are the test utterances identified and the trials scored, which are over
+speakers that nothing was trained on. DIR holds train/so762, dev/so762 and trials/dev_so762.txt. Appends a line a run
+to fusion.jsonl beside this file, and writes fusion_<date>.md from all of them.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from fusion_report import BRANCHES, chosen_kind, markdown
+from fusion_report import BRANCHES, Outcome, chosen_kind, markdown
 from resumable import ROOT, append_result, forked, read_results
 
 from speakerlab.cli.launch import compose
@@ -33,11 +33,22 @@ RUNS = ROOT / "outputs" / "fusion_benchmark"
 KEYS = ("corpus", "seed", "step")
 KINDS = ("gated", "softmax", "cross_attention", "concatenate", "mean")
 LOSS = ["loss=fusion", "+loss@loss.losses.cosine=aam", "+loss.weights.cosine=1.0"]
+COMMON = ["loader.crop_seconds=2.0", "sampler.speakers_per_batch=8"]  # 16 utterances: short runs want many steps
 SETTINGS = {
-    "sincnet": ["experiment=sincnet", "model.encoder.hidden=512", "model.encoder.hop_ms=200"],
-    "mel_cnn": ["experiment=mel_cnn"],
+    # Half the filters and taps of the paper, a quarter of its width: minutes on two cores.
+    "sincnet": [
+        *("experiment=sincnet", "model.encoder.filters=40", "model.encoder.taps=129", "model.encoder.hidden=512"),
+        "model.encoder.hop_ms=200",
+    ],
+    "mel_cnn": ["experiment=mel_cnn", "frames.target_frames=200"],
 }
-EPOCHS = {"sincnet": 40, "mel_cnn": 20, "fusion": 30}
+# What the validation utterances choose from, after a part of the epochs.
+TRIES = {
+    "sincnet": {name: [f"optimizer.lr={name}"] for name in ("1e-3", "3e-4", "3e-3")},
+    "mel_cnn": {name: [f"norm={name}"] for name in ("mean_variance", "none")},
+}
+EPOCHS = {"sincnet": 32, "mel_cnn": 12, "fusion": 30}
+TRIED, MEASURED = 4, 4  # tries have a fourth of the epochs; a branch is measured so many times
 
 
 @dataclass(frozen=True)
@@ -104,19 +115,30 @@ class Study:
 
     def train(self, corpus: str, seed: int, name: str, words: list[str]) -> None:
         """One run, in a folder of its own; what a killed try left there is removed."""
-        run = folder_of(corpus, seed, name)
-        given = [*words, "callbacks.early_stopping.patience=null", f"seed={seed}", f"name={name}", f"folder={run}"]
+        run = folder_of(corpus, seed, name.replace(" ", "_"))
+        given = [*words, "callbacks.early_stopping.patience=null", f"seed={seed}", f"name={run.name}", f"folder={run}"]
         row = self.rows.get((corpus, seed, name), {})
         if row.get("commands") != [shlex.join(["python", "train.py", *given])]:
             shutil.rmtree(run, ignore_errors=True)
         self.do(corpus, seed, name, [["train.py", *given]], run / "report.html", lambda: trained_facts(run))
 
-    def branches(self, corpus: str, seed: int) -> None:
-        """Both networks, and what they make of the corpus and of the trials' utterances."""
-        one = self.corpora[corpus]
+    def branch(self, corpus: str, seed: int, step: str, name: str, words: list[str], epochs: int) -> None:
+        """A network, trained for so many epochs."""
+        every = f"callbacks.identification.every_n_epochs={max(1, epochs // MEASURED)}"
+        given = [*SETTINGS[name], *words, *COMMON, *LOSS, *self.corpora[corpus].data]
+        self.train(corpus, seed, step, [*given, f"trainer.max_epochs={epochs}", every])
+
+    def tune(self, corpus: str, seed: int, name: str) -> str:
+        """The setting of a branch that has the lowest validation error after a part of the epochs."""
+        for tried, words in TRIES[name].items():
+            epochs = max(1, self.epochs[name] // TRIED)
+            self.branch(corpus, seed, f"{name} {tried}", name, words, epochs)
+        return min(TRIES[name], key=lambda tried: self.rows[corpus, seed, f"{name} {tried}"]["error_rate"])
+
+    def branches(self, corpus: str, seed: int, settings: dict[str, str]) -> None:
+        """Both networks, and what they make of the corpus."""
         for name in BRANCHES:
-            epochs = f"trainer.max_epochs={self.epochs[name]}"
-            self.train(corpus, seed, name, [*SETTINGS[name], *LOSS, *one.data, epochs])
+            self.branch(corpus, seed, name, name, TRIES[name][settings[name]], self.epochs[name])
             run, saved = folder_of(corpus, seed, name), folder_of(corpus, seed, f"{name}.npz")
             keep = [f"ckpt={run}", "split=val", f"save_embeddings={saved}", "save_corpus=true", "bootstrap_draws=0"]
             self.do(corpus, seed, f"{name} embeddings", [["evaluate.py", *keep]], saved)
@@ -126,6 +148,7 @@ class Study:
         given = ", ".join(f"{name}: {folder_of(corpus, seed, f'{name}.npz')}" for name in BRANCHES)
         starts = ", ".join(f"{name}: {{ckpt: {folder_of(corpus, seed, name)}}}" for name in BRANCHES)
         words = ["experiment=fusion", "data=embeddings", "augment=none", *LOSS, f"data.branches={{{given}}}"]
+        words += ["sampler.speakers_per_batch=16"]
         words += [f"model.branches={{{starts}}}", f"trainer.max_epochs={self.epochs['fusion']}"]
         for kind in KINDS:
             self.train(corpus, seed, kind, [*words, f"model.fusion.kind={kind}"])
@@ -181,20 +204,24 @@ def main() -> None:
     epochs = EPOCHS if arguments.epochs is None else dict.fromkeys(EPOCHS, arguments.epochs)
     study = Study(corpora(arguments.speech and arguments.speech.resolve()), epochs)
     for corpus in study.corpora:
+        settings = {name: study.tune(corpus, arguments.seeds[0], name) for name in BRANCHES}
         for seed in arguments.seeds:
-            study.branches(corpus, seed)
+            study.branches(corpus, seed, settings)
             study.fusions(corpus, seed)
     kinds = {corpus: chosen_kind(study.rows, corpus, arguments.seeds, KINDS) for corpus in study.corpora}
     for corpus, kind in kinds.items():
         for seed in arguments.seeds:
             study.test(corpus, seed, kind)
-    lists = {corpus: one.trials.stem for corpus, one in study.corpora.items()}
-    runs = {
-        (corpus, seed): {name: folder_of(corpus, seed, name) for name in (*BRANCHES, kinds[corpus])}
-        for corpus in study.corpora
-        for seed in arguments.seeds
-    }
-    text = markdown(study.rows, runs, lists, kinds, arguments.seeds, KINDS)
+    outcomes = [
+        Outcome(
+            corpus,
+            study.corpora[corpus].trials.stem,
+            kind,
+            {seed: {name: folder_of(corpus, seed, name) for name in (*BRANCHES, kind)} for seed in arguments.seeds},
+        )
+        for corpus, kind in kinds.items()
+    ]
+    text = markdown(study.rows, outcomes, KINDS, TRIES)
     path = RESULTS.with_name(f"fusion_{date.today()}.md")
     path.write_text(text.replace(f"{ROOT}/", "").replace(str(arguments.speech and arguments.speech.resolve()), "DIR"))
     print(path)

@@ -3,6 +3,7 @@
 import csv
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -25,6 +26,23 @@ DRAWS = 1000
 Metric = tuple[str, str]  # how it was scored ("" of an identification), and its name
 Found = dict[Metric, tuple[float, NDArray[np.float64]]]  # value, draws `(DRAWS,)`
 METRICS: list[Metric] = [("", name) for name in WHO] + [(scoring, name) for scoring in SCORINGS for name in SAME]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one corpus.
+
+    Attributes:
+        corpus: its name.
+        listed: name of its trial list.
+        kind: of fusion that was chosen.
+        runs: seed -> name of a system -> its run's folder; the branches and the fusion.
+    """
+
+    corpus: str
+    listed: str
+    kind: str
+    runs: Mapping[int, Mapping[str, Path]]
 
 
 def chosen_kind(rows: Mapping[tuple, dict], corpus: str, seeds: Sequence[int], kinds: Sequence[str]) -> str:
@@ -144,6 +162,17 @@ def development_table(rows: Mapping[tuple, dict], corpus: str, seeds: Sequence[i
     return table(["", "validation error %, mean", "each seed", "best epoch", "minutes"], cells)
 
 
+def tries_table(rows: Mapping[tuple, dict], corpus: str, seed: int, tries: Mapping[str, Sequence[str]]) -> list[str]:
+    """The settings that were tried first."""
+    cells = []
+    for name, tried in tries.items():
+        for one in tried:
+            row = rows[corpus, seed, f"{name} {one}"]
+            error = f"{100 * row['error_rate']:.2f}"
+            cells.append([name, one, str(row["epochs"]), error])
+    return table(["", "setting", "epochs", "validation error %"], cells)
+
+
 def conclusion(means: Mapping[str, Found], kind: str) -> str:
     """What the aim was, and whether it was met: sentences that follow from the differences."""
     sentences = []
@@ -157,47 +186,43 @@ def conclusion(means: Mapping[str, Found], kind: str) -> str:
 
 
 def corpus_section(
-    corpus: str, rows: Mapping[tuple, dict], runs: Mapping[tuple, Mapping[str, Path]], listed: str, kind: str,
-    seeds: Sequence[int], kinds: Sequence[str],
-) -> list[str]:  # fmt: skip
+    rows: Mapping[tuple, dict], one: Outcome, kinds: Sequence[str], tries: Mapping[str, Sequence[str]]
+) -> list[str]:
     """All of one corpus."""
-    every = {seed: {name: measured(run, listed) for name, run in runs[corpus, seed].items()} for seed in seeds}
+    seeds = list(one.runs)
+    every = {
+        seed: {name: measured(run, one.listed) for name, run in systems.items()} for seed, systems in one.runs.items()
+    }
     means = {name: averaged([found[name] for found in every.values()]) for name in every[seeds[0]]}
 
     def label(system: str) -> str:
-        return f"fusion ({kind})" if system == kind else system
+        return f"fusion ({one.kind})" if system == one.kind else system
 
     counted = f"Mean over seeds {', '.join(map(str, seeds))}; in brackets 95 % intervals over speakers."
-    lines = [f"## {corpus}", "", _wrapped(conclusion(means, kind)), ""]
-    lines += [_wrapped(f"Development: the kind with the lowest validation error is {kind}."), ""]
-    lines += [*development_table(rows, corpus, seeds, kinds), ""]
+    lines = [f"## {one.corpus}", "", _wrapped(conclusion(means, one.kind)), ""]
+    lines += [_wrapped("Development, settings: those with the lowest validation error are taken."), ""]
+    lines += [*tries_table(rows, one.corpus, seeds[0], tries), ""]
+    lines += [_wrapped(f"Development, kinds: the one with the lowest validation error is {one.kind}."), ""]
+    lines += [*development_table(rows, one.corpus, seeds, kinds), ""]
     lines += [_wrapped(f"Test, opened after that. {counted}"), "", *means_table(means, label), ""]
-    lines += [*differences_table(means, kind), "", "Each seed:", "", *seeds_table(every, label), ""]
-    commands = [rows[corpus, seeds[0], step]["commands"] for step in (*BRANCHES, f"{BRANCHES[0]} embeddings", kind)]
-    commands += [rows[corpus, seeds[0], f"{step} test"]["commands"] for step in (BRANCHES[0], kind)]
-    return [*lines, "```", *(command for some in commands for command in some), "```", ""]
+    lines += [*differences_table(means, one.kind), "", "Each seed:", "", *seeds_table(every, label), ""]
+    steps = (*BRANCHES, f"{BRANCHES[0]} embeddings", one.kind, f"{BRANCHES[0]} test", f"{one.kind} test")
+    commands = [command for step in steps for command in rows[one.corpus, seeds[0], step]["commands"]]
+    return [*lines, "```", *commands, "```", ""]
 
 
 def markdown(
-    rows: Mapping[tuple, dict],
-    runs: Mapping[tuple, Mapping[str, Path]],
-    lists: Mapping[str, str],
-    kinds: Mapping[str, str],
-    seeds: Sequence[int],
-    every_kind: Sequence[str],
+    rows: Mapping[tuple, dict], outcomes: Sequence[Outcome], kinds: Sequence[str], tries: Mapping[str, Sequence[str]]
 ) -> str:
     """The dated page.
 
     Args:
         rows: of fusion.jsonl.
-        runs: (corpus, seed) -> name of a system -> its run's folder; the branches and the fusion.
-        lists: corpus -> name of its trial list.
-        kinds: corpus -> kind of fusion that was chosen.
-        seeds: of the trainings.
-        every_kind: of fusion that there is.
+        outcomes: of each corpus.
+        kinds: of fusion that there are.
+        tries: branch -> names of the settings that were tried.
     """
-    some = rows[next(iter(lists)), seeds[0], BRANCHES[0]]
-    minutes = sum(row["minutes"] for (corpus, seed, _), row in rows.items() if corpus in lists and seed in seeds)
+    used = [row for (corpus, _, _), row in rows.items() if corpus in [one.corpus for one in outcomes]]
     text = (
         "Closed-set identification of the training speakers in other recordings of theirs, and trials over speakers "
         "that nothing was trained on; the same utterances for all systems. Branches and fusion learn a decision MLP, "
@@ -207,10 +232,11 @@ def markdown(
     )
     lines = [f"# SincNet, mel CNN and their fusion, {date.today()}", "", "`python benchmarks/fusion.py --speech DIR`"]
     lines += ["", _wrapped(text), ""]
-    for corpus, listed in lists.items():
-        lines += corpus_section(corpus, rows, runs, listed, kinds[corpus], seeds, every_kind)
-    commits = ", ".join(sorted({row["commit"] for row in rows.values() if "commit" in row}))
-    return "\n".join([*lines, f"{some['machine']}; {minutes:.0f} minutes in all. Commit {commits}.", ""])
+    for one in outcomes:
+        lines += corpus_section(rows, one, kinds, tries)
+    commits = ", ".join(sorted({row["commit"] for row in used if "commit" in row}))
+    machine = next(row["machine"] for row in used if "machine" in row)
+    return "\n".join([*lines, f"{machine}; {sum(row['minutes'] for row in used):.0f} minutes. Commit {commits}.", ""])
 
 
 def _wrapped(text: str) -> str:
