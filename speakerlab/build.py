@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import check_hears, known_targets, lacks_folder, locate
+from speakerlab.config import check_hears, known_targets, lacks_folder, locate, untrained_branches
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.clip_folders import Clip, ClipFinder, assumed_clips
@@ -273,6 +273,8 @@ def network_from_checkpoint(
         elements = sum(value.numel() for value in checkpoint["state_dict"].values())
         with frugal(elements):
             network = build_network(config, trust)
+        for name in untrained_branches(config):
+            network.branches[name].leave_out()
     except InputError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
