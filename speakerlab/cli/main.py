@@ -26,6 +26,7 @@ FAMILIES: tuple[str, ...] = (
     "inspect",
     "compare",
     "sweep",
+    "export",
 )
 
 
