@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.build import NETWORK_PARTS, load_checkpoint, network_from_checkpoint
+from speakerlab.build import load_checkpoint, network_from_checkpoint
 from speakerlab.data.development import run_folder
 from speakerlab.data.utterances import pad_utterances
 from speakerlab.inference.card import ModelCard, fingerprint
 from speakerlab.inference.kept_calibration import KeptCalibration, kept_in
 from speakerlab.inference.model import find_checkpoint, pick_devices
 from speakerlab.network import embed_batches
+from speakerlab.untrusted import NETWORK_PARTS
 
 # Of an exported folder.
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.json"
