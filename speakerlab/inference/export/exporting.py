@@ -154,8 +154,13 @@ def _write_smaller(
 
 def with_drift(card: ModelCard, kind: str, drift: Drift) -> ModelCard:
     """The card of a smaller model, which says how its scores differ."""
-    numbers = {"largest": drift.largest, "mean": drift.mean, "eer": drift.eer, "eer_exact": drift.eer_exact}
-    known = {f"{kind}_drift_{name}": value for name, value in numbers.items() if value is not None}
+    numbers = {
+        f"{kind} drift_largest": drift.largest,
+        f"{kind} drift_mean": drift.mean,
+        f"{kind} eer": drift.eer,
+        "float32 eer": drift.eer_exact,
+    }
+    known = {name: value for name, value in numbers.items() if value is not None}
     return replace(card, metrics={**card.metrics, **known})
 
 

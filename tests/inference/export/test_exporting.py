@@ -83,7 +83,7 @@ def test_smaller_models_say_how_they_drift(kind, most, model, trace, tmp_path):
     found = export(engine, path, kind, tmp_path / "a.onnx", max_drift=most)
     assert 0 < found.drift.mean <= found.drift.largest < most and found.drift.pairs == 66
     small, sound = OnnxEngine(tmp_path / "a.onnx", "cpu"), waveforms(2.0, 2.5, 3.0)
-    told = {f"{kind}_drift_largest": found.drift.largest, f"{kind}_drift_mean": found.drift.mean}
+    told = {f"{kind} drift_largest": found.drift.largest, f"{kind} drift_mean": found.drift.mean}
     assert small.card.metrics == told and small.card.fingerprint == engine.card.fingerprint
     rows = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (small(sound), engine(sound))]
     assert np.abs(rows[0] @ rows[0].T - rows[1] @ rows[1].T).max() < most

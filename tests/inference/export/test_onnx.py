@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from onnx_files import CARD, make_model
 
 from speakerlab import InputError
