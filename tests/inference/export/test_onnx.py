@@ -74,7 +74,7 @@ def test_the_check_sees_batch_mates(tmp_path):
         return rows
 
     with pytest.raises(InputError, match="nothing is written"):
-        check(mixed, MeanAndSquare(), specimens(5000, 700, 3000))
+        check(mixed, MeanAndSquare(), specimens(5000, 700, 3000), 400)
 
 
 def test_failures_are_one_line():

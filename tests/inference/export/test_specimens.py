@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,14 @@ def write_tones(folder: Path, count: int, seconds: float = 0.5) -> list[Path]:
     return files
 
 
-def write_run(run: Path, files: list[Path], pairs: list[tuple[int, int, int]]) -> Path:
+def write_run(run: Path, files: list[Path], pairs: list[tuple[int, int, int]], with_audio: bool = True) -> Path:
     """A run judged by trials `(label, enrol, test)` of these files: its checkpoint, which is not there."""
+    order = list(dict.fromkeys(place for _, *pair in pairs for place in pair))
     labels, enrol, test = (np.array(column) for column in zip(*pairs, strict=True))
-    names = [f"s/{file.stem}" for file in files]
-    trials = Trials(labels.astype(np.int8), enrol, test, names, np.arange(len(pairs)), "by hand")
-    write_development_trials(run, trials, files)
+    enrol, test = ([order.index(place) for place in side] for side in (enrol, test))
+    names = [f"s/{files[place].stem}" for place in order]
+    trials = Trials(labels.astype(np.int8), np.array(enrol), np.array(test), names, np.arange(len(pairs)), "by hand")
+    write_development_trials(run, trials, [files[place] for place in order] if with_audio else [])
     return run / "checkpoints" / "best.ckpt"
 
 
@@ -41,7 +42,7 @@ def test_of_the_runs_own_trials(tmp_path):
     files = write_tones(tmp_path / "audio", 4)
     found = find_specimens(write_run(tmp_path / "run", files, [(1, 0, 2), (0, 3, 2)]), 16000)
     assert found.origin == "3 recordings of the run's development trials"
-    for waveform, number in zip(found.waveforms, (0, 2, 3), strict=True):
+    for waveform, number in zip(found.waveforms, (0, 2, 3), strict=True):  # as the list has them
         np.testing.assert_array_equal(waveform, read_audio(files[number]))
     assert found.pairs.tolist() == [[0, 1], [2, 1]] and found.labels.tolist() == [1, 0]
 
@@ -89,7 +90,7 @@ def test_of_utterances_to_identify(tmp_path):
 @pytest.mark.parametrize("fate", ["gone", "embeddings", "no run"])
 def test_voices_that_are_made(fate, tmp_path):
     files = write_tones(tmp_path / "audio", 2)
-    checkpoint = write_run(tmp_path / "run", [] if fate == "embeddings" else files, [(1, 0, 1)][: fate != "none"])
+    checkpoint = write_run(tmp_path / "run", files, [(1, 0, 1)], with_audio=fate != "embeddings")
     if fate == "gone":
         files[1].unlink()
     if fate == "no run":
@@ -110,5 +111,5 @@ def test_what_is_given_must_be_there(tmp_path):
         find_specimens(None, 16000, [str(tmp_path)])
     with pytest.raises(InputError, match="gone.wav"):
         find_specimens(None, 16000, [str(tmp_path / "gone.wav")])
-    found = replace(find_specimens(None, 16000, [str(write_tones(tmp_path, 1)[0])]))
+    found = find_specimens(None, 16000, [str(write_tones(tmp_path, 1)[0])])
     assert found.origin == "1 recording of --audio" and found.pairs.shape == (0, 2)
