@@ -31,6 +31,7 @@ FAMILIES: tuple[str, ...] = (
     "embed",
     "gallery",
     "doctor",
+    "export",
 )
 
 
