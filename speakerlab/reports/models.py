@@ -16,8 +16,8 @@ COUNTED = (
     "those of convolutions, matrix products, attention and recurrent layers, in evaluation, on the features of 2 s: "
     "198 frames of `fbank`, samples for `raw`, 300 frames and pictures of them for `fixed` and `image`. Norms, "
     "activations, gates, statistics and the features themselves are not counted; published numbers, of 200 frames, "
-    "mostly have them. Contexts and gates that are alike for many frames are computed once here, which saves ECAPA-TDNN "
-    "and CAM++ a twelfth."
+    "mostly have them. Contexts and gates that are alike for many frames are computed once here, which saves "
+    "ECAPA-TDNN and CAM++ a twelfth."
 )
 EER_NOTE = (
     "Published EER are on VoxCeleb1-O after training on VoxCeleb2, by cosine, unless said otherwise; papers differ in "
