@@ -36,7 +36,7 @@ from speakerlab.training.activation_checkpointing import checkpoint_activations
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.fine_tuning import check_freezing, freeze, read_start, start_from
-from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
+from speakerlab.training.hardware import check_devices, resolve_precision, shares_batch_norms
 from speakerlab.training.initial_weights import branch_start, initialise
 from speakerlab.training.pictures import Pictures
 from speakerlab.training.progress import Bar
@@ -195,6 +195,9 @@ def build_system(
         start: the contents of `fine_tuning.ckpt`.
     """
     network = build_network(cfg, trust)
+    if shares_batch_norms(cfg):
+        # Here and not by Lightning, which would put new modules in the place of frozen ones, and these would train.
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     notes = _unmasked(network, data.augment)
     on_audio = data.corpus.saved is None
     if not on_audio:
@@ -281,8 +284,7 @@ def build_trainer(
             "trainer",
             trust=trust,
             precision=precision,
-            # Torch synchronises batch norms on GPUs alone.
-            sync_batchnorm=bool(cfg.trainer.get("sync_batchnorm")) and has_gpu(str(cfg.trainer.accelerator)),
+            sync_batchnorm=False,  # `build_system` has seen to it
             enable_progress_bar=progress_bar,
             callbacks=callbacks,
             logger=logger,
