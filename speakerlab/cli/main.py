@@ -23,9 +23,14 @@ FAMILIES: tuple[str, ...] = (
     "find",
     "average",
     "models",
+    "importing",
     "inspect",
     "compare",
     "sweep",
+    "verify",
+    "embed",
+    "gallery",
+    "doctor",
     "export",
 )
 

@@ -18,7 +18,8 @@ NOTHING = 1e-20  # loud sound is that much above silence
 class Pcen(nn.Module):
     """`(E / (eps + M)^gain + bias)^power - bias^power`, where M is the energy E smoothed over time.
 
-    Takes natural-logarithmic energies (features=fbank), which it undoes.
+    Takes natural logarithms of energies, of which it undoes the logarithm: features=fbank, or spectrogram with
+    scale=log.
 
     Args:
         gain: 0 to 1, how much of the level is taken away.
@@ -27,9 +28,10 @@ class Pcen(nn.Module):
         seconds: time constant of the smoothing.
         eps: above 0, in the energy's unit.
         shift_ms: from one frame to the next.
+        log_energies: whether that is what the features are, without derivatives.
 
     Raises:
-        ValueError: for a value out of range.
+        ValueError: for a value out of range, or other features.
     """
 
     def __init__(
@@ -40,8 +42,11 @@ class Pcen(nn.Module):
         seconds: float = 0.4,
         eps: float = 1e-6,
         shift_ms: int = SHIFT_MS,
+        log_energies: bool = True,
     ):
         super().__init__()
+        if not log_energies:
+            raise ValueError("PCEN takes natural logarithms of energies alone: features=fbank, no frames.deltas")
         for name, value in {"bias": bias, "power": power, "seconds": seconds, "eps": eps}.items():
             if not value > 0:
                 raise ValueError(f"{name}={value} must be above 0")
