@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -115,6 +116,7 @@ def _some_utterances(trials: Trials, most: int) -> np.ndarray:
     return kept
 
 
+@cache
 def _made(sample_rate: int) -> Specimens:
     """Synthetic voices, the same each time; too few and too plain to know an error rate by."""
     waveforms = []

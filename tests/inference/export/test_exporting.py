@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from small_models import TINY, voices, write_checkpoint
+from small_models import TINY, write_checkpoint
 
 from speakerlab import InputError
 from speakerlab.inference.card import METADATA_KEY
@@ -17,6 +17,7 @@ from speakerlab.inference.export import exporting
 from speakerlab.inference.export.exporting import export, target_of
 from speakerlab.inference.export.onnx import embed_one_by_one
 from speakerlab.inference.export.program import load_program
+from speakerlab.inference.export.specimens import find_specimens
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = [*TINY, "pooling.bottleneck=8"]
@@ -41,7 +42,10 @@ def trace(traced, monkeypatch):
 
 
 def waveforms(*seconds: float) -> list[np.ndarray]:
-    return [row[: round(length * 16000)] for row, length in zip(voices(len(seconds), 3.0).numpy(), seconds)]
+    """Speech of so many seconds each, up to two. (In clean tones little holds next to nothing: torch's own rounding of
+    the spectrum moves a small random network by 1e-4 there.)"""
+    sentences = find_specimens(None, 16000).waveforms
+    return [sentence[: round(length * 16000)] for sentence, length in zip(sentences, seconds, strict=False)]
 
 
 def test_onnx_gives_the_networks_embeddings(model, trace, tmp_path):
@@ -51,7 +55,7 @@ def test_onnx_gives_the_networks_embeddings(model, trace, tmp_path):
     assert found.size == target.stat().st_size and found.difference < 2e-5 and "synthetic voices" in found.recordings
     onnx = OnnxEngine(target, "cpu")
     assert onnx.card == engine.card and 400 <= onnx.shortest < 4000
-    for lengths in ((1.0,), (0.3, 2.9, 0.3), (0.5,) * 5):
+    for lengths in ((1.0,), (0.3, 2.0, 0.3), (0.5,) * 5):
         exact = embed_one_by_one(engine.network)(waveforms(*lengths))
         np.testing.assert_allclose(onnx(waveforms(*lengths)), exact, atol=1e-4 * np.abs(exact).max())
     assert list(target.parent.iterdir()) == [target]
@@ -82,7 +86,7 @@ def test_smaller_models_say_how_they_drift(kind, most, model, trace, tmp_path):
     engine, path = model
     found = export(engine, path, kind, tmp_path / "a.onnx", max_drift=most)
     assert 0 < found.drift.mean <= found.drift.largest < most and found.drift.pairs == 66
-    small, sound = OnnxEngine(tmp_path / "a.onnx", "cpu"), waveforms(2.0, 2.5, 3.0)
+    small, sound = OnnxEngine(tmp_path / "a.onnx", "cpu"), waveforms(2.0, 1.5, 2.0)
     told = {f"{kind} drift_largest": found.drift.largest, f"{kind} drift_mean": found.drift.mean}
     assert small.card.metrics == told and small.card.fingerprint == engine.card.fingerprint
     rows = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (small(sound), engine(sound))]
