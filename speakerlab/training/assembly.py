@@ -24,6 +24,7 @@ from speakerlab.build import (
     build_network,
     check_workers,
 )
+from speakerlab.config import untrained_branches
 from speakerlab.data import Progress
 from speakerlab.data.batches import Sampler
 from speakerlab.data.clip_folders import assumed_clips, clips_below
@@ -200,7 +201,7 @@ def build_system(
     notes = _unmasked(network, data.augment)
     on_audio = data.corpus.saved is None
     if not on_audio:
-        take_embeddings(network, data.corpus.saved)
+        take_embeddings(network, data.corpus.saved, untrained_branches(OmegaConf.to_container(cfg, resolve=True)))
     if not resumed:
         for name, branch in network.branches.items():
             if on_audio and branch.features.learns and branch_start(cfg, name) is None:
