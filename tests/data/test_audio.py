@@ -1,6 +1,7 @@
 """Samples against what was written, and SciPy's resampler; messages as a stranger reads them."""
 
 import math
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -296,3 +297,11 @@ def test_files_in_memory_read_as_on_the_disk(tmp_path, sweep, suffix):
     for data in (b"", b"rubbish", audio.data[: len(audio.data) // 2]):
         with pytest.raises(AudioError, match=rf"^shard.tar/a.{suffix}: "):
             read_audio(AudioBytes(f"shard.tar/a.{suffix}", data), 30000, 16000)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "m4a"])
+def test_names_that_are_no_unicode(tmp_path, suffix):
+    path = tmp_path / os.fsdecode(b"\xff." + suffix.encode())
+    path.write_bytes(b"something")
+    with pytest.raises(AudioError, match="its name is no UTF-8; rename it"):
+        probe(path)
