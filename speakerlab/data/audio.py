@@ -146,7 +146,13 @@ def _is_pyav(path: Source) -> bool:
 
 def _openable(path: Source) -> str | io.BytesIO:
     """What the decoding libraries open."""
-    return io.BytesIO(path.data) if isinstance(path, AudioBytes) else os.fspath(path)
+    if isinstance(path, AudioBytes):
+        return io.BytesIO(path.data)
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:  # which would escape from within them
+        raise AudioError(path, "its name is no UTF-8; rename it") from error
+    return os.fspath(path)
 
 
 def _open_soundfile(path: Source) -> soundfile.SoundFile:

@@ -1,6 +1,7 @@
 """Samples against what was written, and SciPy's resampler; messages as a stranger reads them."""
 
 import math
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -355,3 +356,11 @@ def test_time_stamps_that_stand_still(tmp_path, sweep, step):
     (tmp_path / "a.m4a").write_bytes(content)
     with pytest.raises(AudioError, match=r"a\.m4a: (cut off|has \d+ samples)"):
         read_audio(tmp_path / "a.m4a", 0, 16000)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "m4a"])
+def test_names_that_are_no_unicode(tmp_path, suffix):
+    path = tmp_path / os.fsdecode(b"\xff." + suffix.encode())
+    path.write_bytes(b"something")
+    with pytest.raises(AudioError, match="its name is no UTF-8; rename it"):
+        probe(path)
