@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import check_hears, known_targets, lacks_folder, locate
+from speakerlab.config import check_hears, known_targets, lacks_folder, locate, untrained_branches
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.clip_folders import Clip, ClipFinder, assumed_clips
@@ -24,13 +24,9 @@ from speakerlab.data.tree import make_folder
 from speakerlab.features.pipeline import FeaturePipeline
 from speakerlab.losses.weighted_sum import WeightedSum
 from speakerlab.network import FusionNetwork, SpeakerNetwork
+from speakerlab.untrusted import check_archive, check_contents, check_loss, check_network, frugal
 
 CHAINS = ("recording", "waveform", "spectrum")
-NETWORK_PARTS = ("features", "norm", "pooling", "model")
-LOSS_PARTS = ("loss", "regulariser")
-# What the config of a checkpoint may name there, and what anything else is.
-NETWORK = ("speakerlab.features.", "speakerlab.encoders.", "speakerlab.fusion."), "neither a feature nor an encoder"
-LOSS = ("speakerlab.losses.",), "no loss"
 
 
 def build(node: DictConfig | dict, key: str, *args: Any, trust: tuple[str, ...] = (), **wired: Any) -> Any:
@@ -77,7 +73,8 @@ def _build_branch(cfg: DictConfig | dict, rate: dict[str, int], prefix: str, tru
     extract = build(cfg["features"], key, trust=trust, **_asked_for(cfg["features"], key, rate))
 
     def norm(dim: int, channels: int) -> torch.nn.Module:
-        sizes = {"dim": dim, "channels": channels}
+        log_energies = getattr(extract, "log_energies", False) and not cfg["frames"].get("deltas")
+        sizes = {"dim": dim, "channels": channels, "log_energies": log_energies}
         if hasattr(extract, "shift_ms"):  # whose frames need not be 10 ms apart
             sizes["shift_ms"] = extract.shift_ms
         return build(cfg["norm"], f"{prefix}norm", trust=trust, **_asked_for(cfg["norm"], f"{prefix}norm", sizes))
@@ -241,6 +238,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     """
     if not Path(path).is_file():
         raise InputError(f"ckpt={path}: there is no such file")
+    check_archive(Path(path))
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -249,6 +247,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
         raise InputError(f"ckpt={path} is damaged or none: it can't be read as a checkpoint") from error
     if not isinstance(checkpoint, dict) or not {"config", "speakers", "state_dict"} <= checkpoint.keys():
         raise InputError(f"ckpt={path} was not written by speakerlab: it holds no config and speakers")
+    check_contents(checkpoint, Path(path))
     return checkpoint
 
 
@@ -266,53 +265,34 @@ def network_from_checkpoint(
         InputError: if the checkpoint names any other class, its weights fit no network of its config, or it has none
             that was trained for audio.
     """
-    if for_audio:
-        check_hears(checkpoint["config"])
-    check_network(checkpoint["config"], trust)
-    network = build_network(checkpoint["config"], trust)
+    config = checkpoint["config"]
+    try:
+        if for_audio:
+            check_hears(config)
+        check_network(config, trust)
+        elements = sum(value.numel() for value in checkpoint["state_dict"].values())
+        with frugal(elements):
+            network = build_network(config, trust)
+        for name in untrained_branches(config):
+            network.branches[name].leave_out()
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"the checkpoint's config makes no network ({reason:.200})") from error
     load_weights(network, "network", checkpoint)
     return network.eval()
-
-
-def check_network(config: dict, trust: tuple[str, ...] = ()) -> None:
-    """Refuse a checkpoint's config that lacks what a network is built of, or names other classes there.
-
-    Raises:
-        InputError: with what it lacks or names.
-    """
-    _check_contents(config, (*NETWORK_PARTS, "frames", "loader"))
-    for branch in config["model"].get("branches", {}).values():
-        _check_contents(branch, (*NETWORK_PARTS, "frames"))
-    _check_targets([config[part] for part in NETWORK_PARTS], *NETWORK, trust)
 
 
 def loss_from_checkpoint(checkpoint: dict, embed_dim: int, trust: tuple[str, ...] = ()) -> torch.nn.Module:
     """Rebuild the trained loss, whose logits name speakers, in evaluation mode; otherwise as
     `network_from_checkpoint`."""
     config = checkpoint["config"]
-    _check_contents(config, LOSS_PARTS)
-    _check_targets([config["loss"], config["regulariser"]["loss"]], *LOSS, trust)
-    loss = build_loss(config, embed_dim, len(checkpoint["speakers"]), trust)
+    check_loss(config, trust)
+    with frugal(sum(value.numel() for value in checkpoint["state_dict"].values())):
+        loss = build_loss(config, embed_dim, len(checkpoint["speakers"]), trust)
     load_weights(loss, "loss", checkpoint)
     return loss.eval()
-
-
-def _check_contents(contents: dict, keys: tuple[str, ...]) -> None:
-    missing = set(keys) - contents.keys()
-    if missing:
-        raise InputError(
-            f"the checkpoint's config lacks {', '.join(sorted(missing))}: it was not written by this speakerlab"
-        )
-
-
-def _check_targets(nodes: list, prefixes: tuple[str, ...], kinds: str, trust: tuple[str, ...]) -> None:
-    """Of a checkpoint, wherever it comes from, nothing but this project's own classes of some kinds is built."""
-    admitted = {target for target in known_targets() if target.startswith(prefixes)}
-    for target in _targets(nodes):
-        if target not in (*admitted, *trust):
-            raise InputError(
-                f"the checkpoint names {target}, which is {kinds} of speakerlab; if you know it, add trust=[{target}]"
-            )
 
 
 def load_weights(module: torch.nn.Module, name: str, checkpoint: dict) -> None:
@@ -333,14 +313,3 @@ def load_weights(module: torch.nn.Module, name: str, checkpoint: dict) -> None:
             f"the checkpoint's weights do not fit the {name} of its config ({str(error).splitlines()[1].strip()}); "
             "it is from another version of speakerlab"
         ) from error
-
-
-def _targets(node: Any) -> Iterator[str]:
-    """Every `_target_` in a plain config, however deep."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for child in node:
-            yield from _targets(child)

@@ -27,6 +27,11 @@ if "SPEAKERLAB_CACHE" not in os.environ:
     os.environ["SPEAKERLAB_CACHE"] = CACHE.name
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the whole first: their files take minutes, and beside the last of them a process would be idle."""
+    items.sort(key=lambda item: len(item.path.parents))
+
+
 @dataclass(frozen=True)
 class Folders:
     """Training and development speakers in VoxCeleb's layout, and the trial list over the latter."""

@@ -13,13 +13,14 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = [ROOT / name for name in ("train.py", "evaluate.py", "sweep.py") if (ROOT / name).is_file()]
 
 LEAVES = ("data", "augment", "features", "encoders", "fusion", "losses", "scoring")
-CORE = (*LEAVES, "record", "network", "schema", "config", "build")
+CORE = (*LEAVES, "record", "network", "schema", "config", "untrusted", "build")
 # Part of speakerlab -> the other parts that it may import. Everything may import the package itself (InputError).
 ALLOWED = {
     **dict.fromkeys((*LEAVES, "record", "schema"), ()),
     "network": LEAVES,
     "config": (*LEAVES, "schema"),
-    "build": (*LEAVES, "network", "config"),
+    "untrusted": ("config",),
+    "build": (*LEAVES, "network", "config", "untrusted"),
     **dict.fromkeys(("training", "inference", "reports", "sweeping"), CORE),
     "cli": (*CORE, "training", "inference", "reports", "sweeping"),
 }
@@ -34,7 +35,12 @@ LIBRARIES = {
     "gradio": ("inference",),
 }
 # An ONNX model is used with these, where there may be no torch.
-WITHOUT_TORCH = ("data.audio", "data.manifest", "data.trials", "data.scan", "data.tree", "scoring")
+WITHOUT_TORCH = (
+    *(f"data.{name}" for name in ("audio", "download", "length_batches", "manifest", "pool", "scan", "trials", "tree")),
+    *(f"inference.{name}" for name in ("card", "decisions", "decoder", "fetching", "gallery", "hearing")),
+    *(f"inference.{name}" for name in ("kept_calibration", "many_files", "pieces", "recognizer", "engines.onnx")),
+    "scoring",
+)
 
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60
 

@@ -100,8 +100,9 @@ def _taken_names() -> set[str]:
 
 def _from_checkpoint(key: str, path: str, cfg: DictConfig, trust: tuple[str, ...]) -> dict:
     """What the checkpoint's network was built from."""
-    from speakerlab.build import check_network, load_checkpoint
+    from speakerlab.build import load_checkpoint
     from speakerlab.inference.model import find_checkpoint
+    from speakerlab.untrusted import check_network
 
     try:
         found = find_checkpoint(path)

@@ -27,6 +27,11 @@ FAMILIES: tuple[str, ...] = (
     "inspect",
     "compare",
     "sweep",
+    "verify",
+    "embed",
+    "gallery",
+    "doctor",
+    "export",
 )
 
 

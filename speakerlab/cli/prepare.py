@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from speakerlab import InputError
 
 if TYPE_CHECKING:
-    from speakerlab.data.prepare.download import Login
+    from speakerlab.data.download import Login
 
 CONNECTIONS = 4
 # What --from makes pointless: nothing is downloaded but, with --fetch-lists, the lists.
@@ -137,7 +137,7 @@ def _login(user: str | None, addresses: list[str]) -> "Login | None":
     password = os.environ.get("SPEAKERLAB_PASSWORD")
     if password is None and not sys.stdin.isatty():
         raise InputError("--user needs a password: set SPEAKERLAB_PASSWORD, or use ~/.netrc without --user")
-    from speakerlab.data.prepare.download import Login
+    from speakerlab.data.download import Login
 
     return Login(user, password if password is not None else getpass.getpass(f"password of {user}: "), addresses[0])
 

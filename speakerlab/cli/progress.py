@@ -5,12 +5,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 EVERY = 30.0  # seconds between lines where there is no terminal; quicker work says nothing
 
 
 @contextmanager
-def progress_bar(description: str, unit: str = "files") -> Iterator[Callable[[int, int], None]]:
+def progress_bar(
+    description: str, unit: str = "files", stream: TextIO | None = None
+) -> Iterator[Callable[[int, int], None]]:
     """Gives a function (done, total) that moves the bar, from any thread.
 
     In a terminal the bar appears with the first call and shows the rate and the time left; elsewhere a line tells them
@@ -19,10 +22,13 @@ def progress_bar(description: str, unit: str = "files") -> Iterator[Callable[[in
     Args:
         description: of the work.
         unit: "bytes" are shown as MB and GB, everything else as a number.
+        stream: where to; None is standard output.
     """
-    if not sys.stdout.isatty():
-        yield _Lines(description, unit).move
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        yield _Lines(description, unit, stream).move
         return
+    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -41,7 +47,7 @@ def progress_bar(description: str, unit: str = "files") -> Iterator[Callable[[in
 
     amount = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), Rate())
     columns = (TextColumn("{task.description}"), BarColumn(), *amount, TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, transient=True, console=Console(file=stream)) as bar:
         task = None
 
         def move(done: int, total: int) -> None:
@@ -56,8 +62,8 @@ def progress_bar(description: str, unit: str = "files") -> Iterator[Callable[[in
 class _Lines:
     """Writes `description: done of total, rate, time left`, at most one line every `EVERY` seconds."""
 
-    def __init__(self, description: str, unit: str):
-        self.description, self.unit, self.lock = description, unit, threading.Lock()
+    def __init__(self, description: str, unit: str, stream: TextIO):
+        self.description, self.unit, self.stream, self.lock = description, unit, stream, threading.Lock()
         self.began = self.said = time.monotonic()
         self.first: int | None = None  # done before this run, which does not count for the rate
 
@@ -68,9 +74,8 @@ class _Lines:
             if now - self.said < EVERY:
                 return
             self.said = now
-            print(
-                progress_line(self.description, self.unit, done, total, done - self.first, now - self.began), flush=True
-            )
+            line = progress_line(self.description, self.unit, done, total, done - self.first, now - self.began)
+            print(line, file=self.stream, flush=True)
 
 
 def progress_line(description: str, unit: str, done: int, total: int, fresh: int, seconds: float) -> str:

@@ -51,7 +51,7 @@ def show_status(chosen: argparse.Namespace) -> None:
     from speakerlab.sweeping.study import DATABASE, load
 
     if chosen.study is None:
-        _show_all(Path(chosen.output_dir, "sweeps"))
+        _show_all(chosen)
         return
     folder = study_folder(chosen.study, chosen.output_dir)
     if chosen.storage is None and not (folder / DATABASE).is_file() and (folder / "sweep.json").is_file():
@@ -69,23 +69,37 @@ def show_status(chosen: argparse.Namespace) -> None:
     show(table, *facts)
 
 
-def _show_all(sweeps: Path) -> None:
+def _show_all(chosen: argparse.Namespace) -> None:
     from speakerlab.cli.tables import show, text_table
-    from speakerlab.reports.sweep import outcome
-    from speakerlab.sweeping.study import DATABASE, load
+    from speakerlab.sweeping.study import DATABASE, databases, shown_url, study_names, sweeps_folder
 
-    rows = {}
-    for path in sorted([*sweeps.glob(f"*/{DATABASE}"), *sweeps.glob(f"*/*/{DATABASE}")]):
-        facts = outcome(sweep_trials(load(path.parent), path.parent))
-        rows[str(path.parent.relative_to(sweeps))] = {
-            "trials": facts["trials"],
-            "best": facts.get("best") or (f"Pareto front: {facts['Pareto front']}" if "Pareto front" in facts else ""),
-        }
-    grids = [path.parent for path in sorted(sweeps.glob("*/*/members.csv")) if not (path.parent / DATABASE).is_file()]
-    rows |= {str(grid.relative_to(sweeps)): {"trials": "a grid: members.csv", "best": ""} for grid in grids}
+    sweeps = sweeps_folder(chosen.output_dir)
+    if chosen.storage is not None:
+        place = shown_url(chosen.storage)
+        rows = {name: _outlined(name, sweeps / name, chosen.storage) for name in study_names(chosen.storage)}
+    else:
+        place = str(sweeps)
+        folders = [path.parent for path in databases(sweeps)]
+        rows = {str(folder.relative_to(sweeps)): _outlined(folder, folder, None) for folder in folders}
+        grids = [path.parent for path in sorted(sweeps.glob("*/*/members.csv"))]
+        grids = [grid for grid in grids if not (grid / DATABASE).is_file()]
+        rows |= {str(grid.relative_to(sweeps)): {"trials": "a grid: members.csv", "best": ""} for grid in grids}
     if not rows:
-        raise InputError(f"{sweeps}: no sweep is here; --output-dir or --storage say where else")
-    show(text_table(f"sweeps in {sweeps}", rows, ("trials", "best")))
+        raise InputError(f"{place}: no sweep is here; --output-dir or --storage say where else")
+    show(text_table(f"sweeps in {place}", rows, ("trials", "best")))
+
+
+def _outlined(study: str | Path, folder: Path, storage: str | None) -> dict[str, str]:
+    """One study's cells; one that can't be read does not hide the others."""
+    from speakerlab.reports.sweep import outcome
+    from speakerlab.sweeping.study import load
+
+    try:
+        facts = outcome(sweep_trials(load(study, storage), folder))
+    except InputError as error:
+        return {"trials": f"can't be read: {error}", "best": ""}
+    front = f"Pareto front: {facts['Pareto front']}" if "Pareto front" in facts else ""
+    return {"trials": facts["trials"] or "none yet", "best": facts.get("best", front)}
 
 
 def show_best(chosen: argparse.Namespace) -> None:
@@ -104,10 +118,14 @@ def retry_failed(chosen: argparse.Namespace) -> None:
     """Queue failed trials again; each goes on from its last checkpoint, if it has one."""
     from optuna.trial import TrialState
 
+    from speakerlab.cli.members import SWEEP
     from speakerlab.cli.tables import show
+    from speakerlab.sweeping.results import study_folder
     from speakerlab.sweeping.study import AGAIN_OF, FOLDER, counted, load
 
     study = load(chosen.study, chosen.storage, chosen.output_dir)
+    if (study_folder(chosen.study, chosen.output_dir) / SWEEP).is_file():
+        raise InputError(f"study {study.study_name} is of train.py -m, which goes on with none; sweep.py does")
     failed = {trial.number: trial for trial in counted(study.trials) if trial.state == TrialState.FAIL}
     for number in chosen.trial or ():
         if number not in failed:

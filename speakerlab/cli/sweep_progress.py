@@ -16,8 +16,9 @@ from speakerlab.record import FILE_ONLY, log_path
 from speakerlab.reports.metric_names import metric_name, metric_value
 from speakerlab.sweeping.measurements import PARAMETERS
 from speakerlab.sweeping.plan import COMPLETE, FAILED, LOST, PRUNED, Begun, Ended, Event, Measured
+from speakerlab.sweeping.results import ranked
 from speakerlab.sweeping.space import Value, described
-from speakerlab.sweeping.study import DATABASE, SECONDS, best_trials, counted, shown_url
+from speakerlab.sweeping.study import DATABASE, SECONDS, counted, shown_url
 
 EVERY = 60.0  # seconds between lines about a trial that goes on
 log = logging.getLogger("speakerlab")
@@ -38,8 +39,8 @@ class SweepProgress:
         done = [trial for trial in trials if trial.state.is_finished()]
         fresh = all(trial.state == TrialState.WAITING for trial in trials)
         what = "begins" if fresh else f"goes on: {len(done)} of {self.plan.n_trials} trials are done"
-        own = self.plan.storage.startswith("sqlite")
-        place = _short(self.plan.folder / DATABASE) if own else shown_url(self.plan.storage)
+        file = self.plan.folder / DATABASE
+        place = _short(file) if self.plan.storage == f"sqlite:///{file}" else shown_url(self.plan.storage)
         log.info(f"study {self.plan.study} {what}; {place}")
         log.log(FILE_ONLY, f"trials: {' '.join(self.plan.command)}")
         for parameter in self.plan.space:
@@ -101,7 +102,7 @@ class SweepProgress:
         trials = counted(self.study.get_trials(deepcopy=False))
         done = [trial for trial in trials if trial.state.is_finished()]
         parts = [f"{len(done)} of {self.plan.n_trials}"]
-        best = best_trials(self.study, len(trials))
+        best = ranked(self.study)
         if best and len(self.plan.objectives) == 1:
             parts.insert(0, f"best {metric_value(self.first, best[0].value)} (trial {best[0].number})")
         elif best:

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import optuna
 from omegaconf import DictConfig, OmegaConf
-from optuna.trial import TrialState
 
 from speakerlab import InputError
+from speakerlab.cli.branches import branch_arguments
 from speakerlab.cli.explain import explain_composition
-from speakerlab.cli.launch import compose
+from speakerlab.cli.launch import compose, offer_experiment_file, trusted_on_command_line
 from speakerlab.cli.objective import objectives
 from speakerlab.config import CONF, nearest
 from speakerlab.data import usable_cpus
@@ -22,9 +22,10 @@ from speakerlab.schema import SweepConfig
 from speakerlab.sweeping.hardware import Share, shares, visible_gpus
 from speakerlab.sweeping.measurements import PARAMETERS
 from speakerlab.sweeping.plan import Plan
+from speakerlab.sweeping.results import complete_trials, ranked, study_folder
 from speakerlab.sweeping.searching import Pruning, Search, check_search
 from speakerlab.sweeping.space import Space, Value, is_range, read_space
-from speakerlab.sweeping.study import DATABASE, best_trials, join, load, open_storage, queue_points, sweeps_folder
+from speakerlab.sweeping.study import DATABASE, join, load, open_storage, queue_points, sweeps_folder
 
 TRIALS = 20  # where neither the command line nor the space says
 # Of train.py's config: what depends on the machine, or says nothing about what a trial's values mean.
@@ -50,13 +51,14 @@ class Sweep(NamedTuple):
 
 
 class Base(NamedTuple):
-    """What all trials have in common: overrides, the config that they give, the chosen member of each group; and the
-    points to try first, without what the command line has fixed."""
+    """What all trials have in common: overrides, the config that they give, the chosen member of each group; the points
+    to try first, without what the command line has fixed; and examples of trials with their configs."""
 
     overrides: list[str]
     cfg: DictConfig
     choices: dict[str, str]
     points: list[dict[str, object]]
+    examples: list[tuple[dict[str, Value], DictConfig]]
 
 
 def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
@@ -78,9 +80,11 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
     points = [space.check_point(point) for point in base.points]
     study_name = cfg.study or _study_name(base, space)
     folder = sweeps_folder(cfg.output_dir).resolve() / study_name
+    divided = _divide(cfg.workers, base.cfg)
     if cfg.warm_start is not None:
         warm, dropped = warm_points(cfg, space)
         notes += dropped
+    notes += _try_examples(base)
     if cfg.storage is None:
         _make(folder)
     storage = cfg.storage or f"sqlite:///{folder / DATABASE}"
@@ -90,7 +94,6 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
     definition = {"space": space.definition(), "choices": members, "config": compared(base.cfg)}
     study = join(study_name, opened, names, directions, definition)
     queue_points(study, [*points, *(warm if cfg.warm_start is not None and not study.trials else [])])
-    divided = _divide(cfg.workers, base.cfg)
     threads = [] if divided[0].threads is None else [f"threads={divided[0].threads}"]
     plan = Plan(
         study=study_name,
@@ -139,20 +142,46 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
     Raises:
         InputError: for a typo in either, as `train.py` would say it.
     """
+    overrides = branch_arguments(overrides)
+    offer_experiment_file(overrides)
     whole = _whole_config([override for override in overrides if not is_range(override)])
     params = OmegaConf.to_container(whole.hydra.sweeper.get("params") or OmegaConf.create())
     when = OmegaConf.to_container(OmegaConf.select(whole, "sweep.when") or OmegaConf.create())
     space, fixed = read_space(params, overrides, when)
     cfg, choices = compose("train", fixed)
     space = space.settled(lambda key: _value_of(key, cfg, choices))
+    own = choices["experiment"]  # whose space, if there is one of its name, is searched where nothing else is given
+    if not space.parameters and choices["sweep"] == "None" and (CONF / "sweep" / f"{own}.yaml").is_file():
+        return read_trials([*overrides, f"sweep={own}"])
     if not space.parameters:
         raise InputError("nothing to search: give sweep=SPACE (conf/sweep/), or ranges like loss.margin=interval(0, 1)")
-    for example in space.examples():
-        compose("train", [*fixed, *written(example)])
+    examples = [(example, compose("train", [*fixed, *written(example)])[0]) for example in space.examples()]
     gone = set(params) - {parameter.key for parameter in space}
     points = OmegaConf.to_container(cfg.sweep.points)
     points = [{key: value for key, value in point.items() if key not in gone} for point in points]
-    return space, Base(fixed, cfg, choices, points)
+    return space, Base(fixed, cfg, choices, points, examples)
+
+
+def _try_examples(base: Base) -> list[str]:
+    """Build, without memory, what trials may be given; lines about members of groups that don't go with others' first
+    values, as they may with other values.
+
+    Raises:
+        InputError: for what would stop a trial.
+    """
+    from speakerlab.training.assembly import try_components  # late: typos are found without torch
+
+    first, notes = base.examples[0][0], []
+    for example, cfg in base.examples:
+        try:
+            try_components(cfg, trusted_on_command_line(base.overrides))
+        except InputError as error:
+            others = {key: value for key, value in example.items() if value != first.get(key)}
+            groups = [key for key in others if (CONF / key.lstrip("+").split("@")[0]).is_dir()]
+            if not groups:
+                raise InputError(f"{error} (trial: {' '.join(written(example))})") from error
+            notes.append(f"trials such as {' '.join(written(example))} will fail: {error}")
+    return notes
 
 
 def written(params: dict[str, Value]) -> list[str]:
@@ -220,24 +249,26 @@ def _divide(workers: int, base: DictConfig) -> list[Share]:
     gpus = visible_gpus() if base.trainer.accelerator in ("auto", "gpu", "cuda") else []
     devices = base.trainer.devices
     per_trial = int(devices) if str(devices).isdecimal() and int(devices) > 0 else None
+    if gpus and workers > 1 and per_trial is None and str(devices) not in ("auto", "-1"):
+        raise InputError(f"trainer.devices={devices} must be a number or auto, since each worker has its own GPUs")
     divided = shares(workers, gpus, per_trial or (None if gpus else 1), usable_cpus())
     return [share._replace(threads=None) for share in divided] if base.threads is not None else divided
 
 
 def warm_points(cfg: DictConfig, space: Space) -> tuple[list[dict[str, Value]], list[str]]:
     """The best points of another study, as far as this space has them; and lines about the others."""
-    local = (sweeps_folder(cfg.output_dir) / cfg.warm_start / DATABASE).is_file()
+    local = (study_folder(cfg.warm_start, cfg.output_dir) / DATABASE).is_file()
     other = load(cfg.warm_start, None if local else cfg.storage, cfg.output_dir)
     known = {parameter.key for parameter in space}
     found, notes = [], []
-    for trial in best_trials(other, cfg.warm_start_points):
+    for trial in ranked(other)[: cfg.warm_start_points]:
         point = {key: value for key, value in trial.params.items() if key in known}
         try:
             found.append(space.check_point(point))
         except InputError as error:
             notes.append(f"warm_start={cfg.warm_start}: trial {trial.number} is left out: {error}")
     if not found:
-        complete = len(other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        complete = len(complete_trials(other))
         notes.append(f"warm_start={cfg.warm_start}: none of its {complete} complete trials has a point for this space")
     return [point for point in found if point], notes
 

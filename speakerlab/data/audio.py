@@ -1,7 +1,8 @@
 """Audio files: what the header says, and samples as float32.
 
 WAV, FLAC, Ogg, Opus and MP3 go through libsndfile, which seeks, except that plain mono WAV is read straight; AAC
-(.m4a, .mp4, .aac) goes through PyAV, which carries its own FFmpeg libraries, so that no system program is needed.
+(.m4a, .mp4, .aac), what browsers and telephones record (.webm, .amr ...) and other containers go through PyAV, which
+carries its own FFmpeg libraries, so that no system program is needed.
 """
 
 import io
@@ -19,14 +20,18 @@ from speakerlab import InputError
 from speakerlab.data.wav import from_pcm16, read_pcm16
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".m4a", ".mp3", ".mp4", ".aac", ".aiff", ".aif", ".sph")
-PYAV_SUFFIXES = (".m4a", ".mp4", ".aac")
+PYAV_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".wma", ".amr")
+# FFmpeg goes by the content, and some contents name other files and addresses to open (playlists, ffconcat).
+DEMUXERS = {"format_whitelist": "mov,aac,mp3,wav,flac,ogg,matroska,asf,amr,aiff,caf", "protocol_whitelist": "file"}
 AAC_PACKET = 1024  # samples; containers round a duration up to packets, or to milliseconds
+DECODED_IN_VAIN = 1 << 20  # samples; a file whose time stamps stand still would be decoded to its end
 AAC_PREROLL = 2 * AAC_PACKET  # a packet overlaps its neighbour, so that decoding must start before the first sample
 # An MP3 frame needs bits of up to 10 frames before it (1152 samples each at most); libsndfile seeks to it straight and
 # decodes rubbish for the first 4,700 samples (measured at 16 kHz).
 MP3_PREROLL = 12 * 1152
 UNKNOWN_LENGTH = 2**62  # libsndfile gives the largest integer for a stream whose header leaves its length open
 CANNOT_OPEN = "can't be opened"  # a reason that may vanish while the file stays as it is
+SHORTEST_SECONDS = 0.1  # of what is embedded
 MAX_PEAK = 8.0  # lossy codecs overshoot 1.0 a little; beyond this, a float file is on another scale
 
 
@@ -110,7 +115,7 @@ def read_audio(
         samples, rate = plain
         return play(from_pcm16(samples), rate, sample_rate, speed)
     samples, rate = (_read_pyav if _is_pyav(path) else _read_soundfile)(path, first, count)
-    return play(_sound(samples, path), rate, sample_rate, speed)
+    return play(check_values(samples, path), rate, sample_rate, speed)
 
 
 def played_rate(sample_rate: int, speed: float) -> int:
@@ -186,7 +191,7 @@ def _open_pyav(path: Source):
 
     _check_present(path)
     try:
-        container = av.open(_openable(path))
+        container = av.open(_openable(path), options=DEMUXERS)
     except av.error.FFmpegError as error:
         raise AudioError(path, f"not readable as audio ({error.strerror})") from error
     if not container.streams.audio:
@@ -246,12 +251,17 @@ def _fill(samples: np.ndarray, first: int, container, stream) -> int:
     per_tick = float(stream.time_base * stream.rate)  # samples; Fraction arithmetic in the loop would double its time
     if seekable and first > AAC_PREROLL:
         container.seek(start + int((first - AAC_PREROLL) / per_tick), stream=stream)
-    reached = 0
+    reached = decoded = 0
     for frame in container.decode(stream):
         position = reached
         if seekable and frame.pts is not None:
-            position = round((frame.pts - start) * per_tick)
+            stamped = round((frame.pts - start) * per_tick)
+            # Milliseconds are too coarse to place a frame right after the one before it.
+            position = reached if per_tick > 1 and reached and abs(stamped - reached) <= per_tick else stamped
         mono = _mono(frame)
+        decoded += len(mono)
+        if decoded > first + len(samples) + DECODED_IN_VAIN:
+            break
         skip, offset = max(first - position, 0), max(position - first, 0)
         part = mono[skip : skip + max(len(samples) - offset, 0)]
         samples[offset : offset + len(part)] = part
@@ -281,7 +291,7 @@ def _wanted(path: Source, first: int, count: int | None, samples: int) -> int:
     return last - first
 
 
-def _sound(samples: np.ndarray, path: Source) -> np.ndarray:
+def check_values(samples: np.ndarray, path: Source) -> np.ndarray:
     """`samples` as float32 clipped to [-1, 1], after a check that the values are audio."""
     low, high = float(samples.min(initial=0.0)), float(samples.max(initial=0.0))  # both are NaN if one sample is
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from speakerlab.data import Progress, usable_cpus
+from speakerlab.data.journal import Journal
 from speakerlab.data.left_out import BadFile
 from speakerlab.data.prepare.examine import examine
-from speakerlab.data.prepare.journal import Journal
 
 
 def undecodable(files: Sequence[Path], memory: Path, progress: Progress | None = None) -> list[BadFile]:

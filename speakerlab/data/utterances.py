@@ -1,7 +1,7 @@
 """Whole utterances for embedding, in batches of similar length."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from speakerlab import InputError
-from speakerlab.data.audio import probe, read_audio
+from speakerlab.data.audio import SHORTEST_SECONDS, probe, read_audio
 from speakerlab.data.recordings import Recordings
 
-SHORTEST_SECONDS = 0.1
 TO_THE_END = -1  # in place of a number of samples
 
 
@@ -177,32 +176,6 @@ class RowDataset(Dataset):
 
     def __getitem__(self, index: int) -> tuple[int, np.ndarray]:
         return index, self.recordings.read(index, 0, int(self.recordings.samples[index]))
-
-
-class LengthBatches:
-    """A `batch_sampler`: utterances of similar length together, the longest first, at most `max_seconds` a batch.
-
-    The longest come first so that a batch that does not fit into memory fails at once.
-
-    Args:
-        seconds: length of each utterance.
-        max_seconds: padded length of a batch; a longer utterance is a batch of its own.
-        rank, world_size: this process takes every `world_size`-th batch.
-    """
-
-    def __init__(self, seconds: np.ndarray, max_seconds: float = 120.0, rank: int = 0, world_size: int = 1):
-        batches: list[list[int]] = []
-        for index in np.argsort(-seconds, kind="stable").tolist():
-            if not batches or (len(batches[-1]) + 1) * seconds[batches[-1][0]] > max_seconds:
-                batches.append([])
-            batches[-1].append(index)
-        self.batches = batches[rank::world_size]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
 
 
 def pad_utterances(items: list[tuple[int, np.ndarray]]) -> dict[str, Tensor]:

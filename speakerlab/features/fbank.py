@@ -104,6 +104,7 @@ class Fbank(nn.Module):
             raise ValueError(f"low_hz={low_hz} and high_hz={high_hz} must span a band within 0 to {nyquist:g} Hz")
         self.dim = num_mels
         self.channels = 1
+        self.log_energies = True
         self.shift_ms = shift_ms
         self.framing = Framing(sample_rate, shift_ms)
         self.fft_size = 2 ** math.ceil(math.log2(self.framing.length))

@@ -1,5 +1,8 @@
 """Short-time frames of a waveform: 25 ms every 10 ms or so, within it or centred at its samples."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -90,5 +93,19 @@ class CentredFraming:
 
 def power_spectrum(frames: Tensor, window: Tensor, fft_size: int) -> Tensor:
     """`(batch, frames, length)` and `(length,)` `-> (batch, frames, fft_size // 2 + 1)`."""
-    spectrum = torch.fft.rfft(frames * window, fft_size)
+    frames = frames * window
+    if torch.onnx.is_in_onnx_export():
+        return power_by_products(frames, fft_size)
+    spectrum = torch.fft.rfft(frames, fft_size)
     return spectrum.real.square() + spectrum.imag.square()
+
+
+def power_by_products(frames: Tensor, fft_size: int) -> Tensor:
+    """The same by a product of matrices in float64, as an exported ONNX graph has it: ONNX Runtime's own transform errs
+    more than torch's, which in bins between harmonics is heard, and its time is the same."""
+    times, bins = np.arange(frames.shape[-1])[:, None], np.arange(fft_size // 2 + 1)
+    angles = times * bins % fft_size * (2 * math.pi / fft_size)  # (length, bins)
+    # From numbers, which a traced graph takes as a constant.
+    waves = torch.tensor(np.concatenate([np.cos(angles), np.sin(angles)], axis=1), device=frames.device)
+    real, imaginary = (frames.double() @ waves).chunk(2, dim=-1)
+    return (real.square() + imaginary.square()).to(frames.dtype)

@@ -1,8 +1,7 @@
-"""The score calibration that a checkpoint keeps: of one recipe, with thresholds in the units of its scores."""
+"""The score calibration that a checkpoint keeps: learned, written and found again by recipe."""
 
 import logging
 import shutil
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +12,14 @@ from speakerlab import InputError
 from speakerlab.build import load_checkpoint
 from speakerlab.data.manifest import replacing
 from speakerlab.data.trials import Trials
+from speakerlab.inference.kept_calibration import KEY, KeptCalibration, kept_in
 from speakerlab.inference.scoring import Scored
 from speakerlab.schema import ScoringConfig
-from speakerlab.scoring.calibration import Calibration, train_calibration
+from speakerlab.scoring.calibration import train_calibration
 from speakerlab.scoring.metrics import eer, error_rates, min_dcf
 
 log = logging.getLogger("speakerlab")
-KEY = "score_calibration"  # in a checkpoint
 IRRELEVANT = ("block_mb",)  # to what a score means
-
-
-@dataclass(frozen=True)
-class KeptCalibration:
-    """What a checkpoint knows of its scores.
-
-    Attributes:
-        recipe: the config's group `scoring`, by which the trials were scored.
-        calibration: scores, and measures of quality, to log-likelihood ratios.
-        thresholds: in the units of the scores: at the EER and at both minDCF.
-        llr_thresholds: the same on the ratios.
-        trials: the list that all this was learned on.
-    """
-
-    recipe: dict
-    calibration: Calibration
-    thresholds: dict[str, float]
-    llr_thresholds: dict[str, float]
-    trials: str
 
 
 def recipe_of(scoring: ScoringConfig | DictConfig) -> dict:
@@ -84,7 +64,7 @@ def keep(checkpoint: Path, kept: KeptCalibration) -> None:
     Raises:
         InputError: if it can't be written.
     """
-    contents = load_checkpoint(checkpoint) | {KEY: asdict(kept)}
+    contents = load_checkpoint(checkpoint) | {KEY: kept.plain()}
     try:
         with replacing(checkpoint) as draft:
             torch.save(contents, draft)
@@ -94,18 +74,6 @@ def keep(checkpoint: Path, kept: KeptCalibration) -> None:
             f"{checkpoint}: the calibration can't be written into it ({free:.0f} MB are free there); make room, or "
             "copy the checkpoint to a folder of yours"
         ) from error
-
-
-def kept_in(contents: dict) -> KeptCalibration | None:
-    """The calibration in a checkpoint's contents; None where there is none."""
-    plain = contents.get(KEY)
-    if plain is None:
-        return None
-    calibration = plain["calibration"]
-    weights = tuple(calibration["weights"])
-    return KeptCalibration(
-        **plain | {"calibration": Calibration(tuple(calibration["names"]), weights, calibration["offset"])}
-    )
 
 
 def kept_for(contents: dict, scoring: ScoringConfig | DictConfig) -> KeptCalibration | None:

@@ -12,7 +12,8 @@ from torch import nn
 
 from speakerlab.data import Progress
 from speakerlab.data.embedding_files.embeddings import Embeddings
-from speakerlab.data.utterances import LengthBatches, PartDataset, Utterances, utterances_in_files
+from speakerlab.data.length_batches import LengthBatches
+from speakerlab.data.utterances import PartDataset, Utterances, utterances_in_files
 from speakerlab.inference.embedding_batches import embed_in_processes, embed_share
 from speakerlab.inference.embedding_cache import EmbeddingCache, audio_keys
 

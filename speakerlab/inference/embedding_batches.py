@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from speakerlab import InputError
-from speakerlab.data.utterances import LengthBatches, pad_utterances
+from speakerlab.data.length_batches import LengthBatches
+from speakerlab.data.utterances import pad_utterances
 from speakerlab.network import embed_batches
 
 PATIENCE = 1.0  # seconds between two looks at whether the other processes live

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.build import NETWORK_PARTS, build_network, load_checkpoint, network_from_checkpoint
+from speakerlab.build import build_network, load_checkpoint, network_from_checkpoint
 from speakerlab.data import usable_cpus
 from speakerlab.data.corpus import check_strangers
 from speakerlab.data.development import read_development_trials, read_utterances, run_folder
@@ -19,6 +19,7 @@ from speakerlab.data.tree import make_folder, paths_of
 from speakerlab.data.trials import Trials, find_list, find_trials_and_files, read_trials
 from speakerlab.data.utterances import Utterances, utterances_in_files
 from speakerlab.inference.baselines import MeanMfcc
+from speakerlab.untrusted import NETWORK_PARTS
 
 WITHOUT_AUDIO = "was trained on saved embeddings, whose audio it does not know: give embeddings=[PATH,...]"
 

@@ -4,7 +4,7 @@ python train.py experiment=outputs/sweeps/margin/best.yaml
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -63,32 +63,34 @@ def as_experiment(words: list[str]) -> tuple[DictConfig, list[str]]:
     added: list[Any] = []
     chosen: dict[str, Any] = {}
     values, dropped = OmegaConf.create(), []
-    space = OmegaConf.create()
+    space, experiment = _Parts.none(), _Parts.none()
     parser = OverridesParser.create()
     for word in words:
         override = parser.parse_override(word)
         key = override.get_key_element().lstrip("+~")
-        if key in NOT_KEPT or key.split(".")[0] == "hydra":
+        if key in NOT_KEPT or key.startswith(("hydra.", "hydra/", "sweep.")):  # the last: what a search is told
             continue
         if override.is_delete() and key == "model.branches":  # others take the place of the shipped ones
             shipped = OmegaConf.load(CONF / "model" / "fusion.yaml").branches
             OmegaConf.update(values, key, dict.fromkeys(map(str, shipped)), force_add=True)
         elif override.is_delete():
             dropped.append(word)
+        elif key == "experiment" and Path(member := str(_plain(override.value()))).is_file():
+            experiment = _parts(Path(member))
         elif key in ("experiment", "debug"):  # as it is, since its group comes after this experiment's values
             overlays.append(f"/{key}/{_plain(override.value())}")
         elif key == "sweep":
-            space, more = _space(str(_plain(override.value())))
-            added += more["added"]
-            chosen = more["chosen"] | chosen
+            space = _parts(CONF / "sweep" / f"{_plain(override.value())}.yaml")
         elif (CONF / key.split("@")[0]).is_dir():
             _choose(override, key, added, chosen)
         else:
             OmegaConf.update(values, key, _plain(override.value()), force_add=True)
+    chosen = space.chosen | experiment.chosen | chosen
     overriding = [{f"override /{key}": member} for key, member in chosen.items()]
-    added = [*sorted(overlays, key=lambda name: name.startswith("/debug")), *added]  # debug after experiment
+    overlays.sort(key=lambda name: name.startswith("/debug"))  # after experiment
+    added = [*space.added, *experiment.added, *overlays, *added]
     head = OmegaConf.create({"defaults": [*added, "_self_", *overriding]} if added else {"defaults": overriding})
-    return OmegaConf.merge(head, space, values), dropped
+    return OmegaConf.merge(head, space.values, experiment.values, values), dropped
 
 
 def _choose(override: Override, key: str, added: list[Any], chosen: dict[str, Any]) -> None:
@@ -99,20 +101,33 @@ def _choose(override: Override, key: str, added: list[Any], chosen: dict[str, An
         chosen[key] = member
 
 
-def _space(name: str) -> tuple[DictConfig, dict[str, Any]]:
-    """What a space gives every trial: its values, and its choices of groups."""
-    path = CONF / "sweep" / f"{name}.yaml"
-    node = OmegaConf.load(path) if path.is_file() else OmegaConf.create()
-    found: dict[str, Any] = {"added": [], "chosen": {}}
-    for entry in OmegaConf.to_container(node.pop("defaults", OmegaConf.create([]))):
-        for key, member in entry.items() if isinstance(entry, dict) else ():
+class _Parts(NamedTuple):
+    """Of a file that a run was given: its values, what its defaults add, and the members that they choose instead."""
+
+    values: DictConfig
+    added: list[Any]
+    chosen: dict[str, Any]
+
+    @classmethod
+    def none(cls) -> "_Parts":
+        return cls(OmegaConf.create(), [], {})
+
+
+def _parts(path: Path) -> _Parts:
+    """What a space gives every trial, or an experiment in a file that may be gone when it is wanted again."""
+    found = _Parts(OmegaConf.load(path), [], {}) if path.is_file() else _Parts.none()
+    for entry in OmegaConf.to_container(found.values.pop("defaults", OmegaConf.create([]))):
+        if isinstance(entry, str):
+            found.added.extend([entry] if entry != "_self_" else [])
+            continue
+        for key, member in entry.items():
             if key.startswith("override "):
-                found["chosen"][key.removeprefix("override ").strip().lstrip("/")] = member
+                found.chosen[key.removeprefix("override ").strip().lstrip("/")] = member
             else:
-                found["added"].append({key: member})
-    for key in ("hydra", "sweep"):
-        node.pop(key, None)
-    return node, found
+                found.added.append({key: member})
+    for key in ("hydra", "sweep", *NOT_KEPT):
+        found.values.pop(key, None)
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -25,9 +25,13 @@ def objectives_of(study: optuna.Study) -> list[str]:
     return list(study.user_attrs.get(OBJECTIVES) or [f"value_{i}" if i else "value" for i in range(count)])
 
 
+def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
 def ranked(study: optuna.Study) -> list[FrozenTrial]:
     """The complete trials, best first; of several objectives those on the Pareto front, by the first objective."""
-    found = study.best_trials if len(study.directions) > 1 else study.get_trials(states=(TrialState.COMPLETE,))
+    found = study.best_trials if len(study.directions) > 1 else complete_trials(study)
     sign = -1 if study.directions[0] == StudyDirection.MAXIMIZE else 1
     return sorted(found, key=lambda trial: (sign * trial.values[0], trial.number))
 
@@ -38,7 +42,7 @@ def pick_trial(study: optuna.Study, number: int | None) -> FrozenTrial:
     Raises:
         InputError: if there is no such trial.
     """
-    complete = {trial.number: trial for trial in study.get_trials(states=(TrialState.COMPLETE,))}
+    complete = {trial.number: trial for trial in complete_trials(study)}
     if not complete:
         raise InputError(f"study {study.study_name}: no trial is complete")
     if number is None:

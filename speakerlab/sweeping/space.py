@@ -84,23 +84,29 @@ class Space:
         )
 
     def examples(self) -> Iterator[dict[str, Value]]:
-        """Trials in which everything has its first value; then, for each other choice, one that differs in that."""
-        first = self._example({})
-        yield first
-        for parameter in self.parameters:
-            if isinstance(parameter.distribution, CategoricalDistribution):
-                for choice in parameter.distribution.choices[1:]:
-                    example = self._example({parameter.key: choice})
-                    if example.get(parameter.key) == choice and example != first:
-                        yield example
+        """A trial with the first of all choices; for each other choice, one that differs in that; each of them with all
+        numbers at their lower ends, and with all at their upper ends."""
+        others = [
+            {parameter.key: choice}
+            for parameter in self.parameters
+            if isinstance(parameter.distribution, CategoricalDistribution)
+            for choice in parameter.distribution.choices[1:]
+        ]
+        found: list[dict[str, Value]] = []
+        for given in [{}, *others]:
+            for end in ("low", "high"):
+                example = self._example(given, end)
+                if given.items() <= example.items() and example not in found:
+                    found.append(example)
+                    yield example
 
-    def _example(self, given: Mapping[str, Value]) -> dict[str, Value]:
+    def _example(self, given: Mapping[str, Value], end: str) -> dict[str, Value]:
         chosen: dict[str, Value] = {}
         for parameter in self.parameters:
             if self._exists(parameter, chosen):
                 d = parameter.distribution
-                first = d.choices[0] if isinstance(d, CategoricalDistribution) else d.low
-                chosen[parameter.key] = given.get(parameter.key, first)
+                own = d.choices[0] if isinstance(d, CategoricalDistribution) else getattr(d, end)
+                chosen[parameter.key] = given.get(parameter.key, own)
         return chosen
 
     def check_point(self, point: Mapping[str, object]) -> dict[str, Value]:

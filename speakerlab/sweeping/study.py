@@ -10,9 +10,8 @@ from pathlib import Path
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from speakerlab import InputError
 
@@ -38,6 +37,11 @@ def sweeps_folder(output_dir: str | Path = "outputs") -> Path:
     return Path(output_dir) / "sweeps"
 
 
+def databases(sweeps: Path) -> list[Path]:
+    """The files of all studies in SQLite: those of sweep.py, and a folder deeper those of train.py -m."""
+    return sorted([*sweeps.glob(f"*/{DATABASE}"), *sweeps.glob(f"*/*/{DATABASE}")])
+
+
 def load(study: str | Path, storage: str | None = None, output_dir: str | Path = "outputs") -> optuna.Study:
     """An existing study, to read.
 
@@ -51,15 +55,21 @@ def load(study: str | Path, storage: str | None = None, output_dir: str | Path =
     """
     folder = Path(study) if (Path(study) / DATABASE).is_file() else sweeps_folder(output_dir) / str(study)
     if storage is None and not (folder / DATABASE).is_file():
-        there = sorted(path.parent.name for path in sweeps_folder(output_dir).glob(f"*/{DATABASE}"))
+        sweeps = sweeps_folder(output_dir)
+        there = [str(path.parent.relative_to(sweeps)) for path in databases(sweeps)]
         known = f"there are: {', '.join(there)}" if there else "there is none"
-        raise InputError(f"{study}: no study in {sweeps_folder(output_dir)} ({known}); storage= names a database")
+        raise InputError(f"{study}: no study in {sweeps} ({known}); storage= names a database")
     opened = open_storage(storage or f"sqlite:///{folder / DATABASE}")
     names = optuna.get_all_study_names(opened)
     name = names[0] if storage is None and len(names) == 1 else Path(study).name  # the folder may have been renamed
     if name not in names:
         raise InputError(f"{name}: no study of this name in {shown_url(opened.url)}; there are: {', '.join(names)}")
     return optuna.load_study(study_name=name, storage=opened)
+
+
+def study_names(storage: str) -> list[str]:
+    """Of all studies in a database."""
+    return sorted(optuna.get_all_study_names(open_storage(storage)))
 
 
 def open_storage(url: str, heartbeat: int = HEARTBEAT, grace: int = GRACE) -> RDBStorage:
@@ -79,8 +89,8 @@ def open_storage(url: str, heartbeat: int = HEARTBEAT, grace: int = GRACE) -> RD
     for attempt in range(10):
         try:
             return RDBStorage(url, engine_kwargs=options, heartbeat_interval=heartbeat, grace_period=grace)
-        except (ImportError, ModuleNotFoundError) as error:
-            raise InputError(f"{shown_url(url)} needs a driver: pip install 'speakerlab[postgresql]'") from error
+        except (ImportError, NoSuchModuleError) as error:
+            raise InputError(f"{shown_url(url)}: {_no_driver(url)}") from error
         except ArgumentError as error:
             raise InputError("storage= must be like postgresql://user:password@host/database") from error
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
@@ -90,6 +100,12 @@ def open_storage(url: str, heartbeat: int = HEARTBEAT, grace: int = GRACE) -> RD
                 raise InputError(f"{shown_url(url)}: {' '.join(cause.split())}") from error
             time.sleep(0.2 * (attempt + 1))
     raise AssertionError
+
+
+def _no_driver(url: str) -> str:
+    if url.startswith("postgresql"):
+        return "needs a driver: pip install 'speakerlab[postgresql]'"
+    return "no driver for such a database is installed; storage=postgresql://user:password@host/database has one"
 
 
 def shown_url(url: str) -> str:
@@ -121,7 +137,12 @@ def join(
     """
     study = optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
     wanted = json.loads(json.dumps({"objective": {"objective": ",".join(objectives)}, **definition}))
+    begun = bool(
+        study.get_trials(deepcopy=False)
+    )  # before the next look: who makes a study defines it, then adds to it
     if DEFINITION not in study.user_attrs:
+        if begun:
+            raise InputError(f"study={name} is there, but sweep.py did not begin it; give study=ANOTHER_NAME")
         study.set_user_attr(OBJECTIVES, list(objectives))
         study.set_user_attr(DEFINITION, wanted)
     difference = _difference(study.user_attrs[DEFINITION], wanted)  # read again: two may have made it at once
@@ -154,15 +175,6 @@ def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The trials that a sweep's number of trials means: each one once, however often it was stopped or killed."""
     gone = superseded(trials)
     return [trial for trial in trials if trial.number not in gone and trial.user_attrs.get(REASON) != TWICE]
-
-
-def best_trials(study: optuna.Study, most: int) -> list[FrozenTrial]:
-    """The best complete trials, best first; of several objectives, those on the Pareto front."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(study.directions) > 1:
-        return study.best_trials[:most]
-    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-    return sorted(complete, key=lambda trial: sign * trial.value)[:most]
 
 
 def queue_points(study: optuna.Study, points: Sequence[Mapping[str, object]]) -> None:

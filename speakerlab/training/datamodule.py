@@ -14,11 +14,12 @@ from speakerlab.data.batches import EpochBatches, Items, Sampler
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.crops import CropDataset, collate
 from speakerlab.data.embedding_files.dataset import BranchDataset, as_it_is, batches_of
+from speakerlab.data.length_batches import LengthBatches
 from speakerlab.data.manifest import seconds_of, speaker_classes
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.dataset import ShardBatches, ShardDataset, sampler_items
 from speakerlab.data.shards.index import Shards
-from speakerlab.data.utterances import LengthBatches, RowDataset, UtteranceDataset, measure, pad_utterances
+from speakerlab.data.utterances import RowDataset, UtteranceDataset, measure, pad_utterances
 from speakerlab.training.workers import worker_options
 
 

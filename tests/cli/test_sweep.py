@@ -41,6 +41,21 @@ def test_status_of_all(study, capsys, tmp_path):
     assert f"trial {study.best_trial.number}: {100 * study.best_value:.2f} %" in printed
 
 
+def test_status_of_all_in_a_database(study, capsys):
+    main(["sweep", "status", "--storage", "sqlite:///outputs/sweeps/margin/study.db", "--output-dir", "elsewhere"])
+    printed = capsys.readouterr().out
+    assert "sweeps in sqlite:///outputs/sweeps/margin/study.db" in printed and "margin" in printed
+    assert f"trial {study.best_trial.number}: {100 * study.best_value:.2f} %" in printed
+
+
+def test_a_study_that_cant_be_read_hides_no_other(study, capsys, tmp_path):
+    (tmp_path / "outputs" / "sweeps" / "broken").mkdir()
+    (tmp_path / "outputs" / "sweeps" / "broken" / "study.db").write_bytes(b"no database" * 1000)
+    main(["sweep", "status"])
+    printed = capsys.readouterr().out
+    assert "can't be read" in printed and f"{100 * study.best_value:.2f} %" in printed
+
+
 def test_the_best(study, capsys, tmp_path):
     write_command(tmp_path / "outputs" / "sweeps" / "margin", study.best_trial, "model=ecapa", "seed=5")
     main(["sweep", "best", "margin"])
@@ -71,6 +86,7 @@ def test_failed_trials_once_more(study, capsys):
         (["best", "margin", "--trial", "99"], "trial 99 is not complete"),
         (["retry", "margin", "--trial", "3"], f"trial 3 has not failed; failed: {FAILS}"),
         (["status", "--output-dir", "elsewhere"], "no sweep is here"),
+        (["status", "--storage", "sqlite:///empty.db"], "sqlite:///empty.db: no sweep is here"),
     ],
 )
 def test_mistakes(study, arguments, expected):
@@ -87,6 +103,8 @@ def test_a_study_of_hydras_plugin(study, tmp_path, capsys):
     conclude_multirun(folder)
     assert load(folder).user_attrs["objectives"] == ["eer"]
     assert "python train.py -m" in (folder / "report.html").read_text()
+    assert "is of train.py -m, which goes on with none" in failing("retry", "margin")
+    assert not load(folder).get_trials(states=(TrialState.WAITING,))
 
 
 def test_why_a_members_trial_failed(study, tmp_path, capsys, monkeypatch):

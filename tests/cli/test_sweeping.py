@@ -48,6 +48,17 @@ def test_a_space_of_the_project_and_its_points(plan):
     assert all("loss.scale" not in trial.system_attrs["fixed_params"] for trial in waiting) and waiting
 
 
+@pytest.mark.parametrize("name", ["mel_cnn", "sincnet"])
+def test_an_experiment_is_searched_in_the_space_of_its_name(plan, name):
+    sweep = plan(f"experiment={name}", "debug=mini")
+    assert sweep.plan.study == name and sweep.plan.n_trials == 5
+    assert f"sweep={name}" in sweep.plan.command and "optimizer.lr" in [one.key for one in sweep.plan.space]
+    cfg, choices = compose("train", list(sweep.plan.command[2:]))
+    assert (cfg.task.name, choices["loss"], choices["model"]) == ("identification", "aam", name)
+    narrowed = plan(f"experiment={name}", "optimizer.lr=interval(1e-3, 2e-3)", own=["study=rate"])
+    assert [one.key for one in narrowed.plan.space] == ["optimizer.lr"]
+
+
 @pytest.mark.parametrize(
     "overrides, own, expected",
     [
@@ -56,6 +67,12 @@ def test_a_space_of_the_project_and_its_points(plan):
         (["model=choice(ecapa, resnet3)"], [], "model=resnet3: there is no"),
         (["model.encoder.channels=interval(8, 16)"], [], "model.encoder.channels=8.0 must be int"),
         (["loss.margin=interval(1, 0)"], [], "first number must be below"),
+        (["loss.margin=interval(0.1, 4)"], [], "margin=4.0 must be"),
+        (
+            ["loss.margin=interval(-1, 0.5)", "loss.scale=interval(10, 20)"],
+            [],
+            "(trial: loss.margin=-1.0 loss.scale=10.0)",
+        ),
         (["sweep=margni"], [], "did you mean margin?"),
         ([*RANGES, "objective=[f1]"], [], "objective: f1"),
         ([*RANGES, "objective=[parameters]"], [], "name a metric that is measured"),
@@ -85,6 +102,24 @@ def test_parameters_of_a_loss_exist_with_that_loss_alone(plan):
         plan(*ranges)
     sweep = plan(*ranges, "+sweep.when={loss.margin: 'loss=aam'}")
     assert [parameter.key for parameter in sweep.plan.space] == ["loss", "loss.margin"]
+
+
+def test_a_member_that_goes_wrong_with_the_others_first_values_is_told_of(plan):
+    ranges = ["model=choice(ecapa, xvector)", "loss=choice(softmax, aam)", "loss.margin=interval(0.1, 4)"]
+    (note,) = plan(*ranges, "+sweep.when={loss.margin: 'loss=aam'}").notes
+    assert note.startswith("trials such as model=ecapa loss=aam loss.margin=4.0 will fail: ") and "margin=4.0" in note
+
+
+def test_what_train_takes_sweep_takes(plan, tmp_path):
+    """A file as the experiment, and branches without quotes."""
+    (tmp_path / "best.yaml").write_text("# @package _global_\ntrainer: {max_epochs: 3}\n")
+    sweep = plan(f"experiment={tmp_path / 'best.yaml'}", RANGES[0])
+    assert sweep.plan.epochs == 3 and f"experiment={tmp_path / 'best.yaml'}" in sweep.plan.command
+    branches = "model.branches={a: {overrides: [model=xvector]}, b: {overrides: [model=mel_cnn]}}"
+    base = read_trials(["model=fusion", branches, "model.fusion.branch_dropout=interval(0, 0.5)"])[1]
+    assert set(base.cfg.model.branches) == {"a", "b"}
+    with pytest.raises(InputError, match="there is no such file"):
+        plan("experiment=nowhere.yaml", RANGES[0])
 
 
 def test_another_study_of_the_same_name_is_refused(plan):
@@ -125,6 +160,19 @@ def test_points_and_those_of_a_warm_start_are_queued_once(plan, tmp_path):
         assert any("trial 2 is left out" in note and "loss.margin=0.3" in note for note in sweep.notes)
 
 
+@pytest.mark.parametrize("storage", [None, "sqlite:///elsewhere.db"])
+def test_a_warm_start_by_folder_is_of_that_folder(plan, tmp_path, monkeypatch, storage):
+    """Also where this study is in a database that has no such study."""
+    monkeypatch.chdir(tmp_path)
+    study = plan(*RANGES, own=["study=old"]).study
+    trial = study.ask()
+    trial.suggest_float("loss.margin", 0.1, 0.5), trial.suggest_float("optimizer.lr", 1e-4, 1e-2, log=True)
+    study.tell(trial, 0.1)
+    own = ["study=new", f"warm_start={tmp_path / 'sweeps' / 'old'}", *([f"storage={storage}"] if storage else [])]
+    (waiting,) = plan(*RANGES, own=own).study.get_trials(states=(TrialState.WAITING,))
+    assert waiting.system_attrs["fixed_params"] == trial.params
+
+
 def test_two_workers_share_the_processor(plan, monkeypatch):
     monkeypatch.setattr("speakerlab.cli.sweeping.usable_cpus", lambda: 8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
@@ -132,6 +180,8 @@ def test_two_workers_share_the_processor(plan, monkeypatch):
     assert [tuple(share) for share in cpu.shares] == [(None, 4), (None, 4)] and cpu.plan.command[-1] == "threads=4"
     gpu = plan(*RANGES, own=["workers=2"])
     assert [share.gpus for share in gpu.shares] == ["0", "1"]
+    with pytest.raises(InputError, match=r"trainer.devices=\[0, 1\] must be a number or auto"):
+        plan(*RANGES, "trainer.devices=[0,1]", own=["workers=2"])
     given = plan(*RANGES, "threads=3", own=["workers=2"])
     assert given.plan.command[-1] == "threads=3" and given.shares[0].threads is None
 

@@ -34,7 +34,7 @@ def test_published_parameters():
     with torch.device("meta"):
         encoder = ResNetSE(40, Mean)
     convolutions = [module for module in encoder.modules() if isinstance(module, torch.nn.Conv2d)]
-    assert len(convolutions) == 1 + 2 * 16 + 3  # of which three are shortcuts: the last stage halves nothing, but widens
+    assert len(convolutions) == 1 + 2 * 16 + 3  # three are shortcuts: the last stage halves nothing, but widens
     assert round(sum(parameter.numel() for parameter in encoder.parameters()) / 1e6, 1) == 1.4
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from speakerlab.features.framing import CentredFraming, Framing
+from speakerlab.features.framing import CentredFraming, Framing, power_by_products, power_spectrum
 
 
 @pytest.mark.parametrize("sample_rate, length, shift", [(16000, 400, 160), (8000, 200, 80), (44100, 1102, 441)])
@@ -42,3 +42,16 @@ def test_a_window_longer_than_the_transform_is_refused():
         CentredFraming(44100, 512)
     with pytest.raises(ValueError, match="399 samples are shorter than one frame of 400"):
         CentredFraming(16000).split(torch.zeros(1, 399), None)
+
+
+@pytest.mark.parametrize("length, fft_size", [(400, 512), (600, 1024), (200, 256), (400, 400)])
+def test_the_spectrum_of_exported_graphs(length, fft_size):
+    """It is NumPy's in float64, to float32's last digits, also where a bin holds next to nothing."""
+    time = torch.arange(float(length))
+    tones = torch.stack([1000 * torch.sin(0.1 * time) + torch.sin(2.0 * time), torch.randn(length)])[None]
+    window = torch.hann_window(length)
+    found = power_by_products(tones * window, fft_size)
+    expected = np.abs(np.fft.rfft((tones * window).double().numpy(), fft_size)) ** 2
+    assert found.dtype == torch.float32 and found.shape == (1, 2, fft_size // 2 + 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(power_spectrum(tones, window, fft_size), expected, rtol=1e-3, atol=1e-2)

@@ -81,6 +81,25 @@ def test_its_head_says_what_it_is(study):
     assert "name: margin_best" in text and str(folder / str(found.best_trial.number)) not in text
 
 
+def test_an_experiment_in_a_file_is_taken_in(study, tmp_path):
+    """Such as another sweep's best.yaml, which may be gone when this one's is used."""
+    found, folder = study
+    inner = tmp_path / "other.yaml"
+    inner.write_text(
+        "# @package _global_\nname: other\ndefaults:\n  - /experiment/real_speech\n  - /augment/waveform: [gain]\n"
+        "  - _self_\n  - override /model: xvector\n  - override /loss: am\nseed: 5\nsampler: {batch_size: 7}\n"
+    )
+    told = "sweep.points=[{loss.margin: 0.3}]"
+    words = [f"experiment={inner}", "sweep=margin", told, "sampler.batch_size=5", "scheduler=constant"]
+    write_command(folder, found.best_trial, *words)
+    own = [f"{key}={value}" for key, value in found.best_trial.params.items()]
+    expected = plain(*words, *own)
+    path = write_best(found, folder)
+    inner.unlink()
+    assert of_best(path) == expected and expected["seed"] == 5 and expected["sampler"]["batch_size"] == 5
+    assert "name: margin_best" in path.read_text() and "points" not in path.read_text()
+
+
 def test_another_trial_and_a_run_that_is_elsewhere(study):
     found, folder = study
     number = next(

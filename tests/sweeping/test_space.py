@@ -157,12 +157,17 @@ def test_conditions_come_in_order_whatever_the_file_says():
         read_space(params, [], {"a": "b=interval(0, 1)"})
 
 
-def test_examples_cover_every_choice_once():
+def test_examples_cover_every_choice_and_both_ends():
     space, _ = read_space(CONDITIONAL, [], WHEN)
-    examples = list(space.examples())
-    assert {example["loss"] for example in examples} == {"softmax", "aam", "am"}
-    assert {example.get("loss.topology") for example in examples} == {"a", "b", None}
-    assert examples[0] == {"loss": "softmax", "loss.topology": "a"} and len(examples) == 4
+    assert list(space.examples()) == [
+        {"loss": "softmax", "loss.topology": "a"},
+        {"loss": "aam", "loss.margin": 0.0, "loss.topology": "a"},
+        {"loss": "aam", "loss.margin": 1.0, "loss.topology": "a"},
+        {"loss": "am", "loss.margin": 0.0},
+        {"loss": "am", "loss.margin": 1.0},
+        {"loss": "softmax", "loss.topology": "b"},
+    ]
+    assert list(only("tag(log, interval(1e-4, 1e-2))").examples()) == [{"x": 1e-4}, {"x": 1e-2}]
 
 
 def test_points_are_checked():

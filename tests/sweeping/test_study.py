@@ -12,7 +12,6 @@ from speakerlab.sweeping.study import (
     POINT,
     REASON,
     TWICE,
-    best_trials,
     counted,
     join,
     load,
@@ -33,6 +32,12 @@ def study(tmp_path):
     return join("margin", storage, ["eer"], ["minimize"], DEFINITION)
 
 
+def one_of_hydra(sweeps):
+    """A database where `train.py -m sweep=margin` has its own."""
+    (sweeps / "margin" / "2026-01-31_12-00-00").mkdir(parents=True)
+    return open_storage(f"sqlite:///{sweeps}/margin/2026-01-31_12-00-00/study.db")
+
+
 def ended(study, value=None, **attributes):
     """A trial with this value, or a failed one."""
     trial = study.ask()
@@ -51,6 +56,9 @@ def test_a_study_is_found_by_name_and_by_folder(study, tmp_path, monkeypatch):
     renamed = folder.rename(tmp_path / "sweeps" / "other")
     assert load(renamed).best_value == load("other", output_dir=tmp_path).best_value == 0.25
     with pytest.raises(InputError, match=r"margin: no study in .* \(there are: other\)"):
+        load("margin", output_dir=tmp_path)
+    join("margin", one_of_hydra(tmp_path / "sweeps"), ["eer"], ["minimize"], DEFINITION)
+    with pytest.raises(InputError, match=r"margin: no study in .* \(there are: margin/2026-01-31_12-00-00, other\)"):
         load("margin", output_dir=tmp_path)
     with pytest.raises(InputError, match=r"x: no study of this name in .*; there are: margin"):
         load("x", f"sqlite:///{renamed}/study.db")
@@ -81,11 +89,21 @@ def test_the_same_thing_joins_and_a_new_key_of_the_config_is_no_difference(study
     assert join("margin", study._storage._backend, ["eer"], ["minimize"], more)._study_id == study._study_id
 
 
+def test_a_study_that_others_began_is_left_alone(study):
+    storage = study._storage._backend
+    theirs = optuna.create_study(study_name="theirs", storage=storage)
+    theirs.tell(theirs.ask(), 0.5)
+    with pytest.raises(InputError, match="study=theirs is there, but sweep.py did not begin it"):
+        join("theirs", storage, ["eer"], ["minimize"], DEFINITION)
+    assert theirs.user_attrs == {} and len(theirs.trials) == 1
+
+
 def test_databases_that_cant_be_used_are_refused_in_a_line(tmp_path):
     for url, expected in [
         ("postgresql://me:secret@127.0.0.1:1/sweeps", "postgresql+psycopg://me:***@127.0.0.1:1/sweeps: "),
         ("nonsense", "storage= must be like postgresql://"),
-        ("oracle://a@b/c", "driver"),
+        ("oracle://a@b/c", "no driver for such a database"),
+        ("nothing://a@b/c", "no driver for such a database"),
         (f"sqlite:///{tmp_path}/nowhere/study.db", "unable to open database file"),
     ]:
         with pytest.raises(InputError) as caught:
@@ -125,15 +143,6 @@ def test_a_trial_counts_once_however_often_it_was_stopped(study):
     assert superseded(trials) == {first, second} and double == 3
     assert [trial.number for trial in counted(trials)] == [third, other, failed]
     assert [reason_of(trial) for trial in trials] == ["killed", "killed", None, TWICE, None, "out of memory"]
-    assert [trial.number for trial in best_trials(study, 5)] == [other, third]
-
-
-def test_the_best_of_several_objectives_are_the_pareto_front(tmp_path):
-    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
-    study = join("two", storage, ["accuracy", "parameters"], ["maximize", "minimize"], DEFINITION)
-    for values in ([0.9, 100], [0.8, 200], [0.7, 50]):
-        study.tell(study.ask(), values)
-    assert sorted(trial.number for trial in best_trials(study, 5)) == [0, 2]
 
 
 def test_points_are_queued_once(study):

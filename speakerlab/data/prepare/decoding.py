@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from speakerlab import InputError
 from speakerlab.data.audio import AUDIO_SUFFIXES
+from speakerlab.data.journal import Journal
+from speakerlab.data.pool import Crash, work
 from speakerlab.data.prepare.convert import FORMATS
 from speakerlab.data.prepare.examine import UNREADABLE, Facts
-from speakerlab.data.prepare.journal import Journal
 from speakerlab.data.prepare.options import Options
-from speakerlab.data.prepare.pool import Crash, work
 from speakerlab.data.prepare.rows import DUPLICATE, File
 from speakerlab.data.prepare.unpacking import Bars
 from speakerlab.data.tree import list_audio

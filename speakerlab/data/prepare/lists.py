@@ -6,8 +6,8 @@ from pathlib import Path
 
 from speakerlab import InputError
 from speakerlab.data import Progress
+from speakerlab.data.download import Downloader
 from speakerlab.data.manifest import replacing
-from speakerlab.data.prepare.download import Downloader
 from speakerlab.data.prepare.sources import ListFile
 
 

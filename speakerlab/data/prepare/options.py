@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speakerlab import InputError
+from speakerlab.data.download import Login
 from speakerlab.data.manifest import STATE
-from speakerlab.data.prepare.download import Login
 from speakerlab.data.tree import checked_folder
 
 

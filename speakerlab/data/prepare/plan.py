@@ -5,12 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 from speakerlab.data.amounts import size
+from speakerlab.data.download import RemoteFile, partial_of
+from speakerlab.data.journal import Journal
 from speakerlab.data.prepare.decoding import Listed, conversions, known_facts, list_files, to_convert, use_converted
-from speakerlab.data.prepare.download import partial_of
-from speakerlab.data.prepare.journal import Journal
 from speakerlab.data.prepare.lists import missing_lists
 from speakerlab.data.prepare.options import Options, checked
-from speakerlab.data.prepare.sources import RemoteFile, Sources
+from speakerlab.data.prepare.sources import Sources
 from speakerlab.data.prepare.unpacking import to_unpack
 
 

@@ -9,17 +9,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from speakerlab import InputError
+from speakerlab.data.download import RemoteFile
 from speakerlab.data.left_out import check_share
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file to download: `bytes` and `md5` where they are known, and the addresses to try in turn."""
-
-    name: str
-    urls: tuple[str, ...]
-    md5: str | None = None
-    bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 
 from speakerlab import InputError
 from speakerlab.data import Progress
-from speakerlab.data.prepare.download import Downloader
+from speakerlab.data.download import Downloader
+from speakerlab.data.journal import Journal
 from speakerlab.data.prepare.extract import extract
-from speakerlab.data.prepare.journal import Journal
 from speakerlab.data.prepare.lists import copy_lists, fetch_lists
 from speakerlab.data.prepare.options import Options
 from speakerlab.data.prepare.sources import Archive, Sources

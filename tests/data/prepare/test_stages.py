@@ -19,8 +19,8 @@ from trees import NATIONS, host_voxceleb, write_m4a
 from speakerlab import InputError
 from speakerlab.config import CONF
 from speakerlab.data.audio import read_audio
+from speakerlab.data.download import Login
 from speakerlab.data.manifest import file_of, read_manifest
-from speakerlab.data.prepare.download import Login
 from speakerlab.data.prepare.options import Options
 from speakerlab.data.prepare.rows import Prepared
 from speakerlab.data.prepare.sources import read_sources

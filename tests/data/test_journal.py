@@ -1,4 +1,4 @@
-from speakerlab.data.prepare.journal import Journal
+from speakerlab.data.journal import Journal
 
 
 def test_it_remembers(tmp_path):

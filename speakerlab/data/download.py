@@ -1,10 +1,12 @@
-"""Downloads in parallel threads: resumed by range, retried, checked by MD5, in place only when whole."""
+"""Downloads in parallel threads: resumed by range, retried, checked by their hash, in place only when whole."""
 
 import hashlib
 import logging
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,16 +15,44 @@ import urllib3
 
 from speakerlab import InputError
 from speakerlab.data import Progress
-from speakerlab.data.prepare.journal import Journal
-from speakerlab.data.prepare.sources import RemoteFile
+from speakerlab.data.journal import Journal
 
 TRIES = 5  # in a row that bring nothing; a try that brings bytes starts the count anew
 FIRST_WAIT = 1.0  # seconds before the second try; doubled each time
 LONGEST_WAIT = 60.0
 TIMEOUT = (15.0, 60.0)  # seconds to connect, and without a byte
 CHUNK = 2**20
+SLOWEST, PATIENCE = 1000, 120.0  # bytes a second, over so many seconds, below which an address is given up
 FINAL = (400, 401, 403, 404, 410)  # answers that a further try does not change
 log = logging.getLogger("speakerlab")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to download.
+
+    Attributes:
+        name: that it gets.
+        urls: the addresses to try in turn.
+        md5: where it is known.
+        bytes: its size, where it is known.
+        sha256: where it is known.
+        largest: bytes; more are not taken.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    md5: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    largest: int | None = None
+
+    @property
+    def hash(self) -> tuple[str, str] | None:
+        """The name of the hash that is known, and its value."""
+        if self.sha256 is not None:
+            return "SHA-256", self.sha256
+        return None if self.md5 is None else ("MD5", self.md5)
 
 
 class Login(NamedTuple):
@@ -44,7 +74,7 @@ class Downloader:
 
     Args:
         folder: for the files, and for what has come of unfinished ones (`.NAME.part`).
-        checked: remembers whose MD5 was right, so that nothing is read twice for it.
+        checked: remembers whose hash was right, so that nothing is read twice for it.
         login: for the host that wants one; None leaves it to `~/.netrc`.
         connections: files at a time.
     """
@@ -83,7 +113,7 @@ class Downloader:
             raise InputError(f"not downloaded: {told}; run again to go on, or put the files into {self.folder}")
 
     def is_whole(self, file: RemoteFile) -> bool:
-        """Whether the file is there, with the right MD5 where that is known; reads it if it is new here.
+        """Whether the file is there, with the right hash where that is known; reads it if it is new here.
 
         Raises:
             InputError: if a file of this name is another one.
@@ -92,10 +122,13 @@ class Downloader:
         if not path.is_file():
             return False
         stat = path.stat()
-        facts = [stat.st_size, stat.st_mtime_ns, file.md5]
-        if file.md5 is not None and self.checked.get(file.name) != facts:
-            if _md5(path) != file.md5:
-                raise InputError(f"{path}: is damaged or another file (its MD5 is not {file.md5}); remove it")
+        if file.hash is None:
+            return True
+        kind, value = file.hash
+        facts = [stat.st_size, stat.st_mtime_ns, value]
+        if self.checked.get(file.name) != facts:
+            if _hash(path, kind) != value:
+                raise InputError(f"{path}: is damaged or another file (its {kind} is not {value}); remove it")
             self.checked.add(file.name, *facts)
         return True
 
@@ -139,7 +172,7 @@ class Downloader:
         part, tag = partial_of(self.folder, file)
         held = self._held(file)
         validator = tag.read_text() if tag.is_file() else ""
-        if held and not validator and file.md5 is None:
+        if held and not validator and file.hash is None:
             held = meter.forget(part)  # nothing would tell if the server's file had changed
         headers = {"Accept-Encoding": "identity"}
         if held:
@@ -178,33 +211,41 @@ class Downloader:
             raise _Failed("the server sent another range than asked for")
         length = answer.headers.get("Content-Length")
         total = held + int(length) if length else None
+        _check_size(file, total or 0)
         meter.expect(file, total)
         validator = answer.headers.get("ETag", "")
         validator = (
             answer.headers.get("Last-Modified", "") if validator.startswith("W/") or not validator else validator
         )
         tag.write_text(validator)
+        since, come = time.monotonic(), 0
         with open(part, "ab") as target:
             # The body as it is: requests would unpack a .tar.gz that is sent as "Content-Encoding: gzip".
-            for chunk in answer.raw.stream(CHUNK, decode_content=False):
+            while chunk := answer.raw.read1(CHUNK, decode_content=False):
                 target.write(chunk)
                 meter.add(len(chunk))
+                come += len(chunk)
+                _check_size(file, held + come)
                 if self.stop.is_set():
                     raise _Failed("stopped")
+                if time.monotonic() - since > PATIENCE:
+                    if come < SLOWEST * PATIENCE:
+                        raise _Hopeless(f"{urllib3.util.parse_url(answer.url).host} sends next to nothing")
+                    held, since, come = held + come, time.monotonic(), 0
         if total is not None and part.stat().st_size < total:
             raise _Failed("the connection was cut")
 
     def _finish(self, file: RemoteFile, meter: "_Meter") -> None:
         """Check the whole file and put it in its place."""
         part, tag = partial_of(self.folder, file)
-        if file.md5 is not None and _md5(part) != file.md5:
+        if file.hash is not None and _hash(part, file.hash[0]) != file.hash[1]:
             meter.forget(part)
-            raise _Damaged("its MD5 is wrong")
+            raise _Damaged(f"its {file.hash[0]} is wrong")
         target = self.folder / file.name
         os.replace(part, target)
         stat = target.stat()
-        if file.md5 is not None:
-            self.checked.add(file.name, stat.st_size, stat.st_mtime_ns, file.md5)
+        if file.hash is not None:
+            self.checked.add(file.name, stat.st_size, stat.st_mtime_ns, file.hash[1])
         tag.unlink(missing_ok=True)
 
 
@@ -262,9 +303,14 @@ class _Meter:
         return 0
 
 
-def _md5(path: Path) -> str:
+def _check_size(file: RemoteFile, size: int) -> None:
+    if file.largest is not None and size > file.largest:
+        raise _Hopeless(f"it has over {file.largest / 1e6:,.0f} MB")
+
+
+def _hash(path: Path, kind: str) -> str:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, kind.lower().replace("-", "")).hexdigest()
 
 
 def _range_total(answer: requests.Response) -> int:

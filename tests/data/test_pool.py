@@ -12,9 +12,9 @@ import pytest
 import soundfile
 
 from speakerlab import InputError
-from speakerlab.data.prepare.pool import Crash, work
+from speakerlab.data.pool import Crash, work
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def alive(pid: int) -> bool:
 
 def test_workers_die_with_their_parent(files):
     script = (
-        "import itertools\nfrom speakerlab.data.prepare.pool import work\n"
+        "import itertools\nfrom speakerlab.data.pool import work\n"
         f"for _ in work(itertools.cycle([['examine', {files[0]!r}]]), 2): print('x', flush=True)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)

@@ -8,10 +8,9 @@ import pytest
 from hosts import serve
 
 from speakerlab import InputError
-from speakerlab.data.prepare import download
-from speakerlab.data.prepare.download import Downloader, Login, partial_of
-from speakerlab.data.prepare.journal import Journal
-from speakerlab.data.prepare.sources import RemoteFile
+from speakerlab.data import download
+from speakerlab.data.download import Downloader, Login, RemoteFile, partial_of
+from speakerlab.data.journal import Journal
 
 SIZE = 3_000_000
 

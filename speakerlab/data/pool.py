@@ -1,7 +1,8 @@
 """Work on files in processes of their own: a file that crashes a decoder costs that file and no more.
 
-Workers are plain subprocesses, one JSON line a task and one an answer. They end with their input, so that a killed
-parent leaves none behind, and nothing is forked that holds threads.
+Workers are plain subprocesses, one JSON line a task and one an answer, which bytes may follow. They end with their
+input, so that a killed parent leaves none behind, nothing is forked that holds threads, and a script that starts them
+needs no guard.
 """
 
 import json
@@ -11,7 +12,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,17 +29,25 @@ class Crash(NamedTuple):
     how: str
 
 
-def work(tasks: Iterable[list[Any]], workers: int) -> Iterator[tuple[list[Any], list[Any] | Crash]]:
-    """Each task with its answer by `speakerlab.data.prepare.worker`, in the order in which they are done.
+def work(
+    tasks: Iterable[list[Any]], workers: int, module: str = "speakerlab.data.prepare.worker", ahead: int = AHEAD
+) -> Iterator[tuple[list[Any], list[Any] | Crash]]:
+    """Each task with its answer, in the order in which they are done.
+
+    Args:
+        tasks: plain values; taken when a worker is free, but not far ahead of what is asked for.
+        workers: processes.
+        module: that each runs; it calls `serve`.
+        ahead: answers that may wait to be asked for.
 
     Raises:
         InputError: if a worker could not write its file.
         RuntimeError: with the worker's traceback, if its own code failed.
     """
     pending, lock, stop = iter(tasks), threading.Lock(), threading.Event()
-    answers: queue.Queue[tuple[list[Any] | None, Any]] = queue.Queue(AHEAD)
+    answers: queue.Queue[tuple[list[Any] | None, Any]] = queue.Queue(ahead)
 
-    def serve() -> None:
+    def feed() -> None:
         process = None
         try:
             while not stop.is_set():
@@ -45,7 +55,7 @@ def work(tasks: Iterable[list[Any]], workers: int) -> Iterator[tuple[list[Any], 
                     task = next(pending, None)
                 if task is None:
                     break
-                process = process or _start()
+                process = process or _start(module)
                 answer = _ask(process, task)
                 if isinstance(answer, Crash):
                     process = None
@@ -57,7 +67,7 @@ def work(tasks: Iterable[list[Any]], workers: int) -> Iterator[tuple[list[Any], 
                 _end(process)
             _put(answers, (None, None), stop)
 
-    threads = [threading.Thread(target=serve, daemon=True) for _ in range(workers)]
+    threads = [threading.Thread(target=feed, daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
     try:
@@ -87,30 +97,56 @@ def _put(answers: queue.Queue, item: tuple, stop: threading.Event) -> None:
             return
 
 
-def _start() -> subprocess.Popen:
-    root = str(Path(__file__).parents[3])
+def serve(answer: Callable[[list[Any]], list[Any] | tuple[list[Any], bytes]]) -> None:
+    """In a worker: answer the tasks on standard input until it ends.
+
+    Args:
+        answer: task -> plain values, and bytes that follow them if it likes. Its InputErrors are the parent's.
+    """
+    replies = sys.stdout.buffer
+    with suppress(KeyboardInterrupt):  # Ctrl-C reaches the whole group; the parent reports it
+        for line in sys.stdin.buffer:
+            content = b""
+            try:
+                reply: Any = answer(json.loads(line))
+                if isinstance(reply, tuple):
+                    values, content = reply
+                    reply = {"kind": "bytes", "values": values, "bytes": len(content)}
+            except InputError as error:
+                reply = {"kind": "input", "message": str(error)}
+            except Exception:  # this program's fault: the parent shows it
+                reply = {"kind": "fault", "message": traceback.format_exc()}
+            replies.write(json.dumps(reply).encode() + b"\n")
+            replies.write(content)
+            replies.flush()
+
+
+def _start(module: str) -> subprocess.Popen:
+    root = str(Path(__file__).parents[2])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     # One thread each: the workers are the parallelism. Decoders' own chatter is not for the user.
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "speakerlab.data.prepare.worker"]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment)
+    command, pipe = [sys.executable, "-m", module], subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)
 
 
 def _ask(process: subprocess.Popen, task: list[Any]) -> list[Any] | Crash:
-    answer = ""
+    answer, content, wanted = b"", b"", 0
     with suppress(BrokenPipeError):
-        process.stdin.write(json.dumps(task) + "\n")
+        process.stdin.write(json.dumps(task).encode() + b"\n")
         process.stdin.flush()
         answer = process.stdout.readline()
-    if not answer.endswith("\n"):
+    decoded = json.loads(answer) if answer.endswith(b"\n") else None
+    if isinstance(decoded, dict) and decoded["kind"] == "bytes":
+        wanted = decoded["bytes"]
+        content, decoded = process.stdout.read(wanted), decoded["values"]
+    if decoded is None or len(content) < wanted:
         _end(process)
         if process.returncode >= 0:
             raise RuntimeError(f"a worker ended with status {process.returncode} at {task}")
         return Crash(f"crashed the decoder ({signal.Signals(-process.returncode).name})")
-    decoded = json.loads(answer)
     if isinstance(decoded, list):
-        return decoded
+        return [*decoded, content] if wanted else decoded
     if decoded["kind"] == "input":
         raise InputError(decoded["message"])
     raise RuntimeError(f"a worker failed at {task}:\n{decoded['message']}")
