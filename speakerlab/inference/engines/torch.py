@@ -137,6 +137,9 @@ def _card(checkpoint: Path, contents: dict, config: dict, network: nn.Module) ->
 
 def _trained_on(config: dict, contents: dict) -> str:
     """A line about the training data, without paths."""
+    if isinstance(contents.get("imported"), dict):  # another program's
+        speakers = len(contents["speakers"])
+        return f"by {contents['imported'].get('peer')}: {f'{speakers:,} speakers' if speakers else 'unknown data'}"
     target = str((config.get("data") or {}).get("_target_", "unknown"))
     corpus = target.split(".")[-2] if "." in target else target
     utterances = f", {contents['utterances']:,} utterances" if isinstance(contents.get("utterances"), int) else ""

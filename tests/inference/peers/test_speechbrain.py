@@ -141,6 +141,7 @@ def test_the_classifier_names_the_training_speakers(speechbrain, tmp_path):
     torch.testing.assert_close(logits / 30.0, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes, count",
     [

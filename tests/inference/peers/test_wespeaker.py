@@ -144,7 +144,7 @@ def test_resnets_embeddings_are_those_of_the_published_network(tmp_path, depths,
     check_embeddings(network, lambda waveform: resnet(state, features(waveform)))
 
 
-@pytest.mark.parametrize("channels, count", [(512, 6_190_720), (1024, 14_657_088)])
+@pytest.mark.parametrize("channels, count", [(512, 6_190_720), pytest.param(1024, 14_657_088, marks=pytest.mark.slow)])
 def test_the_published_sizes_fit(tmp_path, channels, count):
     """ECAPA_TDNN_GLOB_c512 has 6.19 M parameters; each tensor finds its place."""
     state = ecapa_state(channels, 1536, 80)
