@@ -179,10 +179,9 @@ def conclusion(means: Mapping[str, Found], kind: str) -> str:
     for metric in (("", "accuracy"), ("cosine", "eer"), ("pair MLP", "eer")):
         branch, found = against(means, kind, metric)
         said = verdict(metric, found)
-        unit = metric_unit(metric[1])[1]
         value, low, high = (signed_value(metric[1], one) for one in (found.value, found.low, found.high))
-        sentences.append(f"{words_of(metric)}: {said} than {branch} by {value} {unit} ({low} to {high}).")
-    return " ".join(sentence.replace("interval than", "interval from") for sentence in sentences)
+        sentences.append(f"{words_of(metric)}: {value} against {branch} ({low} to {high}), {said}.")
+    return " ".join(sentences)
 
 
 def corpus_section(

@@ -42,7 +42,8 @@ from speakerlab.sweeping.results import ranked
 from speakerlab.sweeping.study import EPOCHS, counted, load
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["model=ecapa", "model.encoder.channels=256", "loss=aam", "loader.crop_seconds=1.0"]
+WIDTHS = ["model.encoder.channels=256", "model.encoder.pooled_channels=512"]
+SMALL = ["model=ecapa", *WIDTHS, "loss=aam", "loader.crop_seconds=1.0"]
 PRUNED, WHOLE = "pruned", "whole"  # the studies
 DEFAULT, WINNER = "default", "winner"
 SYSTEMS = (DEFAULT, WINNER)
@@ -281,7 +282,7 @@ def markdown(
     labels = read_scores(scores_of(folders[WINNER][0])).labels
     text = (
         f"{arguments.trials} trials of margin, scale and rate in {minutes:.1f} minutes on {facts['cpus']} CPUs: "
-        f"ECAPA-TDNN of 256 channels, crops of 1 s, at most {arguments.epochs} epochs of the embedded corpus's 80 "
+        f"ECAPA-TDNN of 256 channels (512 before pooling), crops of 1 s, at most {arguments.epochs} epochs of the embedded corpus's 80 "
         f"speakers. The best trial is number {best.number}, {chosen}, with an EER of {100 * best.value:.2f} % on the "
         f"development trials; the default configuration, trial {first.number}, has {last_value(first)} %."
     )

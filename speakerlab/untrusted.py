@@ -22,6 +22,7 @@ from speakerlab.config import known_targets
 
 MOST_PICKLED = 16 << 20  # bytes of all that is no tensor
 MOST_NODES, DEEPEST = 100_000, 50  # of a config
+MOST_SETTINGS = 2000  # of one part of a network
 LONGEST = 10_000  # characters of a text in it
 # What speakerlab's checkpoints are made of; torch would admit more, such as byte arrays of any size.
 BUILT_OF = re.compile(
@@ -172,7 +173,9 @@ def _targets(node: Any) -> Iterator[str]:
 def _check_modest(part: str, config: Any) -> None:
     """Refuse numbers that no network has."""
     tables = part in ("features", "norm", "frames")
-    for name, value in _plain_values(config):
+    for number, (name, value) in enumerate(_plain_values(config)):
+        if number >= MOST_SETTINGS:
+            raise InputError(f"the checkpoint's config is damaged: {part} has over {MOST_SETTINGS:,} settings")
         largest = LARGER.get(name, LARGEST_OF_FEATURES) if tables else LARGEST_OF_ENCODERS
         if isinstance(value, int | float) and not abs(value) <= largest:
             raise InputError(f"the checkpoint's config asks for {part} with {name}={value!r:.60}; most is {largest:g}")

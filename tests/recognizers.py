@@ -32,10 +32,10 @@ def sounds(count: int = 24, seed: int = 0) -> torch.Tensor:
     return 0.1 * shape + 0.03 * torch.randn(count, 8000, generator=generator)
 
 
-def write_checkpoint(path: Path, *overrides: str, seed: int = 0) -> Path:
+def write_checkpoint(path: Path, *overrides: str, seed: int = 0, base: list[str] = SMALL) -> Path:
     """An untrained network that tells sounds apart: its batch norms have the statistics of some."""
     torch.manual_seed(seed)
-    cfg, _ = compose("train", [*SMALL, "name=small", *overrides])
+    cfg, _ = compose("train", [*base, "name=small", *overrides])
     network = build_network(cfg).train()
     for branch in network.branches.values():
         if branch.features.learns:

@@ -208,7 +208,7 @@ def test_files_and_functions_stay_short(path):
 
 def test_tests_mirror_the_tree():
     tests = ROOT / "tests"
-    whole = ("architecture", "configs", "commands", "experiments", "fusion", "losses", "models", "spaces")
+    whole = ("architecture", "configs", "commands", "experiments", "fusion", "losses", "models", "notebooks", "spaces")
     of_the_whole = {f"test_{name}.py" for name in whole}
     for path in sorted(tests.rglob("test_*.py")):
         place = path.relative_to(tests)

@@ -117,7 +117,7 @@ def test_a_count_beyond_the_published_digits_is_explained(model):
 @pytest.mark.parametrize(
     "model",
     [
-        pytest.param(model, marks=[] if model in QUICK else pytest.mark.slow)
+        pytest.param(model, marks=[] if model == "ecapa" else pytest.mark.slow)
         for model, figures in published().items()
         if "macs" in figures
     ],

@@ -104,9 +104,14 @@ def model_source(given: str | None, gallery: Path | None) -> tuple[str, str]:
 
 
 def say(notes: Iterable[str]) -> None:
-    """Notes for a person, on standard error."""
+    """Notes for a person."""
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
+
+
+def tell(line: str) -> None:
+    """A line on standard error, whatever names of files it holds."""
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
 def print_json(contents: dict) -> None:

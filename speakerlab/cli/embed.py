@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speakerlab import InputError
-from speakerlab.cli.chosen_model import add_model_options, load_chosen, model_source, print_json
+from speakerlab.cli.chosen_model import add_model_options, load_chosen, model_source, print_json, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,9 +70,8 @@ def run(chosen: argparse.Namespace) -> None:
         write(place, found, files, checkpoint_of(chosen.model))
     for name, path in files.items():
         if path in found.faults:
-            print(f"not embedded: {name}: {found.faults[path]}", file=sys.stderr)
-        for note in found.notes.get(path, ()):
-            print(f"note: {name}: {note}", file=sys.stderr)
+            tell(f"not embedded: {name}: {found.faults[path]}")
+        say(f"{name}: {note}" for note in found.notes.get(path, ()))
     if chosen.json:
         print_lines(found, files, with_rows=place is None)
     summary = f"{len(found.names):,} of {len(files):,} files embedded"
@@ -88,14 +87,14 @@ def named_files(given: list[str], relative_to: Path | None) -> dict[str, str]:
     """
     paths = recordings_in(given)
     if relative_to is None:
-        return {_text(path): path for path in paths}
+        return {path: path for path in paths}
     root = relative_to.expanduser().absolute()
     named: dict[str, str] = {}
     for path in paths:
         absolute = Path(os.path.normpath(Path(path).expanduser().absolute()))
         if not absolute.is_relative_to(root):
             raise InputError(f"{path}: does not lie below --relative-to {relative_to}")
-        named.setdefault(_text(absolute.relative_to(root).as_posix()), path)
+        named.setdefault(absolute.relative_to(root).as_posix(), path)
     return named
 
 
@@ -118,11 +117,6 @@ def _below(folder: str) -> list[str]:
     if not found:
         raise InputError(f"{folder}: holds no audio")
     return [str(Path(folder, path)) for path in found]
-
-
-def _text(path: str) -> str:
-    """A path, which may be no Unicode, as text that every format takes."""
-    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def checkpoint_of(model: str | None) -> str | None:

@@ -108,5 +108,5 @@ def _lines(found) -> list[str]:
         export, torch = found.times_real_time
         lines.append(f"speed        {export:,.0f} times real time, PyTorch {torch:,.0f} times (one by one, here)")
     if found.path.suffix == ".onnx":
-        lines.append(f"use          speakerlab verify {found.path} A.wav B.wav")
+        lines.append(f"use          speakerlab verify A.wav B.wav --model {found.path}")
     return lines

@@ -20,6 +20,7 @@ from speakerlab.cli.chosen_model import (
     model_facts,
     print_json,
     say,
+    tell,
 )
 from speakerlab.cli.embed import recordings_in
 from speakerlab.cli.verify import add_prior_option, score_words
@@ -99,7 +100,7 @@ def run_enroll(chosen: argparse.Namespace) -> None:
     found = recognizer.enroll(chosen.name, recordings_in(chosen.files))
     total = next(one.recordings for one in recognizer.gallery.speakers() if one.name == found.name)
     for file, fault in found.faults.items():
-        print(f"not enrolled: {file}: {fault}", file=sys.stderr)
+        tell(f"not enrolled: {file}: {fault}")
     say(f"{file}: {note}" for file, notes in found.notes.items() for note in notes)
     if chosen.json:
         print_json(

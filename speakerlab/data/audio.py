@@ -24,7 +24,6 @@ PYAV_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".mov", ".3gp"
 # FFmpeg goes by the content, and some contents name other files and addresses to open (playlists, ffconcat).
 DEMUXERS = {"format_whitelist": "mov,aac,mp3,wav,flac,ogg,matroska,asf,amr,aiff,caf", "protocol_whitelist": "file"}
 AAC_PACKET = 1024  # samples; containers round a duration up to packets, or to milliseconds
-DECODED_IN_VAIN = 1 << 20  # samples; a file whose time stamps stand still would be decoded to its end
 AAC_PREROLL = 2 * AAC_PACKET  # a packet overlaps its neighbour, so that decoding must start before the first sample
 # An MP3 frame needs bits of up to 10 frames before it (1152 samples each at most); libsndfile seeks to it straight and
 # decodes rubbish for the first 4,700 samples (measured at 16 kHz).
@@ -147,7 +146,13 @@ def _is_pyav(path: Source) -> bool:
 
 def _openable(path: Source) -> str | io.BytesIO:
     """What the decoding libraries open."""
-    return io.BytesIO(path.data) if isinstance(path, AudioBytes) else os.fspath(path)
+    if isinstance(path, AudioBytes):
+        return io.BytesIO(path.data)
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:  # which would escape from within them
+        raise AudioError(path, "its name is no UTF-8; rename it") from error
+    return os.fspath(path)
 
 
 def _open_soundfile(path: Source) -> soundfile.SoundFile:
@@ -208,7 +213,7 @@ def _length_pyav(path: Source, container, stream) -> int:
     """Samples per channel."""
     import av
 
-    if _seekable(container) and stream.duration:
+    if _seekable(container, stream) and stream.duration:
         return round(stream.duration * stream.time_base * stream.rate)
     try:  # FFmpeg guesses the duration of a raw stream from its bit rate; packets are exact
         ticks = sum(packet.duration or 0 for packet in container.demux(stream))
@@ -218,9 +223,10 @@ def _length_pyav(path: Source, container, stream) -> int:
     return round(ticks * stream.time_base * stream.rate)
 
 
-def _seekable(container) -> bool:
-    """Raw AAC has neither an index nor time stamps to trust after a seek."""
-    return container.format.name != "aac"
+def _seekable(container, stream) -> bool:
+    """Raw AAC has neither an index nor time stamps to trust after a seek; Matroska and others count milliseconds, which
+    are too coarse to place a frame right after the one before it."""
+    return container.format.name != "aac" and stream.time_base * stream.rate <= 1
 
 
 def _read_pyav(path: Source, first: int, count: int | None) -> tuple[np.ndarray, int]:
@@ -247,21 +253,16 @@ def _read_pyav(path: Source, first: int, count: int | None) -> tuple[np.ndarray,
 
 def _fill(samples: np.ndarray, first: int, container, stream) -> int:
     """Decode into `samples` `(count,)`, whose sample 0 is the file's sample `first`; returns the last one's end."""
-    start, seekable = stream.start_time or 0, _seekable(container)
+    start, seekable = stream.start_time or 0, _seekable(container, stream)
     per_tick = float(stream.time_base * stream.rate)  # samples; Fraction arithmetic in the loop would double its time
     if seekable and first > AAC_PREROLL:
         container.seek(start + int((first - AAC_PREROLL) / per_tick), stream=stream)
-    reached = decoded = 0
+    reached = 0
     for frame in container.decode(stream):
         position = reached
         if seekable and frame.pts is not None:
-            stamped = round((frame.pts - start) * per_tick)
-            # Milliseconds are too coarse to place a frame right after the one before it.
-            position = reached if per_tick > 1 and reached and abs(stamped - reached) <= per_tick else stamped
+            position = round((frame.pts - start) * per_tick)
         mono = _mono(frame)
-        decoded += len(mono)
-        if decoded > first + len(samples) + DECODED_IN_VAIN:
-            break
         skip, offset = max(first - position, 0), max(position - first, 0)
         part = mono[skip : skip + max(len(samples) - offset, 0)]
         samples[offset : offset + len(part)] = part

@@ -1,6 +1,5 @@
 """Models from the web: downloaded once, resumed where it broke off, and used only if they are what was asked for."""
 
-import fcntl
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -30,6 +29,8 @@ def fetch_model(url: str, sha256: str | None, cache_dir: str | os.PathLike | Non
     Raises:
         InputError: if no SHA-256 is given, or the file can't be had, is too large or another one.
     """
+    import fcntl  # which not every system has; the rest of the recognizer works without
+
     from speakerlab.data.download import Downloader, RemoteFile
     from speakerlab.data.journal import Journal
     from speakerlab.data.tree import make_folder

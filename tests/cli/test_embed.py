@@ -81,17 +81,18 @@ def test_json_lines(run, rows, folders, tmp_path, capsys):
 
 
 def test_names_that_are_no_unicode(run, folders, tmp_path, capsys):
-    odd = tmp_path / os.fsdecode(b"\xff.flac")
-    shutil.copy(folders.development / "s0/a/0.flac", odd)
-    assert embed(run, odd, "-o", tmp_path / "out.parquet") == 0
-    assert read_embeddings(str(tmp_path / "out.parquet")).names == [f"{tmp_path}/\\udcff.flac"]
+    odd, good = tmp_path / os.fsdecode(b"\xff.flac"), folders.development / "s0/a/0.flac"
+    shutil.copy(good, odd)
+    assert embed(run, odd, good, "-o", tmp_path / "out.parquet") == 1
+    assert "its name is no UTF-8; rename it" in capsys.readouterr().err
+    assert read_embeddings(str(tmp_path / "out.parquet")).names == [str(good)]
 
 
 def test_what_is_wrong_is_said_before_a_model_is_loaded(tmp_path, folders):
     (tmp_path / "empty").mkdir()
     file = folders.development / "s0/a/0.flac"
     for arguments, said in {
-        (file,): "where to? Give -o FILE",
+        (file,): r"where to\? Give -o FILE",
         (file, "-o", tmp_path / "out.xyz"): "--output=.*out.xyz: .xyz is no format of embeddings",
         (tmp_path / "empty", "-o", tmp_path / "out.npz"): "empty: holds no audio",
         (file, "-o", tmp_path / "out.npz", "--relative-to", tmp_path): "does not lie below --relative-to",

@@ -4,11 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from speakerlab import InputError
 from speakerlab.cli.launch import compose, take_others
 from speakerlab.cli.sweeping import Sweep, plan_sweep, read_trials
+from speakerlab.config import CONF
 from speakerlab.sweeping.study import POINT, load
 
 RANGES = ["loss.margin=interval(0.1, 0.5)", "optimizer.lr=tag(log, interval(1e-4, 1e-2))"]
@@ -57,6 +59,13 @@ def test_an_experiment_is_searched_in_the_space_of_its_name(plan, name):
     assert (cfg.task.name, choices["loss"], choices["model"]) == ("identification", "aam", name)
     narrowed = plan(f"experiment={name}", "optimizer.lr=interval(1e-3, 2e-3)", own=["study=rate"])
     assert [one.key for one in narrowed.plan.space] == ["optimizer.lr"]
+
+
+def test_help_names_every_space():
+    header = OmegaConf.load(CONF / "hydra" / "help" / "sweeping.yaml").header
+    (line,) = [line for line in header.splitlines() if "SPACE is" in line]
+    spaces = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
+    assert f"SPACE is {', '.join(spaces[:-1])} or {spaces[-1]}, a file" in line
 
 
 @pytest.mark.parametrize(

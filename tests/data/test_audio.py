@@ -1,6 +1,7 @@
 """Samples against what was written, and SciPy's resampler; messages as a stranger reads them."""
 
 import math
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -296,3 +297,70 @@ def test_files_in_memory_read_as_on_the_disk(tmp_path, sweep, suffix):
     for data in (b"", b"rubbish", audio.data[: len(audio.data) // 2]):
         with pytest.raises(AudioError, match=rf"^shard.tar/a.{suffix}: "):
             read_audio(AudioBytes(f"shard.tar/a.{suffix}", data), 30000, 16000)
+
+
+def write_container(path: Path, codec: str, rate: int, samples: np.ndarray) -> None:
+    """`(samples,)` at `rate`."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        size = stream.codec_context.frame_size or 1024
+        resampler = av.AudioResampler(stream.format.name, "mono", rate, frame_size=size)
+        for part in (*resampler.resample(frame), *resampler.resample(None), None):
+            output.mux(stream.encode(part))
+
+
+@pytest.mark.parametrize(
+    "suffix, codec, rate", [("webm", "libopus", 48000), ("mka", "aac", 44100), ("mov", "alac", 16000)]
+)
+def test_what_browsers_and_telephones_record(tmp_path, suffix, codec, rate):
+    """Near what was written: neither shifted nor torn apart where time stamps are in milliseconds."""
+    time = np.arange(2 * rate) / rate
+    samples = (0.3 * np.sin(2 * np.pi * (200 * time + 150 * time**2))).astype(np.float32)
+    write_container(tmp_path / f"a.{suffix}", codec, rate, samples)
+    info = probe(tmp_path / f"a.{suffix}")
+    assert info.sample_rate == rate and info.channels == 1 and 0 <= info.samples - 2 * rate <= 2048
+    read = read_audio(tmp_path / f"a.{suffix}", sample_rate=rate)[: 2 * rate]
+    middle = read[4000 : 2 * rate - 4000]
+    lags = np.correlate(samples, middle, "valid")  # [lag]: the product with the samples from there on
+    first = int(np.argmax(lags))
+    assert abs(first - 4000) < 1500  # codecs delay
+    assert np.corrcoef(middle, samples[first : first + len(middle)])[0, 1] > 0.995
+    part = read_audio(tmp_path / f"a.{suffix}", rate // 2, rate, rate)
+    assert np.corrcoef(part, read[rate // 2 : rate // 2 + rate])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "ffconcat version 1.0\nfile secret.m4a\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nsecret.m4a\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_a_list_of_other_files_is_no_audio(tmp_path, sweep, content):
+    write_aac(tmp_path / "secret.m4a", sweep)
+    (tmp_path / "a.m4a").write_text(content)
+    for read in (probe, read_audio):
+        with pytest.raises(AudioError, match="not readable as audio"):
+            read(tmp_path / "a.m4a")
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_time_stamps_that_stand_still(tmp_path, sweep, step):
+    write_aac(tmp_path / "a.m4a", sweep)
+    content = bytearray((tmp_path / "a.m4a").read_bytes())
+    table = content.index(b"stts") + 8  # entries, and of each the packets and their duration
+    for entry in range(int.from_bytes(content[table : table + 4], "big")):
+        content[table + 8 + 8 * entry : table + 12 + 8 * entry] = step.to_bytes(4, "big")
+    (tmp_path / "a.m4a").write_bytes(content)
+    with pytest.raises(AudioError, match=r"a\.m4a: (cut off|has \d+ samples)"):
+        read_audio(tmp_path / "a.m4a", 0, 16000)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "m4a"])
+def test_names_that_are_no_unicode(tmp_path, suffix):
+    path = tmp_path / os.fsdecode(b"\xff." + suffix.encode())
+    path.write_bytes(b"something")
+    with pytest.raises(AudioError, match="its name is no UTF-8; rename it"):
+        probe(path)

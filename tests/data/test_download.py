@@ -219,3 +219,32 @@ def test_files_come_at_once(tmp_path, body):
 
         Downloader(tmp_path / "to", Journal(tmp_path / "md5.jsonl"), None, 2).fetch(files, progress)
     assert most == 2 and seen[-1] == (2 * SIZE, 2 * SIZE)
+
+
+def test_a_sha256_counts_as_an_md5(tmp_path, body):
+    right, wrong = hashlib.sha256(body).hexdigest(), "0" * 64
+    with serve(tmp_path / "host", cut_after=[1_000_000]) as host:
+        url = f"{host.url}/a.zip"
+        fetch(tmp_path, RemoteFile("a.zip", (url,), sha256=right))
+        assert fetched(tmp_path) == body and host.sent == SIZE
+        with pytest.raises(InputError, match=f"its SHA-256 is not {wrong}"):
+            fetch(tmp_path, RemoteFile("a.zip", (url,), sha256=wrong))
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_more_than_the_largest_is_not_taken(tmp_path, body, ranges):
+    with serve(tmp_path / "host", ranges=ranges) as host:
+        file = RemoteFile("a.zip", (f"{host.url}/a.zip",), largest=SIZE - 1)
+        with pytest.raises(InputError, match=r"not downloaded: a\.zip \(it has over 3 MB\)"):
+            fetch(tmp_path, file)
+        assert len(host.asked) == 1
+    part, _ = partial_of(tmp_path / "to", file)
+    assert not part.exists()
+
+
+def test_a_host_that_trickles_is_given_up(tmp_path, body, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.5)
+    monkeypatch.setattr(download, "SLOWEST", 1_000_000)
+    with serve(tmp_path / "host", slow=20_000) as host, pytest.raises(InputError, match="sends next to nothing"):
+        fetch(tmp_path, remote(host.url, body=body))
+    assert len(host.asked) == 1

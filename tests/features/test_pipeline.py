@@ -20,7 +20,7 @@ FEATURES, NORMS, FRAMES = (
     sorted({path.stem for path in (CONF / group).glob("*.yaml")} - without)
     for group, without in (("features", {"none"}), ("norm", set()), ("frames", set()))
 )
-LOG_ENERGIES = ("fbank", "fbank60_15ms", "fbank72_15ms")  # what PCEN takes
+LOG_ENERGIES = [name for name in FEATURES if name.startswith("fbank")]  # what PCEN takes
 
 
 def member(group: str, name: str) -> dict:

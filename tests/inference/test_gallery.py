@@ -88,6 +88,8 @@ def test_forgetting_leaves_no_trace(gallery):
     rows = rows_of(0, 40)
     gallery.add("anna", rows[:20], [Source("holiday in Rome.wav", 1.0)] * 20)
     gallery.add("boris", rows[20:], sources(20))
+    reader = sqlite3.connect(gallery.path)  # keeps SQLite from clearing its log when the last one leaves
+    reader.execute("SELECT * FROM recordings").fetchall()
     assert rows[0].tobytes() in whole(gallery.path)
     assert gallery.remove("anna") == 20
     left = whole(gallery.path)
@@ -98,6 +100,7 @@ def test_forgetting_leaves_no_trace(gallery):
             gallery.remove(name)
     gallery.remove("boris")
     assert gallery.speakers() == []
+    reader.close()
 
 
 def whole(path: Path) -> bytes:
@@ -213,9 +216,11 @@ def test_contents_of_another_program(gallery, change, said):
     with sqlite3.connect(gallery.path) as db:
         db.execute(change)
     db.close()
-    with pytest.raises(InputError, match=rf"gallery.sqlite: the gallery is damaged \(.*{said}") as caught:
-        gallery.centroids()
-    assert str(caught.value).isprintable()
+    uses = (gallery.centroids, gallery.speakers) if "speaker =" in change else (gallery.centroids,)
+    for use in uses:
+        with pytest.raises(InputError, match=rf"gallery.sqlite: the gallery is damaged \(.*{said}") as caught:
+            use()
+        assert str(caught.value).isprintable()
 
 
 def test_processes_enrol_at_once(tmp_path):
@@ -223,7 +228,7 @@ def test_processes_enrol_at_once(tmp_path):
     processes = [enrolling(path, seed, 5) for seed in range(3)]  # who is first makes the file
     assert [process.wait(240) for process in processes] == [0, 0, 0]
     found = Gallery.at(path)
-    assert sorted(speaker.name for speaker in found.speakers()) == [f"{i}-{j}" for i in range(3) for j in range(8)]
+    assert sorted(speaker.name for speaker in found.speakers()) == [f"{i}-{j}" for i in range(3) for j in range(5)]
     names, centroids = found.centroids()
     generator = np.random.default_rng(1)
     for number in range(5):

@@ -90,6 +90,16 @@ def test_what_is_no_gallery(tmp_path, make, said):
     assert before is None or path.read_bytes() == before
 
 
+def test_a_foreign_file_that_came_later_is_not_touched(tmp_path):
+    path = tmp_path / "gallery.sqlite"
+    gallery = Gallery(path, OWN, DIM)
+    foreign(path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="is no gallery of this version of speakerlab"):
+        gallery.add("anna", np.ones((1, DIM)), [Source("a.wav", 1.0)])
+    assert path.read_bytes() == before
+
+
 def test_an_empty_file_is_as_none(tmp_path):
     path = tmp_path / "gallery.sqlite"
     path.touch()

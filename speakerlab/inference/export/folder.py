@@ -86,7 +86,7 @@ print(recognizer.verify("a.wav", "b.wav"))
 ```
 
 ```sh
-speakerlab verify {name} a.wav b.wav
+speakerlab verify a.wav b.wav --model {name}
 speakerlab export {name} --to onnx
 ```
 """

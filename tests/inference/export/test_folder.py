@@ -37,7 +37,7 @@ def test_the_page(engine, tmp_path):
     for text in (
         "Limits",
         'SpeakerRecognizer.load("ecapa")',
-        "speakerlab verify ecapa a.wav b.wav",
+        "speakerlab verify a.wav b.wav --model ecapa",
         "safetensors",
     ):
         assert text in page
