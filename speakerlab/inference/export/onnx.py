@@ -167,7 +167,7 @@ def _tidy(model) -> None:
     model.graph.metadata_props.clear()
     for number, node in enumerate(model.graph):
         scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
-        part = scopes[-2] if len(scopes) > 1 else ""
+        part = scopes[-2] if len(scopes) > 1 and not scopes[-2].startswith("_") else ""  # sizes are of no part
         node.name = f"{part.removeprefix('network').removeprefix('.')}/{node.op_type}_{number}"
         node.doc_string = None
         node.metadata_props.clear()

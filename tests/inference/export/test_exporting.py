@@ -65,7 +65,7 @@ def test_onnx_gives_the_networks_embeddings(model, trace, tmp_path):
 def test_the_file_says_nothing_of_this_machine(model, trace, tmp_path):
     export(*model, "onnx", tmp_path / "a.onnx")
     contents = (tmp_path / "a.onnx").read_bytes()
-    for text in (str(ROOT), "site-packages", ".py", "<eval_with_key>"):
+    for text in (str(ROOT), "site-packages", 'File "', "stack_trace", "<eval_with_key>"):
         assert text.encode() not in contents
 
 
