@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,20 @@ from speakerlab.sweeping.processes import die_with_parent
 from speakerlab.training.hardware import prepare_cpu
 
 ROOT = Path(__file__).resolve().parent.parent
+# Where commands are forked from: what takes a script's first seconds has been imported.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    [
+        "hydra.main",
+        "matplotlib.backends.backend_agg",
+        "tensorboard.summary",
+        "torch._dynamo",
+        "speakerlab.data.corpora.folder",
+        "speakerlab.inference.source",
+        "speakerlab.reports.training",
+        "speakerlab.training.assembly",
+    ]
+)
 
 
 def train(arguments: list[str], log: Path) -> tuple[str, float]:
@@ -40,6 +55,29 @@ def train(arguments: list[str], log: Path) -> tuple[str, float]:
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
     fault = f"exit status {process.returncode}: {last}" if process.returncode else ""
     return fault, usage.ru_maxrss * unit / 2**20
+
+
+def forked(arguments: list[str], log: Path) -> str:
+    """Run a command of this project in a process that need not import first, where many are short; what went wrong, or
+    "". Its output goes to `log`."""
+    process = SERVER.Process(target=_be_script, args=(arguments, log))
+    process.start()
+    process.join()
+    last = (log.read_text().strip().splitlines() or [""])[-1]
+    return f"exit status {process.exitcode}: {last}" if process.exitcode else ""
+
+
+def _be_script(arguments: list[str], log: Path) -> None:
+    """In the child."""
+    die_with_parent()
+    multiprocessing.set_start_method(None, force=True)  # loader workers start as they always do
+    os.chdir(ROOT)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.argv = [str(ROOT / arguments[0]), *arguments[1:]]
+    sys.path.insert(0, str(ROOT))
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def alone(function, *arguments):

@@ -282,9 +282,10 @@ def markdown(
     labels = read_scores(scores_of(folders[WINNER][0])).labels
     text = (
         f"{arguments.trials} trials of margin, scale and rate in {minutes:.1f} minutes on {facts['cpus']} CPUs: "
-        f"ECAPA-TDNN of 256 channels (512 before pooling), crops of 1 s, at most {arguments.epochs} epochs of the embedded corpus's 80 "
-        f"speakers. The best trial is number {best.number}, {chosen}, with an EER of {100 * best.value:.2f} % on the "
-        f"development trials; the default configuration, trial {first.number}, has {last_value(first)} %."
+        f"ECAPA-TDNN of 256 channels (512 before pooling), crops of 1 s, at most {arguments.epochs} epochs of the "
+        f"embedded corpus's 80 speakers. The best trial is number {best.number}, {chosen}, with an EER of "
+        f"{100 * best.value:.2f} % on the development trials; the default configuration, trial {first.number}, "
+        f"has {last_value(first)} %."
     )
     unseen = (
         f"Both were trained with {len(arguments.seeds)} seeds that the sweep did not use, and scored on "

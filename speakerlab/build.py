@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import check_hears, known_targets, lacks_folder, locate
+from speakerlab.config import check_hears, known_targets, lacks_folder, locate, untrained_branches
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.clip_folders import Clip, ClipFinder, assumed_clips
@@ -73,7 +73,8 @@ def _build_branch(cfg: DictConfig | dict, rate: dict[str, int], prefix: str, tru
     extract = build(cfg["features"], key, trust=trust, **_asked_for(cfg["features"], key, rate))
 
     def norm(dim: int, channels: int) -> torch.nn.Module:
-        sizes = {"dim": dim, "channels": channels}
+        log_energies = getattr(extract, "log_energies", False) and not cfg["frames"].get("deltas")
+        sizes = {"dim": dim, "channels": channels, "log_energies": log_energies}
         if hasattr(extract, "shift_ms"):  # whose frames need not be 10 ms apart
             sizes["shift_ms"] = extract.shift_ms
         return build(cfg["norm"], f"{prefix}norm", trust=trust, **_asked_for(cfg["norm"], f"{prefix}norm", sizes))
@@ -272,6 +273,8 @@ def network_from_checkpoint(
         elements = sum(value.numel() for value in checkpoint["state_dict"].values())
         with frugal(elements):
             network = build_network(config, trust)
+        for name in untrained_branches(config):
+            network.branches[name].leave_out()
     except InputError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:

@@ -143,23 +143,28 @@ def _check_target(node: DictConfig, key: str, choices: dict[str, str], targets: 
             raise InputError(f"{key}.{name}={node[name]!r} must be {_described(annotation)} ({where})")
 
 
+def untrained_branches(config: dict) -> list[str]:
+    """The branches, "" of a network that is one, whose networks a run on saved embeddings has no trained weights of:
+    those that began with no other run's."""
+    start = config.get("fine_tuning") or {}
+    on_audio = not str((config.get("data") or {}).get("_target_")).endswith(".EmbeddingsCorpus")
+    if on_audio or (start.get("ckpt") is not None and "network" in start.get("load", ())):
+        return []
+    return [name for name, node in config["model"].get("branches", {"": {}}).items() if node.get("ckpt") is None]
+
+
 def check_hears(config: dict) -> None:
-    """Refuse a checkpoint's config by which networks were never trained: those of a run on saved embeddings, but for
-    those that began with the weights of another run.
+    """Refuse a checkpoint's config by which networks were never trained.
 
     Raises:
         InputError: saying so.
     """
-    start = config.get("fine_tuning") or {}
-    on_audio = not str((config.get("data") or {}).get("_target_")).endswith(".EmbeddingsCorpus")
-    if on_audio or (start.get("ckpt") is not None and "network" in start.get("load", ())):
-        return
-    branches = config["model"].get("branches", {"the network": {}})
-    deaf = [name for name, node in branches.items() if node.get("ckpt") is None]
+    deaf = untrained_branches(config)
     if deaf:
         raise InputError(
-            f"this checkpoint was trained on saved embeddings and holds no trained network for audio ({', '.join(deaf)}"
-            "): evaluate it with embeddings=[PATH,...], or train it with model.branches.<name>.ckpt=RUN"
+            "this checkpoint was trained on saved embeddings and holds no trained network for audio "
+            f"({', '.join(deaf) or 'the network'}): evaluate it with embeddings=[PATH,...], or train it with "
+            "model.branches.<name>.ckpt=RUN"
         )
 
 

@@ -56,10 +56,21 @@ class SpeakerNetwork(nn.Module):
         (embeddings,) = parts
         return embeddings
 
+    def leave_out(self) -> None:
+        """Keep the place of features and encoder, without their weights: saved embeddings are all that will come."""
+        self.features, self.encoder = LeftOut(), LeftOut()
+
     def compile_encoders(self) -> None:
         """From now on, the encoder of a training step is a compiled one."""
         # The method and not the module, which would be registered twice.
         self.compiled = torch.compile(self.encoder.forward)
+
+
+class LeftOut(nn.Module):
+    """In place of features and of an encoder, where embeddings are saved."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        raise InputError("this branch's network was left out: it is known by its saved embeddings alone")
 
 
 class FusionNetwork(nn.Module):

@@ -507,6 +507,12 @@ def test_identification_is_measured_while_training(identified):
         assert float(row["accuracy"]) * 6 == pytest.approx(round(float(row["accuracy"]) * 6), abs=1e-4)
         assert float(row["error_rate"]) == pytest.approx(1 - float(row["accuracy"]), abs=1e-5)
         assert float(row["accuracy"]) <= float(row["top5_accuracy"]) <= 1
+    with open(identified.run / "metrics" / "confusion.csv", newline="") as file:
+        cells = list(csv.DictReader(file))
+    for row in val:
+        counts = {(c["speaker"], c["named"]): int(c["utterances"]) for c in cells if c["step"] == row["step"]}
+        right = sum(count for (speaker, named), count in counts.items() if speaker == named)
+        assert sum(counts.values()) == 6 and float(row["accuracy"]) == pytest.approx(right / 6, abs=1e-5)
     assert identified.finished.stderr == "" and "validation accuracy" in identified.finished.stdout
     assert sorted(path.name for path in (identified.run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert "identification of 6 speakers; utterances: train 12, val 6, test 6" in identified.finished.stdout
@@ -661,7 +667,7 @@ def test_a_killed_run_resumes_bit_for_bit_under_accumulation(tmp_path, training)
 
 @pytest.mark.slow
 def test_a_killed_second_stage_resumes_bit_for_bit(tmp_path, trained, training):
-    """Batch norms frozen, a rate that follows what was measured, AdaCos' scale, and centres with Adagrad."""
+    """Batch norms frozen, a rate that follows what was measured, AdaCos' scale, centres with Adagrad, and averages."""
     start = trained.run / "checkpoints" / "last.ckpt"
     training = [
         *(word for word in training if not word.startswith("+augment/mixup")),
@@ -673,6 +679,7 @@ def test_a_killed_second_stage_resumes_bit_for_bit(tmp_path, trained, training):
         "optimizer.lr=0.01",
         "scheduler=plateau",
         "scheduler.patience=1",
+        "callbacks.ema.decay=0.9",
         "scheduler.min_improvement=0.9",  # so that the rate falls after the second epoch, and after each that follows
     ]
     assert run_forked("train.py", *training, cwd=tmp_path / "reference").rc == 0
@@ -682,6 +689,7 @@ def test_a_killed_second_stage_resumes_bit_for_bit(tmp_path, trained, training):
         assert left["global_step"] == write - 1
         assert_equal_runs(run, reference)
         assert last(run)["schedule"] == last(reference)["schedule"]
+        assert same(last(run)["trained"], last(reference)["trained"])
     assert last(reference)["schedule"]["ratio"] == pytest.approx(0.3**3)
     before, after = (torch.load(path, weights_only=True) for path in (start, reference / "checkpoints" / "last.ckpt"))
     norms = [name for name in after["state_dict"] if name.endswith("running_mean") and "encoder" in name]

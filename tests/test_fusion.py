@@ -237,9 +237,15 @@ def test_without_its_branches_networks_it_hears_nothing(saved, tmp_path):
     words = [word for word in on_embeddings(saved) if not word.startswith("model.branches")]
     given = ", ".join(f"{name}: {{overrides: {overrides}}}" for name, overrides in BRANCHES.items())
     split = ["data.split={train: .5, val: .25, test: .25}", "task=identification"]
-    done = run_forked("train.py", *words, f"model.branches={{{given}}}", *split, cwd=tmp_path)
+    command = [*words, f"model.branches={{{given}}}", *split]
+    done = run_forked("train.py", *command, cwd=tmp_path)
     assert (done.rc, done.stderr) == (0, ""), done.stderr
     (run,) = runs(tmp_path)
+    kept = last(run)["state_dict"]
+    assert not any(key.startswith("network.branches") for key in kept)  # random weights, which nothing would use
+    done = run_forked("train.py", *command, "trainer.max_epochs=4", f"ckpt={run}", cwd=tmp_path)
+    assert (done.rc, done.stderr) == (0, ""), done.stderr
+    assert last(run)["state_dict"].keys() == kept.keys() and len(rows(run, "val")) == 4
     done = run_forked("evaluate.py", f"ckpt={run}", *QUICK, cwd=tmp_path)
     assert done.rc == 1 and done.stderr.count("\n") == 1
     assert "trained on saved embeddings and holds no trained network for audio (mel, wave)" in done.stderr

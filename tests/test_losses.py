@@ -3,7 +3,9 @@ no edit here. The arithmetic of each is tested in `tests/losses/`."""
 
 import copy
 import io
+import itertools
 import pickle
+import re
 from functools import cache
 
 import pytest
@@ -237,3 +239,38 @@ def test_a_mean_over_the_batch():
         value, logits = loss(embeddings, speakers)
         if logits is not None and not hasattr(loss, "losses"):
             assert loss(embeddings.repeat(2, 1), speakers.repeat(2))[0].item() == pytest.approx(value.item(), rel=1e-5)
+
+
+# --- docs/losses.md
+
+
+def table(heading: str, page: str = "losses") -> dict[str, list[str]]:
+    """The first table under a heading: the name in the first cell -> the other cells; some cells name two."""
+    _, _, rest = (CONF.parent / "docs" / f"{page}.md").read_text().partition(f"\n{heading}\n")
+    lines = itertools.takewhile(lambda line: line.startswith("|"), rest[rest.index("\n|---") :].splitlines()[2:])
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return {name: others for first, *others in rows for name in re.findall(r"`(\w+)`", first)}
+
+
+def members(group: str) -> set[str]:
+    return {path.stem for path in (CONF / group).glob("*.yaml")}
+
+
+def test_the_page_names_every_loss_with_its_settings():
+    losses = table("## Losses that classify") | table("## Losses that compare")
+    assert losses.keys() == members("loss") - {"weighted_sum", "fusion"}, "those two are in a section of their own"
+    written = {name: dict(re.findall(r"`(\w+)` (-?\w[\w.]*)", arguments)) for name, (_, arguments, _) in losses.items()}
+    for name in ("am", "subcenter_aam"):  # whose rows say: and as `aam`
+        shared = config(f"loss={name}").loss.keys()
+        written[name] = {key: value for key, value in written["aam"].items() if key in shared} | written[name]
+    for name, arguments in written.items():
+        settings = {key: value for key, value in config(f"loss={name}").loss.items() if key != "_target_"}
+        assert arguments.keys() == settings.keys(), name
+        for key, value in settings.items():
+            assert OmegaConf.create(f"v: {arguments[key]}").v == value, f"{name}: {key}"
+
+
+def test_the_pages_name_every_margin_regulariser_and_scheduler():
+    assert table("## Margin schedules").keys() == members("margin")
+    assert table("## Regularisers").keys() == members("regulariser")
+    assert table("## Learning rate", "training").keys() == members("scheduler")

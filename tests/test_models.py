@@ -12,39 +12,47 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from speakerlab import build
 from speakerlab.build import build_network
 from speakerlab.cli.branches import expand_branches
 from speakerlab.config import CONF
+from speakerlab.inference.cost import macs
 from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.reports.models import agrees, parameters_in, published
 
 RATE = 16000
 LARGEST_QUICK = 60_000_000  # parameters of a model that the quick suite runs
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+POOLINGS = sorted({path.stem for path in (CONF / "pooling").glob("*.yaml")} - {"none"})
 
 
 @cache
-def config(model: str) -> DictConfig:
-    """What the network is built from."""
+def config(*overrides: str) -> DictConfig:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(config_dir=str(CONF)):
-        cfg = hydra.compose("train", [f"model={model}"])
+        cfg = hydra.compose("train", list(overrides))
     GlobalHydra.instance().clear()
     return expand_branches(cfg)
+
+
+def config_of(model: str) -> DictConfig:
+    """What the network is built from."""
+    return config(f"model={model}")
 
 
 @cache
 def parameters(model: str) -> int:
     with torch.device("meta"):
-        encoders = build_network(config(model)).encoders
+        encoders = build_network(config_of(model)).encoders
         return sum(parameter.numel() for encoder in encoders for parameter in encoder.parameters())
 
 
 def smallest_of_each_class() -> set[str]:
     families: dict[str, list[str]] = {}
     for model in MODELS:
-        node = config(model).model
+        node = config_of(model).model
         families.setdefault(node.get("encoder", node.get("fusion"))["_target_"], []).append(model)
     return {min(family, key=parameters) for family in families.values()}
 
@@ -65,7 +73,7 @@ each_smallest_slowly = pytest.mark.parametrize(
 def network(model: str) -> SpeakerNetwork | FusionNetwork:
     """In evaluation mode, its batch norms with statistics of data (fresh ones would be the identity)."""
     torch.manual_seed(0)
-    made = build_network(config(model))
+    made = build_network(config_of(model))
     norms = [module for module in made.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.momentum = None  # the statistics become those of the batches seen, in full
@@ -104,6 +112,57 @@ def test_the_page_of_models_is_of_this_code():
 def test_a_count_beyond_the_published_digits_is_explained(model):
     figure = published()[model].get("parameters")
     assert figure is None or agrees(parameters(model), figure.value) is not bool(figure.difference)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, marks=[] if model in QUICK else pytest.mark.slow)
+        for model, figures in published().items()
+        if "macs" in figures
+    ],
+)
+def test_multiply_accumulates_are_about_the_published(model):
+    """Other programs count norms and activations too, and a twelfth that is computed once here; see docs/models.md."""
+    value, unit = published()[model]["macs"].value.split()
+    assert unit == "G" and 0.85 < macs(config_of(model)) / (1e9 * float(value)) < 1.06
+
+
+@each_model
+def test_every_pooling_fits(model, monkeypatch):
+    """Any encoder takes any: in the sizes that conf/pooling gives."""
+    if "branches" in config_of(model).model:
+        return  # each has its own
+    channels = []
+    monkeypatch.setattr(build, "build", spy(build.build, channels))
+    with torch.device("meta"):
+        build_network(config_of(model))
+        for pooling in POOLINGS:
+            assert build.build(config(f"pooling={pooling}").pooling, "", *channels[:1]).out_dim >= channels[0]
+
+
+def spy(built, channels: list[int]):
+    """`build`, which notes the channels that a pooling is made for."""
+
+    def build_and_note(node, key, *args, **wired):
+        if key == "pooling":
+            channels.extend(args)
+        return built(node, key, *args, **wired)
+
+    return build_and_note
+
+
+@each_smallest_slowly
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_pooling_works(model, pooling):
+    """The shapes alone, with and without padding, without memory or arithmetic."""
+    if "branches" in config_of(model).model:
+        return
+    with FakeTensorMode():
+        made = build_network(config(f"model={model}", f"pooling={pooling}"))
+        waveform = torch.zeros(2, RATE)
+        for lengths in (None, torch.tensor([RATE, RATE // 2])):
+            assert made(waveform, lengths).shape == (2, made.embed_dim)
 
 
 def voices(*seconds: float, seed: int = 0) -> torch.Tensor:
@@ -149,7 +208,7 @@ def test_evaluation_repeats_and_weights_survive(model, tmp_path):
     assert torch.equal(first(batch), first(batch))
     torch.save(first.state_dict(), tmp_path / "weights.pt")
     torch.manual_seed(1)
-    second = build_network(config(model)).eval()
+    second = build_network(config_of(model)).eval()
     assert not torch.allclose(first(batch), second(batch))
     second.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     assert torch.equal(first(batch), second(batch))
@@ -158,7 +217,7 @@ def test_evaluation_repeats_and_weights_survive(model, tmp_path):
 @each_model
 def test_every_parameter_gets_a_finite_gradient(model):
     torch.manual_seed(0)
-    made = build_network(config(model)).train()
+    made = build_network(config_of(model)).train()
     embeddings = made(voices(0.6, 0.6, 0.6, 0.6))
     (embeddings * torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
     for name, parameter in made.named_parameters():
@@ -179,7 +238,7 @@ def test_sixteen_bits(model, dtype):
     its weights alone does to it.
     """
     torch.manual_seed(0)
-    made = build_network(config(model)).train()
+    made = build_network(config_of(model)).train()
     with torch.autocast("cpu", dtype):
         embeddings = made(voices(0.6, 0.6, 0.6, 0.6))
     assert embeddings.isfinite().all()

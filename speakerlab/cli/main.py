@@ -23,9 +23,15 @@ FAMILIES: tuple[str, ...] = (
     "find",
     "average",
     "models",
+    "importing",
     "inspect",
     "compare",
     "sweep",
+    "verify",
+    "embed",
+    "gallery",
+    "doctor",
+    "export",
 )
 
 

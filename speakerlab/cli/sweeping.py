@@ -150,6 +150,9 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
     space, fixed = read_space(params, overrides, when)
     cfg, choices = compose("train", fixed)
     space = space.settled(lambda key: _value_of(key, cfg, choices))
+    own = choices["experiment"]  # whose space, if there is one of its name, is searched where nothing else is given
+    if not space.parameters and choices["sweep"] == "None" and (CONF / "sweep" / f"{own}.yaml").is_file():
+        return read_trials([*overrides, f"sweep={own}"])
     if not space.parameters:
         raise InputError("nothing to search: give sweep=SPACE (conf/sweep/), or ranges like loss.margin=interval(0, 1)")
     examples = [(example, compose("train", [*fixed, *written(example)])[0]) for example in space.examples()]

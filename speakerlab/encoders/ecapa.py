@@ -3,7 +3,8 @@
 Desplanques, Thienpondt, Demuynck: "ECAPA-TDNN: Emphasized Channel Attention, Propagation and Aggregation in TDNN
 Based Speaker Verification", Interspeech 2020. Parameters with 80-dimensional input and 192-dimensional output:
 6,194,432 for 512 channels and 14,660,800 for 1024. SpeechBrain's has 20,767,552: 1024 channels, 3072 after the
-aggregation, mirror images beyond the ends of an utterance, and no batch norm after the projection.
+aggregation, mirror images beyond the ends of an utterance, and no batch norm after the projection. WeSpeaker's has no
+batch norm after the aggregation, in the attention and after the projection: 6,190,720 and 14,657,088.
 """
 
 from collections.abc import Callable
@@ -43,6 +44,7 @@ class Ecapa(nn.Module):
         scale: groups of the Res2 convolutions.
         dilations: one SE-Res2 block each.
         padding: what convolutions see beyond an utterance's ends: "zero", or "reflect" for its mirror image.
+        aggregate_norm: a batch norm after the aggregation.
         final_norm: a batch norm after the projection.
 
     Raises:
@@ -60,6 +62,7 @@ class Ecapa(nn.Module):
         scale: int = 8,
         dilations: tuple[int, ...] = (2, 3, 4),
         padding: str = "zero",
+        aggregate_norm: bool = True,
         final_norm: bool = True,
     ):
         super().__init__()
@@ -86,7 +89,7 @@ class Ecapa(nn.Module):
         self.blocks = nn.ModuleList(
             SERes2Block(channels, 3, dilation, scale, se_bottleneck, reflect) for dilation in dilations
         )
-        self.aggregate = ConvReluNorm(channels * len(dilations), pooled_channels, 1)
+        self.aggregate = ConvReluNorm(channels * len(dilations), pooled_channels, 1, norm=aggregate_norm)
         self.pooling = pooling(pooled_channels)
         self.pooling_norm = nn.BatchNorm1d(self.pooling.out_dim)
         self.project = nn.Linear(self.pooling.out_dim, embed_dim)

@@ -5,11 +5,12 @@ parameters; without the output layer these are 21,819,816, two a filter in the f
 layer norm works over time within each filter, with a gain and an offset for each filter and time.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speakerlab.encoders.layers.masking import masked_mean
 from speakerlab.encoders.layers.sinc import SincBands
 
 SLOPE = 0.2  # of the leaky ReLUs
@@ -34,17 +35,18 @@ class SincNet(nn.Module):
     """`(batch, samples, 1)`, sample counts `(batch,)` or None `-> (batch, embed_dim)`.
 
     The network sees chunks of a fixed length. In training, each crop gives some chunks from random places; an embedding
-    is the mean over chunks at every hop that lie within the utterance (over one, repeating what there is, where the
-    utterance is shorter than a chunk).
+    pools chunks at every hop that lie within the utterance (one, repeating what there is, where the utterance is
+    shorter than a chunk).
 
     Args:
         feature_dim: 1, the waveform's (features=raw).
+        pooling: makes the pooling over chunks for a number of channels (the paper: the mean).
         sample_rate: in hertz.
         filters: of the first layer (the paper: 80).
         taps: of each of them (the paper: 251).
         channels: of the two convolutions of 5 taps (the paper: 60).
         hidden: width of the three dense layers (the paper: 2048).
-        embed_dim: size of the embedding, projected from the last hidden layer; None is that layer itself.
+        embed_dim: size of the embedding, projected from what is pooled of the last hidden layer; None is that itself.
         chunk_ms: length of a chunk (the paper: 200).
         hop_ms: from one chunk's start to the next in evaluation (the paper: 10, at ten times the default's cost).
         train_chunks: drawn from each crop.
@@ -56,6 +58,7 @@ class SincNet(nn.Module):
     def __init__(
         self,
         feature_dim: int,
+        pooling: Callable[[int], nn.Module],
         sample_rate: int = 16000,
         filters: int = 80,
         taps: int = 251,
@@ -92,8 +95,9 @@ class SincNet(nn.Module):
         self.dense_norm = nn.LayerNorm(wide)
         self.dense = nn.ModuleList(nn.Linear(size, hidden, bias=False) for size in (wide, hidden, hidden))
         self.dense_norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in self.dense)
-        self.project = None if embed_dim is None else nn.Linear(hidden, embed_dim)
-        self.embed_dim = hidden if embed_dim is None else embed_dim
+        self.pooling = pooling(hidden)
+        self.project = None if embed_dim is None else nn.Linear(self.pooling.out_dim, embed_dim)
+        self.embed_dim = self.pooling.out_dim if embed_dim is None else embed_dim
 
     def filters(self) -> tuple[Tensor, Tensor]:
         """The learned band edges in hertz, lower and upper, `(filters,)` each."""
@@ -110,9 +114,8 @@ class SincNet(nn.Module):
             starts, valid = every_start(lengths, waveform.shape[1], self.chunk, self.hop)
         chunks = cut(waveform, lengths, starts, self.chunk)  # (batch, chunks, chunk)
         vectors = self._in_blocks(chunks.flatten(0, 1)).unflatten(0, starts.shape)  # (batch, chunks, hidden)
-        with torch.autocast(features.device.type, enabled=False):
-            mean = masked_mean(vectors.float().transpose(1, 2), valid).squeeze(-1)  # (batch, hidden)
-        return mean if self.project is None else self.project(mean)
+        pooled = self.pooling(vectors.transpose(1, 2), valid)
+        return pooled if self.project is None else self.project(pooled)
 
     def _in_blocks(self, chunks: Tensor) -> Tensor:
         """`(chunks, chunk) -> (chunks, hidden)`, in parts where memory is at stake."""

@@ -97,6 +97,10 @@ class Lpc(nn.Module):
 
 def autocorrelate(frames: Tensor, order: int) -> Tensor:
     """`(..., samples) -> (..., order + 1)` sums of products at lags 0 to `order`."""
-    size = 2 ** (2 * frames.shape[-1] - 1).bit_length()
+    samples = frames.shape[-1]
+    if torch.onnx.is_in_onnx_export():  # ONNX Runtime's Fourier transform errs more
+        products = [(frames[..., lag:] * frames[..., : samples - lag]).sum(dim=-1) for lag in range(order + 1)]
+        return torch.stack(products, dim=-1)
+    size = 2 ** (2 * samples - 1).bit_length()
     spectrum = torch.fft.rfft(frames, size)
     return torch.fft.irfft(spectrum.real.square() + spectrum.imag.square(), size)[..., : order + 1]

@@ -35,6 +35,7 @@ class Spectrogram(nn.Module):
             raise ValueError(f"scale={scale} must be one of {', '.join(SCALES)}")
         self.dim = bins
         self.channels = 1
+        self.log_energies = scale == "log"
         self.scale = scale
         self.register_buffer("window", torch.hamming_window(self.framing.length), persistent=False)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from speakerlab import InputError
 from speakerlab.build import load_checkpoint, loss_from_checkpoint
 from speakerlab.data.manifest import replacing
 from speakerlab.data.utterances import Utterances
@@ -17,6 +18,8 @@ from speakerlab.scoring.identification import Guesses, identification_metrics
 def load_classifier(checkpoint: Path, embed_dim: int, trust: tuple[str, ...] = ()) -> tuple[nn.Module, list[str]]:
     """The loss that names speakers by embeddings, and their names in class order: all that a checkpoint alone knows."""
     contents = load_checkpoint(checkpoint)
+    if not contents["speakers"]:
+        raise InputError(f"ckpt={checkpoint}: it does not know who it was trained on; name speakers by enrolment=")
     loss = loss_from_checkpoint(contents, embed_dim, trust)
     # Behind the speakers themselves come the voices that speed perturbation made of them.
     return loss, contents["speakers"][: len(contents["speakers"]) // contents.get("voices", 1)]

@@ -92,6 +92,8 @@ def described(checkpoint: Path) -> str:
     contents = load_checkpoint(checkpoint)
     config, steps = contents["config"], contents.get("global_step")
     trained = f"trained for {steps:,} steps" if steps is not None else "trained"
+    if "imported" in contents:
+        trained = "imported from {peer}'s {file}, trained".format(**contents["imported"])
     parts = [branch["model"] for branch in config["model"].get("branches", {}).values()] or [config["model"]]
     encoders = " and ".join(part["encoder"]["_target_"].rpartition(".")[2] for part in parts)
     return f"{encoders} of run {config.get('name', '?')}, {trained} on {len(contents['speakers']):,} classes"

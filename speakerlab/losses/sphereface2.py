@@ -19,14 +19,29 @@ def spread(cosine: Tensor, exponent: float) -> Tensor:
     return 2.0 * ((cosine + 1.0) / 2.0).clamp(min=0.0) ** exponent - 1.0
 
 
+def balanced_bias(own: float, others: float, count: int, positive_share: float) -> float:
+    """The bias at which the loss of one logit `own` and `count` logits `others`, to which it is added, is least.
+
+    Where the loss pulls as hard as it pushes, `share / (1 + u e^own) = (1 - share) count u e^others / (1 + u e^others)`
+    for the exponential u of the bias: a quadratic equation.
+    """
+    z = positive_share / ((1.0 - positive_share) * count)
+    root = math.sqrt((1.0 - z) ** 2 + 4.0 * z * math.exp(own - others))
+    if z > 1.0:  # of the two forms of its solution, each cancels out where the other does not
+        return math.log((z - 1.0 + root) / 2.0) - own
+    return math.log(2.0 * z / (1.0 - z + root)) - others
+
+
 class SphereFace2(nn.Module):
     """Each speaker's own "is it this one?", in float32: the mean over the batch of
 
         `share * ln(1 + exp(-(scale (g(cos(theta_y)) - margin) + bias)))
         + (1 - share) * sum_j ln(1 + exp(scale (g(cos(theta_j)) + margin) + bias))`
 
-    where y is the speaker and j runs over the others, g is `spread`, and the bias is learned, from 0. That is margin
-    type C; type A has the margin in the angle: `g(cos(theta_y + margin))` and `g(cos(theta_j - margin))`.
+    where y is the speaker and j runs over the others, g is `spread`, and the bias is learned. It starts where the loss
+    is least while all cosines are 0, as in the first paper's code; from 0 it would take thousands of steps until other
+    speakers count. That is margin type C; type A has the margin in the angle: `g(cos(theta_y + margin))` and
+    `g(cos(theta_j - margin))`.
 
     As Han et al.; the first paper divides all by the scale, and its type A has no margin for the others.
 
@@ -76,7 +91,7 @@ class SphereFace2(nn.Module):
         self.positive_share = positive_share
         self.exponent = exponent
         self.classifier = CosineClassifier(embed_dim, num_speakers, sampled_share=sampled_share)
-        self.bias = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.tensor(self._start(max(1, math.ceil(sampled_share * num_speakers) - 1))))
 
     def forward(self, embeddings: Tensor, speakers: Tensor) -> tuple[Tensor, Tensor]:
         """`(batch, embed_dim)`, `(batch,)` -> scalar loss and `(batch, num_speakers)` logits without the margin."""
@@ -90,6 +105,17 @@ class SphereFace2(nn.Module):
             loss = (self.positive_share * positive + (1.0 - self.positive_share) * negative).mean()
             logits = self.scale * spread(cosine.detach(), self.exponent) + self.bias
         return loss, self.classifier.logits(logits, classes)
+
+    def _start(self, others: int) -> float:
+        """The bias to begin with, for so many other speakers."""
+
+        def logit(cosine: float, margin: float) -> float:
+            return self.scale * (2.0 * ((cosine + 1.0) / 2.0) ** self.exponent - 1.0 + margin)
+
+        if self.margin_type == "A":  # cos(pi / 2 + margin) and cos(pi / 2 - margin)
+            sine = math.sin(self.margin)
+            return balanced_bias(logit(-sine, 0.0), logit(sine, 0.0), others, self.positive_share)
+        return balanced_bias(logit(0.0, -self.margin), logit(0.0, self.margin), others, self.positive_share)
 
     def _with_margin(self, own: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """The two kinds of cosines, spread, the margin taken from the one and added to the other."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from speakerlab.data.development import MEASURED, read_development_trials, read_utterances
 from speakerlab.data.trial_speakers import speaker_names, speakers_by_targets
 from speakerlab.reports.certainty import certainty_figure
+from speakerlab.reports.confusion import confusion_counts, confusion_figure, most_confused
 from speakerlab.reports.curves import read_metrics, training_curves
 from speakerlab.reports.det import det_figure
 from speakerlab.reports.embedding_map import Sample, map_figure
@@ -26,9 +27,11 @@ HEADINGS = {
     "det": "Detection error trade-off of the development trials",
     "scores": "Scores of the development trials",
     "match": "Cumulative match of the validation utterances",
+    "confusion": "Most confused speakers of the validation utterances",
     "certainty": "How sure, and how rightly",
     "map": "Map of embeddings",
 }
+EACH_EPOCH = ("det", "match", "confusion")  # drawn for TensorBoard after each measured epoch
 
 
 class Measured(NamedTuple):
@@ -71,12 +74,13 @@ def training_report(folder: Path) -> Path:
 
 
 def epoch_images(folder: Path) -> dict[str, NDArray[np.uint8]]:
-    """The first figure of the epoch that was just measured: tag -> `(height, width, 3)` pixels for TensorBoard."""
+    """Figures of the epoch that was just measured: tag -> `(height, width, 3)` pixels for TensorBoard."""
     with np.load(folder / MEASURED) as found:
         if "scores" in found:
-            labels = read_development_trials(folder)[0].labels
-            return {"val/det": figure_image(_det(found, labels))}
-        return {"val/match": figure_image(_match(found))}
+            figures = {"det": _det(found, read_development_trials(folder)[0].labels)}
+        else:
+            figures = _guesses(found)
+    return {f"val/{kind}": figure_image(figure) for kind, figure in figures.items()}
 
 
 def last_measured(folder: Path) -> Measured | None:
@@ -90,10 +94,7 @@ def last_measured(folder: Path) -> Measured | None:
             figures = {"det": _det(found, trials.labels), "scores": histogram_figure(found["scores"], trials.labels)}
         else:
             names = np.array(read_utterances(folder, "val")["speaker"].to_pylist())
-            figures = {
-                "match": _match(found),
-                "certainty": certainty_figure(found["probability"], found["rank"] == 1),
-            }
+            figures = _guesses(found) | {"certainty": certainty_figure(found["probability"], found["rank"] == 1)}
         sample = Sample(found["embeddings"], names[found["rows"]])
         drawn = map_figure(sample)
         if drawn is not None:
@@ -105,8 +106,14 @@ def _det(found: dict[str, NDArray], labels: NDArray) -> Figure:
     return det_figure({f"after epoch {found['epoch']}": error_rates(found["scores"], labels)})
 
 
-def _match(found: dict[str, NDArray]) -> Figure:
-    return match_figure(found["rank"], int(found["speakers"]))
+def _guesses(found: dict[str, NDArray]) -> dict[str, Figure]:
+    """Of an identification; who is confused with whom, unless nobody is."""
+    names, classes, predicted = found["names"], found["classes"], found["predicted"]
+    figures, confused = {"match": match_figure(found["rank"], len(names))}, most_confused(classes, predicted)
+    if len(confused):
+        counts = confusion_counts(classes, predicted, confused)
+        figures["confusion"] = confusion_figure(counts, names[confused].tolist())
+    return figures
 
 
 def _measured_sections(folder: Path) -> list[str]:
@@ -115,8 +122,7 @@ def _measured_sections(folder: Path) -> list[str]:
     if measured is None:
         return []
     drawn = save_figures(folder / "plots", measured.figures, "last_epoch")
-    _, *others = measured.figures  # the first is in TensorBoard already, of every epoch: see `epoch_images`
-    tags = {f"last_epoch/{kind}": measured.figures[kind] for kind in others}
+    tags = {f"last_epoch/{kind}": figure for kind, figure in measured.figures.items() if kind not in EACH_EPOCH}
     write_events(folder / "tensorboard" / "development", tags, measured.sample, measured.step)
     caption = f"After epoch {measured.epoch}, the last one that was measured."
     return [drawing_section(HEADINGS[kind], svg, caption) for kind, svg in drawn.items()]

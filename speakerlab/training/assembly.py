@@ -24,6 +24,7 @@ from speakerlab.build import (
     build_network,
     check_workers,
 )
+from speakerlab.config import untrained_branches
 from speakerlab.data import Progress
 from speakerlab.data.batches import Sampler
 from speakerlab.data.clip_folders import assumed_clips, clips_below
@@ -35,7 +36,7 @@ from speakerlab.training.activation_checkpointing import checkpoint_activations
 from speakerlab.training.checkpoints import AtomicCheckpointIO
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.fine_tuning import check_freezing, freeze, read_start, start_from
-from speakerlab.training.hardware import check_devices, has_gpu, resolve_precision
+from speakerlab.training.hardware import check_devices, resolve_precision, shares_batch_norms
 from speakerlab.training.initial_weights import branch_start, initialise
 from speakerlab.training.pictures import Pictures
 from speakerlab.training.progress import Bar
@@ -194,10 +195,13 @@ def build_system(
         start: the contents of `fine_tuning.ckpt`.
     """
     network = build_network(cfg, trust)
+    if shares_batch_norms(cfg):
+        # Here and not by Lightning, which would put new modules in the place of frozen ones, and these would train.
+        network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
     notes = _unmasked(network, data.augment)
     on_audio = data.corpus.saved is None
     if not on_audio:
-        take_embeddings(network, data.corpus.saved)
+        take_embeddings(network, data.corpus.saved, untrained_branches(OmegaConf.to_container(cfg, resolve=True)))
     if not resumed:
         for name, branch in network.branches.items():
             if on_audio and branch.features.learns and branch_start(cfg, name) is None:
@@ -280,8 +284,7 @@ def build_trainer(
             "trainer",
             trust=trust,
             precision=precision,
-            # Torch synchronises batch norms on GPUs alone.
-            sync_batchnorm=bool(cfg.trainer.get("sync_batchnorm")) and has_gpu(str(cfg.trainer.accelerator)),
+            sync_batchnorm=False,  # `build_system` has seen to it
             enable_progress_bar=progress_bar,
             callbacks=callbacks,
             logger=logger,

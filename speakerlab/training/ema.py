@@ -1,4 +1,4 @@
-"""Exponential moving average of a network's weights.
+"""Exponential moving average of the weights.
 
 Polyak, Juditsky: "Acceleration of Stochastic Approximation by Averaging", SIAM Journal on Control and Optimization,
 1992; with an exponential window as Tarvainen and Valpola's mean teacher (NeurIPS 2017).
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 
 class Ema(pl.Callback):
-    """Averages the network over the optimizer's steps; development trials are scored with the average, and checkpoints
-    hold it as their network, the trained one beside it for resuming.
+    """Averages network and loss over the optimizer's steps; development trials are scored and speakers named with the
+    averages, and checkpoints hold them as their weights, the trained ones beside them for resuming.
 
-    The statistics of batch norms are averaged like weights.
+    The statistics of batch norms, and what a loss counts, are averaged like weights.
 
     Args:
         decay: share of the average that a step leaves; in the first steps less, (1 + n) / (10 + n) after n. None
@@ -42,7 +42,7 @@ class Ema(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.decay is None:
             return
-        start = self.average or pl_module.network.state_dict()  # a checkpoint's average has been loaded by now
+        start = self.average or pl_module.state_dict()  # a checkpoint's average has been loaded by now
         self.average = {name: value.detach().clone().to(pl_module.device) for name, value in start.items()}
 
     def on_train_batch_end(
@@ -53,7 +53,7 @@ class Ema(pl.Callback):
         self.steps = trainer.global_step
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
-            for name, value in pl_module.network.state_dict().items():
+            for name, value in pl_module.state_dict().items():
                 if value.is_floating_point():
                     self.average[name].lerp_(value, 1.0 - decay)
                 else:
@@ -62,32 +62,30 @@ class Ema(pl.Callback):
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict) -> None:
         if self.decay is None:
             return
-        trained = {name: checkpoint["state_dict"][f"network.{name}"] for name in self.average}
-        checkpoint["trained_network"] = trained
-        checkpoint["state_dict"] |= {f"network.{name}": value for name, value in self.average.items()}
+        checkpoint["trained"] = {name: checkpoint["state_dict"][name] for name in self.average}
+        checkpoint["state_dict"] |= self.average
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict) -> None:
-        # The module has been given the average already.
-        if self.decay is None or "trained_network" not in checkpoint:
+        if "trained" not in checkpoint:
             return
-        network = pl_module.network
-        self.average = {name: value.clone() for name, value in network.state_dict().items()}
-        network.load_state_dict(checkpoint["trained_network"])
+        if self.decay is not None:  # the module has been given the average already
+            self.average = {name: value.clone() for name, value in pl_module.state_dict().items()}
+        pl_module.load_state_dict(checkpoint["trained"])  # also where a run goes on without averaging
 
     @contextmanager
-    def applied(self, network: nn.Module) -> Iterator[None]:
-        """The network with averaged weights, and afterwards as it was."""
-        trained = {name: value.clone() for name, value in network.state_dict().items()}
-        network.load_state_dict(self.average)
+    def applied(self, pl_module: nn.Module) -> Iterator[None]:
+        """The module with averaged weights, and afterwards as it was."""
+        trained = {name: value.clone() for name, value in pl_module.state_dict().items()}
+        pl_module.load_state_dict(self.average)
         try:
             yield
         finally:
-            network.load_state_dict(trained)
+            pl_module.load_state_dict(trained)
 
 
 def averaged(trainer: pl.Trainer, pl_module: pl.LightningModule) -> AbstractContextManager:
-    """Around whatever judges the network: with its averaged weights, where they are averaged."""
+    """Around whatever judges a network: with averaged weights, where they are averaged."""
     for callback in trainer.callbacks:
         if isinstance(callback, Ema) and callback.decay is not None:
-            return callback.applied(pl_module.network)
+            return callback.applied(pl_module)
     return nullcontext()

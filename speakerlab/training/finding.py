@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from speakerlab import InputError
 from speakerlab.data.corpus import Corpus
 from speakerlab.training.assembly import build_datamodule, build_system, build_trainer
+from speakerlab.training.fine_tuning import read_start
 
 SMOOTHING = 0.9  # of the loss, before its slope is looked at
 DIVERGED = 4.0  # times the lowest smoothed loss: the end of a range test
@@ -175,7 +176,7 @@ def _train(
     schedule: Callable[[float, float], float],
 ) -> None:
     torch.manual_seed(cfg.seed)
-    system = build_system(cfg, data, trust)
+    system = build_system(cfg, data, trust, start=read_start(cfg))
     system.schedule = schedule
     system.margin_schedule = lambda epoch, total: 0.0  # as in the first steps of a run, whose loss it moves
     with tempfile.TemporaryDirectory() as folder:

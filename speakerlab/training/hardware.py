@@ -11,6 +11,7 @@ from speakerlab.data import usable_cpus
 
 if TYPE_CHECKING:  # Lightning takes seconds, which data workers would wait for
     import pytorch_lightning as pl
+    from omegaconf import DictConfig
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # glibc's mallopt(3)
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -20,6 +21,11 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")  # all-16-bit weights
 def has_gpu(accelerator: str) -> bool:
     """Whether `trainer.accelerator` means a CUDA device on this machine."""
     return accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+
+
+def shares_batch_norms(cfg: "DictConfig") -> bool:
+    """Whether processes share the statistics of batch norms (`trainer.sync_batchnorm`): torch does so on GPUs alone."""
+    return bool(cfg.trainer.get("sync_batchnorm")) and has_gpu(str(cfg.trainer.accelerator))
 
 
 def cpu_multiplies_bfloat16() -> bool:

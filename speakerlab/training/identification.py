@@ -1,14 +1,21 @@
 """Identification accuracy while training: other recordings of the training speakers classified every few epochs."""
 
+from pathlib import Path
+
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 
 from speakerlab.network import classify, embed_batches, in_order
+from speakerlab.scoring.identification import confusion_matrix
 from speakerlab.training.development import DevelopmentLog, gather_ranks, metrics_on
 from speakerlab.training.identification_metrics import IdentificationMetrics
 from speakerlab.training.measured import write_measured
+from speakerlab.training.metrics_file import MetricsFile
 
 LOGGED = ("accuracy", "top5_accuracy", "macro_f1", "error_rate")
+CONFUSION = ("epoch", "step", "speaker", "named", "utterances")
 
 
 class Identification(pl.Callback):
@@ -26,6 +33,8 @@ class Identification(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.record.open(trainer)
+        if trainer.is_global_zero:
+            confusion_table(trainer).cut_back(trainer.global_step)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.record.measured(trainer, pl_module, self.measure)
@@ -44,5 +53,31 @@ class Identification(pl.Callback):
             known = len(data.speakers)
             if trainer.world_size > 1:
                 guesses = classify(pl_module.loss, embeddings, speakers, known, pl_module.device)
-            write_measured(trainer, speakers, embeddings, {**guesses._asdict(), "speakers": known})
+            named = {"classes": speakers, "names": np.array(data.speakers)}
+            write_measured(trainer, speakers, embeddings, {**guesses._asdict(), **named})
+            write_confusion(trainer, speakers, guesses.predicted, data.speakers)
         return metrics.compute()
+
+
+def confusion_table(trainer: pl.Trainer) -> MetricsFile:
+    """`metrics/confusion.csv` in the run's folder."""
+    return MetricsFile(Path(trainer.default_root_dir) / "metrics" / "confusion.csv", CONFUSION)
+
+
+def write_confusion(trainer: pl.Trainer, speakers: NDArray, predicted: NDArray, names: list[str]) -> None:
+    """Add this epoch's cells: how many utterances of a speaker were said to be whose.
+
+    Thousands of speakers have millions of cells, of which no more are kept than there are utterances.
+
+    Args:
+        trainer: whose epoch ends.
+        speakers, predicted: `(utterances,)` classes.
+        names: of the classes.
+    """
+    cells = confusion_matrix(predicted, speakers, len(names)).tocoo()
+    place = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+    rows = (
+        place | {"speaker": names[speaker], "named": names[named], "utterances": int(count)}
+        for speaker, named, count in zip(cells.row, cells.col, cells.data, strict=True)
+    )
+    confusion_table(trainer).append(*rows)

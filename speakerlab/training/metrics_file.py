@@ -1,4 +1,4 @@
-"""A CSV table that grows by a row an epoch and is cut back when a run resumes from before its last row."""
+"""A CSV table that grows by a row an epoch, or several, and is cut back when a run resumes from before its last row."""
 
 import csv
 from pathlib import Path
@@ -18,9 +18,9 @@ class MetricsFile:
         self.path = path
         self.columns = columns
 
-    def append(self, row: dict) -> None:
-        """Write one row; it is in the file when this returns."""
-        append_rows(self.path, self.columns, [{name: _rounded(value) for name, value in row.items()}])
+    def append(self, *rows: dict) -> None:
+        """Write rows; they are in the file when this returns."""
+        append_rows(self.path, self.columns, [{name: _rounded(value) for name, value in row.items()} for row in rows])
 
     def cut_back(self, step: int) -> None:
         """Drop the rows after `step`, and a last line that a kill left half written."""

@@ -1,5 +1,6 @@
 """What training a fusion on saved embeddings asks of the configuration and of the model."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,12 +46,13 @@ def _check_origin(name: str, given: str | None, source: Embeddings) -> None:
         raise InputError(f"model.branches.{name}.ckpt={given}: the embeddings in {source.source} are of {other}")
 
 
-def take_embeddings(network: nn.Module, saved: Branches) -> None:
+def take_embeddings(network: nn.Module, saved: Branches, untrained: Collection[str]) -> None:
     """Train on what the branches of a network gave once: they themselves stay as they are.
 
     Args:
         network: with `branches` by name.
         saved: embeddings in the order of these.
+        untrained: branches that get no weights from elsewhere, so that their random ones would only fill checkpoints.
 
     Raises:
         InputError: if some have another size than the branch; it names them.
@@ -58,3 +60,5 @@ def take_embeddings(network: nn.Module, saved: Branches) -> None:
     for (name, branch), source in zip(network.branches.items(), saved.sources, strict=True):
         check_size(source, name, branch.embed_dim)
         branch.requires_grad_(False)
+        if name in untrained:
+            branch.leave_out()

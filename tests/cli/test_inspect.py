@@ -109,7 +109,7 @@ def test_the_other_looks_at_a_fusion_are_of_its_branches(run, capsys):
     main(["inspect", "filters", str(folder)])
     main(["inspect", "attention", str(folder)])
     assert "24 weightings" in capsys.readouterr().out
-    assert "SincNet has no pooling over time" in refusal("attention", folder, "--branch", "wave")
+    assert "SincNet pools by Mean, which weighs no frames" in refusal("attention", folder, "--branch", "wave")
     assert "there is no branch waves: there are wave, mel" in refusal("attention", folder, "--branch", "waves")
 
 
@@ -136,7 +136,7 @@ def test_mistakes_with_a_fusion(run, tmp_path):
 
 def test_what_a_network_has_not_is_said(run, tmp_path):
     folder = run(*SINCNET)
-    assert "no attention to draw: SincNet has no pooling over time" in refusal("attention", folder)
+    assert "no attention to draw: SincNet pools by Mean, which weighs no frames" in refusal("attention", folder)
     folder.rename(tmp_path / "other")
     assert "no filters to draw: Ecapa learns no band edges" in refusal("filters", run(*ECAPA))
 

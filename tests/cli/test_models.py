@@ -34,7 +34,7 @@ def test_a_page_with_cost(capsys, monkeypatch, tmp_path):
     main(["models", "mobilenet_v2", "--cost", "--markdown", str(path)])
     assert list(parameters_in(path.read_text())) == ["mobilenet_v2"]
     text = path.read_text().replace("\n", " ")
-    assert "| 0.104 G | 256 | 12 | fbank |" in text
+    assert "| 0.104 G |  | 256 | 12 | fbank |" in text
     assert f"`speakerlab models mobilenet_v2 --cost --markdown {path}`" in text
     assert "torch 2" in text and models.processor() in text
     assert prepared == [1]

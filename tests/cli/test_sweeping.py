@@ -57,6 +57,17 @@ def test_help_names_every_space():
     assert f"SPACE is {', '.join(spaces[:-1])} or {spaces[-1]}, a file" in line
 
 
+@pytest.mark.parametrize("name", ["mel_cnn", "sincnet"])
+def test_an_experiment_is_searched_in_the_space_of_its_name(plan, name):
+    sweep = plan(f"experiment={name}", "debug=mini")
+    assert sweep.plan.study == name and sweep.plan.n_trials == 5
+    assert f"sweep={name}" in sweep.plan.command and "optimizer.lr" in [one.key for one in sweep.plan.space]
+    cfg, choices = compose("train", list(sweep.plan.command[2:]))
+    assert (cfg.task.name, choices["loss"], choices["model"]) == ("identification", "aam", name)
+    narrowed = plan(f"experiment={name}", "optimizer.lr=interval(1e-3, 2e-3)", own=["study=rate"])
+    assert [one.key for one in narrowed.plan.space] == ["optimizer.lr"]
+
+
 @pytest.mark.parametrize(
     "overrides, own, expected",
     [

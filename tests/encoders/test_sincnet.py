@@ -1,16 +1,21 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from speakerlab.encoders import sincnet
+from speakerlab.encoders.pooling.attentive_statistics import AttentiveStatistics
+from speakerlab.encoders.pooling.mean import Mean
+from speakerlab.encoders.pooling.statistics import Statistics
 from speakerlab.encoders.sincnet import SincNet, cut, every_start, random_starts
 
 
-def tiny(**options) -> SincNet:
+def tiny(pooling=Mean, **options) -> SincNet:
     """Kilobytes, chunks of 600 samples, in evaluation mode with batch norms that have seen data."""
     torch.manual_seed(0)
     sizes = {"filters": 6, "taps": 31, "channels": 5, "hidden": 12, "chunk_ms": 37.5, "hop_ms": 12.5}
-    encoder = SincNet(1, **{**sizes, **options})
+    encoder = SincNet(1, pooling, **{**sizes, **options})
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
             module.momentum = None
@@ -25,8 +30,8 @@ def waveform(batch: int, samples: int) -> torch.Tensor:
 def test_size():
     """Layer by layer: 3200 - 250 samples, a third of them, and so on."""
     with torch.device("meta"):
-        encoder = SincNet(1)
-        projected = SincNet(1, embed_dim=256)
+        encoder = SincNet(1, Mean)
+        projected = SincNet(1, Mean, embed_dim=256)
     first = 2 * 3200 + 2 * 80 + 2 * 80 * 983
     convolutions = (80 * 60 * 5 + 60 + 2 * 60 * 326) + (60 * 60 * 5 + 60 + 2 * 60 * 107)
     dense = 2 * 60 * 107 + 2048 * (60 * 107 + 2 * 2048) + 3 * 2 * 2048
@@ -89,6 +94,22 @@ def test_an_embedding_is_the_mean_over_whole_chunks(monkeypatch, block):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("pooling", [Statistics, partial(AttentiveStatistics, bottleneck=4)])
+def test_any_pooling_sees_whole_chunks_alone(pooling):
+    encoder, lengths = tiny(pooling), [1500, 799, 600]
+    batch = waveform(3, 1777)
+    for row, length in zip(batch, lengths, strict=True):
+        row[length:] = float("nan")
+    together = encoder(batch, torch.tensor(lengths))
+    assert together.shape == (3, encoder.embed_dim) == (3, 24)
+    for row, length, found in zip(batch, lengths, together, strict=True):
+        chunks = torch.stack([row[start : start + 600, 0] for start in range(0, length - 599, 200)])
+        expected = encoder.pooling(encoder.embed_chunks(chunks).T[None])[0]
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert tiny(pooling, embed_dim=3)(waveform(2, 1000)).shape == (2, 3)
+
+
+@torch.inference_mode()
 def test_less_than_a_chunk_is_repeated():
     encoder, short = tiny(), waveform(1, 250)
     repeated = short.repeat(1, 3, 1)[:, :600]
@@ -129,7 +150,7 @@ def test_loudness_is_normalised_and_a_projection_projects():
 
 
 def test_filters_are_band_edges_in_hertz():
-    low, high = SincNet(1).filters()
+    low, high = SincNet(1, Mean).filters()
     assert low.shape == high.shape == (80,) and not low.requires_grad
     assert low.min() >= 50 and high.max() <= 8000 and (high - low).min() >= 50
 
@@ -155,4 +176,4 @@ def test_silence_leaves_gradients_finite():
 )
 def test_values_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        SincNet(**{"feature_dim": 1, **options})
+        SincNet(**{"feature_dim": 1, "pooling": Mean, **options})

@@ -18,7 +18,9 @@ def speech_like(samples: int, seed: int = 0, sample_rate: int = 16000) -> torch.
     return (0.5 * wave / wave.abs().max()).float()
 
 
-def reference(waveform: torch.Tensor, num_mels: int, sample_rate: int, low_hz: float, high_hz: float) -> torch.Tensor:
+def reference(
+    waveform: torch.Tensor, num_mels: int, sample_rate: int, low_hz: float, high_hz: float, window: str = "povey"
+) -> torch.Tensor:
     """`(samples,) -> (frames, num_mels)`."""
     return kaldi.fbank(
         waveform[None] * 32768.0,
@@ -28,7 +30,7 @@ def reference(waveform: torch.Tensor, num_mels: int, sample_rate: int, low_hz: f
         high_freq=high_hz,
         dither=0.0,
         energy_floor=1.0,
-        window_type="povey",
+        window_type=window,
         snip_edges=True,
     )
 
@@ -52,6 +54,14 @@ def test_it_is_kaldis(num_mels, sample_rate, low_hz, high_hz):
     expected = torch.stack([reference(row, num_mels, sample_rate, low_hz, high_hz) for row in waveform])
     assert counts is None and fbank.dim == num_mels and fbank.channels == 1
     torch.testing.assert_close(features, expected, atol=1e-3, rtol=0)
+
+
+def test_hammings_window():
+    waveform = speech_like(16000)
+    expected = reference(waveform, 80, 16000, 20.0, 0.0, "hamming")
+    torch.testing.assert_close(Fbank(window="hamming")(waveform[None])[0][0], expected, atol=1e-3, rtol=0)
+    with pytest.raises(ValueError, match="window=hann must be one of povey, hamming"):
+        Fbank(window="hann")
 
 
 def test_frames_further_apart():

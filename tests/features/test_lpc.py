@@ -6,7 +6,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from speakerlab.features.lpc import Lpc, burg
+from speakerlab.features.lpc import Lpc, autocorrelate, burg
 
 
 def voice(samples: int = 4000) -> torch.Tensor:
@@ -60,3 +60,10 @@ def test_preemphasis():
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         Lpc(**settings)
+
+
+def test_the_autocorrelation_of_exported_graphs(monkeypatch):
+    windows = torch.from_numpy(frames(voice()))
+    expected = autocorrelate(windows, 20)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    np.testing.assert_allclose(autocorrelate(windows, 20), expected, rtol=1e-9, atol=1e-12)

@@ -1,16 +1,41 @@
-"""What is common to all features."""
+"""What is common to all features, and every one of `conf/` with every norm and number of frames, found by globbing."""
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
+from speakerlab import InputError
+from speakerlab.build import build_network
+from speakerlab.config import CONF
 from speakerlab.features.fbank import Fbank
 from speakerlab.features.mfcc import Mfcc
 from speakerlab.features.norm.mean import MeanNorm
 from speakerlab.features.norm.training_set import TrainingSetNorm
 from speakerlab.features.pipeline import FeaturePipeline, fixed_frames, to_image
 from speakerlab.features.raw import Raw
+
+FEATURES, NORMS, FRAMES = (
+    sorted({path.stem for path in (CONF / group).glob("*.yaml")} - without)
+    for group, without in (("features", {"none"}), ("norm", set()), ("frames", set()))
+)
+LOG_ENERGIES = ("fbank", "fbank60_15ms", "fbank72_15ms")  # what PCEN takes
+
+
+def member(group: str, name: str) -> dict:
+    """What a file of `conf/` says, with those that it begins with."""
+    node = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
+    below = [member(group, base) for base in node.pop("defaults", [])]
+    return {key: value for part in (*below, node) for key, value in part.items()}
+
+
+def shipped(features: str, norm: str = "mean", frames: str = "default") -> FeaturePipeline:
+    """As the program builds it, in front of an encoder that takes channels."""
+    encoder = {"_target_": "speakerlab.encoders.mel_cnn.MelCnn", "channels": [2], "embed_dim": 2}
+    chosen = {"features": features, "norm": norm, "frames": frames, "pooling": "mean"}
+    nodes = {group: member(group, name) for group, name in chosen.items()}
+    return build_network({"loader": {"sample_rate": 16000}, **nodes, "model": {"encoder": encoder}}).features
 
 
 def mean_norm(dim: int, channels: int) -> MeanNorm:
@@ -22,6 +47,51 @@ def noise(*lengths: int) -> torch.Tensor:
     for row, length in zip(batch, lengths):
         row[:length] = 0.1 * torch.randn(length, generator=torch.Generator().manual_seed(length))
     return batch
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("features", FEATURES)
+def test_every_feature_with_every_norm(features, norm):
+    """Each item as if it were alone, in float32, with finite gradients, also of silence."""
+    if norm == "pcen" and features not in LOG_ENERGIES:
+        with pytest.raises(InputError, match=r"^norm: PCEN takes natural logarithms of energies alone"):
+            shipped(features, norm)
+        return
+    pipeline, lengths = shipped(features, norm), [8000, 3000, 5111, 4000]
+    if pipeline.learns:
+        pipeline.fit([noise(6000)])
+    batch = noise(*lengths)
+    batch[3] = 0.0
+    for row, length in zip(batch, lengths):
+        row[length:] = 0.5
+    batch.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        together, counts = pipeline(batch, torch.tensor(lengths))
+    assert together.dtype == torch.float32 and together.shape[-1] == pipeline.dim
+    for item, count, row, length in zip(together, counts.tolist(), batch, lengths):
+        (alone,), _ = pipeline(row[None, :length])
+        assert len(alone) == count and alone.isfinite().all()
+        torch.testing.assert_close(item[:count], alone, atol=1e-4, rtol=1e-4)
+    sum(item[:count].square().sum() for item, count in zip(together, counts)).backward()
+    assert batch.grad.isfinite().all() and batch.grad[0].any()
+    assert all(parameter.grad.any() for parameter in pipeline.parameters())
+
+
+@pytest.mark.parametrize("frames", FRAMES)
+@pytest.mark.parametrize("features", FEATURES)
+def test_every_feature_with_every_number_of_frames(features, frames):
+    pipeline, settings = shipped(features, frames=frames), member("frames", frames)
+    found, counts = pipeline(noise(8000, 5000), torch.tensor([8000, 5000]))
+    planes = 1 if settings["stack"] == "dim" else 1 + settings["deltas"]
+    if settings["image"]:
+        expected = (2, 3, 224, 224)
+    else:
+        width = pipeline.extract.dim * (1 + settings["deltas"] if settings["stack"] == "dim" else 1)
+        long = settings["target_frames"] or pipeline.extract(noise(8000))[0].shape[1]
+        expected = (2, long, width) if planes == 1 else (2, planes, long, width)
+    assert found.shape == expected and found.isfinite().all()
+    assert pipeline.dim == expected[-1] and pipeline.channels == (expected[1] if len(expected) == 4 else 1)
+    assert (counts is None) == bool(settings["target_frames"])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

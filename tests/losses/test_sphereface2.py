@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from loss_reference import DIM, SPEAKERS, cosines, items
+from scipy.optimize import minimize_scalar
 
 from speakerlab.losses.sphereface2 import SphereFace2, spread
 
@@ -67,6 +69,34 @@ def test_cosines_that_rounding_has_carried_beyond_one():
         spread(cosine, exponent).sum().backward()
         torch.testing.assert_close(spread(cosine, exponent).detach(), torch.tensor([-1.0, -1.0, 1.0, 1.0]))
         assert cosine.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("speakers", [2, 3, 80, 6000])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"margin_type": "A"}, {"scale": 200.0, "margin": 0.5}, {"positive_share": 0.9, "exponent": 1.0}],
+)
+def test_the_bias_starts_where_the_loss_is_least(arguments, speakers):
+    """Of cosines that are all 0, by search; the loss is flat there, and compared in place of the bias."""
+    loss = SphereFace2(DIM, speakers, **arguments)
+    m, r, share = loss.margin, loss.scale, loss.positive_share
+
+    def g(cosine: float) -> float:
+        return 2 * ((cosine + 1) / 2) ** loss.exponent - 1
+
+    own, others = (g(0) - m, g(0) + m) if loss.margin_type == "C" else (g(-math.sin(m)), g(math.sin(m)))
+
+    def value(bias: float) -> float:
+        pull, push = np.logaddexp(0, -(r * own + bias)), np.logaddexp(0, r * others + bias)
+        return share * pull + (1 - share) * (speakers - 1) * push
+
+    least = minimize_scalar(value, bounds=(-100, 400), method="bounded", options={"xatol": 1e-9})
+    assert value(loss.bias.item()) == pytest.approx(least.fun, rel=1e-5)
+
+
+def test_the_bias_counts_the_speakers_that_are_looked_at():
+    assert SphereFace2(DIM, 1000, sampled_share=0.1).bias.item() == SphereFace2(DIM, 100).bias.item()
+    assert math.isfinite(SphereFace2(DIM, 1).bias.item())
 
 
 def test_the_bias_learns():

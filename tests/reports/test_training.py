@@ -52,8 +52,11 @@ def identifying(run, folders):
     table = scan_folder(folders.train, run, min_seconds=0.5, stereo="mix", max_bad_share=1.0).manifest
     write_manifest(table, run / "utterances" / "val.parquet")
     rank = np.random.default_rng(0).integers(1, 7, len(table))
-    found = {"rank": rank, "predicted": rank - 1, "probability": np.full(len(table), 0.5), "speakers": 6}
-    measured(run, np.array(table["speaker"].to_pylist()), len(table), found)
+    speakers = np.array(table["speaker"].to_pylist())
+    names, classes = np.unique(speakers, return_inverse=True)
+    predicted = (classes + rank - 1) % 6
+    found = {"rank": rank, "predicted": predicted, "probability": np.full(len(table), 0.5)}
+    measured(run, speakers, len(table), found | {"classes": classes, "names": names})
     return run
 
 
@@ -79,14 +82,23 @@ def test_of_verification(verifying):
 
 def test_of_identification(identifying):
     found = last_measured(identifying)
-    assert list(found.figures) == ["match", "certainty", "map"] and (found.epoch, found.step) == (2, 8)
+    assert list(found.figures) == ["match", "confusion", "certainty", "map"] and (found.epoch, found.step) == (2, 8)
     names = read_utterances(identifying, "val")["speaker"].to_pylist()
     with np.load(identifying / MEASURED) as kept:
         assert found.sample.speakers.tolist() == [names[row] for row in kept["rows"]]
         assert set(names) == set(found.sample.speakers.tolist())
     assert found.figures["match"].axes[0].lines[1].get_ydata()[0] == pytest.approx(100 / 6)
-    assert list(epoch_images(identifying)) == ["val/match"]
+    labels = [text.get_text() for text in found.figures["confusion"].axes[0].get_yticklabels()]
+    assert set(labels) <= set(names) and len(labels) > 1
+    assert list(epoch_images(identifying)) == ["val/match", "val/confusion"]
     assert "epoch 2<" in training_report(identifying).read_text()
+
+
+def test_speakers_whom_nobody_confuses_have_no_matrix(identifying):
+    with np.load(identifying / MEASURED) as kept:
+        found = dict(kept)
+    np.savez(identifying / MEASURED, **(found | {"predicted": found["classes"], "rank": np.ones_like(found["rank"])}))
+    assert list(epoch_images(identifying)) == ["val/match"]
 
 
 def test_a_run_that_kept_nothing_has_its_curves(verifying):

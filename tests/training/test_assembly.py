@@ -47,6 +47,9 @@ from speakerlab.training.assembly import build_datamodule, build_system, build_t
         ("scheduler.warmup_epochs=nan", r"scheduler: warmup_epochs=nan"),
         ("features=mfcc features.lifter=nan", r"features: lifter=nan"),
         ("norm=pcen norm.gain=nan", r"norm: gain=nan"),
+        ("norm=pcen features=mfcc", r"^norm: PCEN takes natural logarithms of energies alone: features=fbank"),
+        ("norm=pcen features=spectrogram", r"^norm: PCEN takes natural logarithms"),
+        ("norm=pcen frames=deltas", r"^norm: PCEN takes .* no frames\.deltas"),
         ("sampler=length_bucketed sampler.max_seconds=nan", r"sampler: max_seconds=nan"),
         ("features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most 1\d\d fit"),
         ("features=mel_spectrogram features.num_mels=500", r"features: num_mels=500 leaves filters empty; at most"),
@@ -258,6 +261,29 @@ def test_random_weights_of_a_front_end_are_said(compose, folders):
     cfg = check(cfg, "train", choices)
     (note,) = build_system(cfg, build_datamodule(cfg, build_corpus(cfg))).notes
     assert note.startswith("model.encoder: weights=null: warning: the front end's weights are random")
+
+
+def test_frozen_batch_norms_stay_where_processes_share_them(compose, folders, tiny, tmp_path, monkeypatch):
+    """For several GPUs, torch puts another module in the place of each batch norm: that must come before freezing."""
+    monkeypatch.setattr("speakerlab.training.hardware.has_gpu", lambda accelerator: True)
+    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
+    cfg, choices = compose(*folders.overrides(), *tiny, *two, "fine_tuning.freeze_batch_norms=true")
+    cfg = check(cfg, "train", choices)
+    system = build_system(cfg, build_datamodule(cfg, build_corpus(cfg)))
+    strategy = build_trainer(cfg, tmp_path, 0).strategy
+    model = system if strategy._layer_sync is None else strategy._layer_sync.apply(system)
+    norms = [m for m in model.network.encoder.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    assert len(norms) > 2 and all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    before = [norm.running_mean.clone() for norm in norms]
+    model.train()
+    model.network(torch.randn(4, 8000))
+    changed = [not torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True)]
+    assert changed == [False] * (len(norms) - 1) + [True]
+    assert [norm.weight.requires_grad for norm in norms] == changed
+
+    monkeypatch.undo()
+    alone = build_system(cfg, build_datamodule(cfg, build_corpus(cfg)))
+    assert not any(isinstance(module, torch.nn.SyncBatchNorm) for module in alone.modules())
 
 
 def test_a_fraction_of_the_training_data_shares_the_cache(compose, folders, tiny, tmp_path):

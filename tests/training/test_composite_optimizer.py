@@ -3,9 +3,12 @@
 import copy
 from functools import partial
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from ranks import on_ranks
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from speakerlab.augment.recipe import Recipe
@@ -225,6 +228,40 @@ def test_clipping_and_accumulation_reach_all_of_it(make, regulariser):
             part.step()
     for (name, first), second in zip(system.named_parameters(), reference.parameters()):
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+class Step(torch.nn.Module):
+    """A training step as what a module does, which is what torch shares among processes."""
+
+    def __init__(self, system: SpeakerSystem):
+        super().__init__()
+        self.system = system
+
+    def forward(self, batch: dict) -> torch.Tensor:
+        return self.system.training_step(batch, 0)["loss"]
+
+
+def steps_of_a_rank(rank: int, system: SpeakerSystem) -> dict:
+    torch.set_num_threads(1)  # forked: the threads of the process before are not here
+    step, optimizer = DistributedDataParallel(Step(system)), system.configure_optimizers()
+    for batch in Batches(6).dataset[rank::2]:
+        optimizer.zero_grad()
+        step(batch).backward()
+        torch.nn.utils.clip_grad_norm_(system.parameters(), 0.05)
+        optimizer.step()
+    return {name: parameter.detach().numpy() for name, parameter in system.named_parameters()}
+
+
+@each_regulariser
+def test_two_processes_step_as_one_that_accumulates(make, regulariser, tmp_path):
+    """The mean of both batches' gradients, clipped as one vector; the centres are the same in both."""
+    single = make(regulariser, "optimizer=sgd").train()
+    settings = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.05, "max_epochs": 1}
+    trainer(**settings).fit(single, datamodule=Batches(6))
+    first, second = on_ranks(tmp_path, steps_of_a_rank, make(regulariser, "optimizer=sgd").train())
+    for name, parameter in single.named_parameters():
+        assert (first[name] == second[name]).all(), name
+        np.testing.assert_allclose(first[name], parameter.detach().numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 @each_regulariser

@@ -10,25 +10,33 @@ from torch import nn
 from speakerlab.training.ema import Ema, averaged
 
 
-def module(seed: int = 0) -> SimpleNamespace:
-    torch.manual_seed(seed)
-    return SimpleNamespace(
-        network=nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), device=torch.device("cpu"), development_metrics={}
-    )
+class System(nn.Module):
+    """A network and a loss with a weight and a number that it counts."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, seed: int = 0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+        self.loss = nn.Linear(4, 2)
+        self.loss.register_buffer("scale", torch.tensor(9.0))
+        self.development_metrics = {}
 
 
-def steps(callback: Ema, system: SimpleNamespace, first: int, count: int, batches_a_step: int = 1) -> list[dict]:
-    """Train with noise for gradients; the network after each step."""
+def steps(callback: Ema, system: System, first: int, count: int, batches_a_step: int = 1) -> list[dict]:
+    """Train with noise for gradients; the state after each step."""
     states = []
     generator = torch.Generator().manual_seed(first)
     for step in range(first, first + count):
         with torch.no_grad():
-            for parameter in system.network.parameters():
+            for parameter in system.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=generator))
+            system.loss.scale.mul_(0.9)
         system.network.train()(torch.randn(8, 3, generator=generator))  # moves the batch norm's statistics
         for _ in range(batches_a_step):  # the step has been taken with the first; the others change nothing
             callback.on_train_batch_end(SimpleNamespace(global_step=step + 1), system, {}, {}, 0)
-        states.append(copy.deepcopy(system.network.state_dict()))
+        states.append(copy.deepcopy(system.state_dict()))
     return states
 
 
@@ -46,31 +54,36 @@ def naive(start: dict, states: list[dict], decay: float) -> dict:
 
 @pytest.mark.parametrize("decay, batches_a_step", [(0.5, 1), (0.9, 3)])
 def test_it_is_the_average_over_steps(decay, batches_a_step):
-    callback, system = Ema(decay), module()
-    start = copy.deepcopy(system.network.state_dict())
+    callback, system = Ema(decay), System()
+    start = copy.deepcopy(system.state_dict())
     callback.on_fit_start(None, system)
     expected = naive(start, steps(callback, system, 0, 12, batches_a_step), decay)
-    trained = copy.deepcopy(system.network.state_dict())
+    trained = copy.deepcopy(system.state_dict())
     with averaged(SimpleNamespace(callbacks=[callback]), system):
-        found = copy.deepcopy(system.network.state_dict())
+        found = copy.deepcopy(system.state_dict())
+    assert {"network.0.weight", "network.1.running_var", "loss.weight", "loss.scale"} <= expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
-        assert torch.equal(system.network.state_dict()[name], trained[name])
+        assert torch.equal(system.state_dict()[name], trained[name])
 
 
 def test_a_checkpoint_holds_both_and_a_resumed_run_goes_on_exactly():
-    callback, system = Ema(0.8), module()
+    callback, system = Ema(0.8), System()
     callback.on_fit_start(None, system)
     steps(callback, system, 0, 5)
-    checkpoint = {"state_dict": {f"network.{k}": v.clone() for k, v in system.network.state_dict().items()}}
+    checkpoint = {"state_dict": copy.deepcopy(system.state_dict())}
     callback.on_save_checkpoint(None, system, checkpoint)
     for name, value in callback.average.items():
-        assert torch.equal(checkpoint["state_dict"][f"network.{name}"], value)
+        assert torch.equal(checkpoint["state_dict"][name], value)
     checkpoint, state = copy.deepcopy(checkpoint), callback.state_dict()
 
-    resumed, other = Ema(0.8), module(seed=5)
-    averages = {name.removeprefix("network."): value for name, value in checkpoint["state_dict"].items()}
-    other.network.load_state_dict(averages)  # as Lightning does before it asks callbacks
+    without, trained = Ema(), System(seed=6)
+    trained.load_state_dict(checkpoint["state_dict"])
+    without.on_load_checkpoint(None, trained, checkpoint)
+    assert all(torch.equal(value, system.state_dict()[name]) for name, value in trained.state_dict().items())
+
+    resumed, other = Ema(0.8), System(seed=5)
+    other.load_state_dict(checkpoint["state_dict"])  # as Lightning does before it asks callbacks
     resumed.on_load_checkpoint(None, other, checkpoint)
     resumed.load_state_dict(state)
     resumed.on_fit_start(None, other)
@@ -78,11 +91,11 @@ def test_a_checkpoint_holds_both_and_a_resumed_run_goes_on_exactly():
         steps(one, run, 5, 4)
     for name in callback.average:
         assert torch.equal(callback.average[name], resumed.average[name]), name
-        assert torch.equal(system.network.state_dict()[name], other.network.state_dict()[name]), name
+        assert torch.equal(system.state_dict()[name], other.state_dict()[name]), name
 
 
 def test_off_it_does_nothing():
-    callback, system = Ema(), module()
+    callback, system = Ema(), System()
     callback.on_fit_start(None, system)
     steps(callback, system, 0, 2)
     checkpoint = {"state_dict": {}}

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from speakerlab import InputError
 from speakerlab.build import build_corpus
 from speakerlab.config import check
+from speakerlab.training.assembly import build_datamodule, build_system
 from speakerlab.training.finding import batch_sizes, range_test, size_key, smoothed, steepest
 
 TINY = (
@@ -58,6 +60,23 @@ def test_the_rate_rises_exponentially_and_the_loss_falls(composed):
     steps = np.diff(np.log(found.rates))
     assert found.rates[0] == pytest.approx(1e-5) and steps == pytest.approx(np.full(len(steps), math.log(1e6) / 45))
     assert 1e-5 < found.suggested < 1.0 and min(found.losses) < found.losses[0]
+
+
+def test_weights_to_start_from_are_taken(composed, tmp_path):
+    """Of a classifier whose rows are all alike, so that nobody is likelier than another."""
+    cfg, corpus = composed("sampler.batch_size=32")
+    system = build_system(cfg, build_datamodule(cfg, corpus))
+    torch.nn.init.ones_(system.loss.classifier.weight)
+    contents = {"config": {}, "speakers": system.speakers, "state_dict": system.state_dict()}
+    torch.save(contents, tmp_path / "start.ckpt")
+    started = [
+        "sampler.batch_size=32",
+        f"fine_tuning.ckpt={tmp_path / 'start.ckpt'}",
+        "fine_tuning.load=[network,loss]",
+    ]
+    found = range_test(*composed(*started), 1e-9, 1e-8, 12)
+    assert found.losses == pytest.approx([math.log(len(system.speakers))] * 12, rel=1e-3)
+    assert range_test(cfg, corpus, 1e-9, 1e-8, 12).losses[0] > found.losses[0] + 0.05
 
 
 def test_batches_double(composed):

@@ -21,7 +21,10 @@ from speakerlab.data.samplers.length_bucketed import LengthBucketedSampler
 from speakerlab.data.samplers.random import RandomSampler
 from speakerlab.data.samplers.speaker_balanced import SpeakerBalancedSampler
 from speakerlab.data.samplers.speakers_x_utterances import SpeakersXUtterancesSampler
-from speakerlab.network import embed_batches, in_order
+from speakerlab.encoders.sincnet import SincNet
+from speakerlab.features.raw import Raw
+from speakerlab.fusion.fusion import Fusion
+from speakerlab.network import FusionNetwork, SpeakerNetwork, embed_batches, in_order
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.saved_branches import in_order_of_branches, take_embeddings
 
@@ -157,7 +160,21 @@ def test_weights_of_another_checkpoint_than_the_embeddings_are_refused(corpus, t
 def test_sizes_are_the_models_and_its_branches_stay(corpus):
     saved = in_order_of_branches(config("first", "second"), corpus, Recipe()).saved
     network = Concatenated(first=4, second=3)
-    take_embeddings(network, saved)
+    take_embeddings(network, saved, [])
     assert not any(parameter.requires_grad for parameter in network.branches.parameters())
     with pytest.raises(InputError, match=r"b\.npz: its embeddings have 3 numbers, but those .* branch second 256"):
-        take_embeddings(Concatenated(first=4, second=256), saved)
+        take_embeddings(Concatenated(first=4, second=256), saved, [])
+
+
+def test_branches_that_get_no_weights_keep_none(corpus):
+    saved = in_order_of_branches(config("first", "second"), corpus, Recipe()).saved
+    branches = {name: SpeakerNetwork(Raw(), SincNet(1, hidden=dim)) for name, dim in (("first", 4), ("second", 3))}
+    network = FusionNetwork(branches, Fusion([4, 3], embed_dim=2))
+    whole = network.state_dict()
+    take_embeddings(network, saved, ["second"])
+    assert whole.keys() - network.state_dict().keys() == {key for key in whole if key.startswith("branches.second.")}
+    network.eval()
+    rows = [torch.ones(5, 4), torch.ones(5, 3)]
+    assert network.fuse(rows).shape == (5, 2)
+    with pytest.raises(InputError, match="its saved embeddings alone"):
+        network(torch.zeros(1, 8000))

@@ -1,5 +1,6 @@
 """NumPy's `.npy`: the rows; beside it an index `.csv` (`utterance,speaker,split`) or `.txt` (a name a line)."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +51,17 @@ def load_array(path: Path) -> np.ndarray:
         InputError: if it can't be read.
     """
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except ValueError as error:
         if "allow_pickle" in str(error) or "pickled" in str(error):
             raise InputError(f"{path}: holds Python objects, which could run code; save an array of numbers") from error
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable .npy file ({error})") from error
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise InputError(f"{path}: is an .npz archive of arrays; rename it")
+    return found
 
 
 def _read_index(path: Path) -> tuple[list[str], list[str] | None, list[str] | None]:

@@ -17,6 +17,7 @@ class ConvReluNorm(nn.Module):
         dilation: frames from one to the next.
         affine: whether the norm has a gain and an offset.
         reflect: see above.
+        norm: whether there is one.
     """
 
     def __init__(
@@ -27,12 +28,13 @@ class ConvReluNorm(nn.Module):
         dilation: int = 1,
         affine: bool = True,
         reflect: bool = False,
+        norm: bool = True,
     ):
         super().__init__()
         pad = dilation * (kernel - 1) // 2
         self.reflected = pad if reflect else 0
         self.conv = nn.Conv1d(in_channels, out_channels, kernel, dilation=dilation, padding=0 if reflect else pad)
-        self.norm = nn.BatchNorm1d(out_channels, affine=affine)
+        self.norm = nn.BatchNorm1d(out_channels, affine=affine) if norm else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         x = reflect_ends(x, mask, self.reflected) if self.reflected else apply_mask(x, mask)

@@ -45,7 +45,7 @@ class BasicBlock(nn.Module):
         self.conv1 = ConvNorm2d(in_channels, width, 3, stride)
         self.conv2 = near_identity(ConvNorm2d(width, width, 3))
         self.gate = None if gate is None else gate(width)
-        self.shortcut = _shortcut(in_channels, width, stride)
+        self.shortcut = shortcut_of(in_channels, width, stride)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         out_mask = strided_mask(mask, self.stride)
@@ -68,7 +68,7 @@ class Bottleneck(nn.Module):
         self.conv2 = ConvNorm2d(width, width, 3, stride)
         self.conv3 = near_identity(ConvNorm2d(width, out_channels, 1))
         self.gate = None if gate is None else gate(out_channels)
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
+        self.shortcut = shortcut_of(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         out_mask = strided_mask(mask, self.stride)
@@ -78,7 +78,7 @@ class Bottleneck(nn.Module):
         return (y + self.shortcut(x)).relu(), out_mask
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+def shortcut_of(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """The identity, or where the shape changes a 1x1 projection (option B of the paper)."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()

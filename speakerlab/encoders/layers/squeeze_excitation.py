@@ -15,7 +15,8 @@ class SqueezeExcitation1d(nn.Module):
         self.excite = nn.Linear(bottleneck, channels, bias=bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        context = masked_mean(x, mask).squeeze(-1)  # (batch, channels)
+        with torch.autocast(x.device.type, enabled=False):  # 16 bits overflow in the sum over long utterances
+            context = masked_mean(x.float(), mask).squeeze(-1)  # (batch, channels)
         gate = self.excite(self.squeeze(context).relu()).sigmoid()
         return x * gate.unsqueeze(-1)
 

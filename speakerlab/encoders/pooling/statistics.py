@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from speakerlab.encoders.layers.masking import apply_mask
-from speakerlab.encoders.layers.statistics import uniform_weights, weighted_statistics
+from speakerlab.encoders.layers.statistics import utterance_statistics
 
 
 class Statistics(nn.Module):
@@ -15,12 +15,14 @@ class Statistics(nn.Module):
 
     Args:
         channels: of the input.
+        unbiased: variances divide by the number of frames less one, as WeSpeaker's.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, unbiased: bool = False):
         super().__init__()
+        self.unbiased = unbiased
         self.out_dim = 2 * channels
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return torch.cat(weighted_statistics(apply_mask(x, mask).float(), uniform_weights(x, mask)), dim=1)
+            return torch.cat(utterance_statistics(apply_mask(x, mask).float(), mask, self.unbiased), dim=1)

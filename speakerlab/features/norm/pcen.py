@@ -7,15 +7,19 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchaudio.functional import lfilter
 
 from speakerlab.features.framing import SHIFT_MS
+
+NOTHING = 1e-20  # loud sound is that much above silence
 
 
 class Pcen(nn.Module):
     """`(E / (eps + M)^gain + bias)^power - bias^power`, where M is the energy E smoothed over time.
 
-    Takes natural-logarithmic energies (features=fbank), which it undoes.
+    Takes natural logarithms of energies, of which it undoes the logarithm: features=fbank, or spectrogram with
+    scale=log.
 
     Args:
         gain: 0 to 1, how much of the level is taken away.
@@ -24,9 +28,10 @@ class Pcen(nn.Module):
         seconds: time constant of the smoothing.
         eps: above 0, in the energy's unit.
         shift_ms: from one frame to the next.
+        log_energies: whether that is what the features are, without derivatives.
 
     Raises:
-        ValueError: for a value out of range.
+        ValueError: for a value out of range, or other features.
     """
 
     def __init__(
@@ -37,8 +42,11 @@ class Pcen(nn.Module):
         seconds: float = 0.4,
         eps: float = 1e-6,
         shift_ms: int = SHIFT_MS,
+        log_energies: bool = True,
     ):
         super().__init__()
+        if not log_energies:
+            raise ValueError("PCEN takes natural logarithms of energies alone: features=fbank, no frames.deltas")
         for name, value in {"bias": bias, "power": power, "seconds": seconds, "eps": eps}.items():
             if not value > 0:
                 raise ValueError(f"{name}={value} must be above 0")
@@ -61,6 +69,23 @@ class Pcen(nn.Module):
     def _smooth(self, energy: Tensor) -> Tensor:
         """M_t = (1 - weight) M_(t-1) + weight E_t, starting at M_0 = E_0."""
         started = torch.cat([energy[..., :1, :] / self.weight, energy[..., 1:, :]], dim=-2).transpose(-1, -2)
+        if torch.onnx.is_in_onnx_export():
+            return smoothed_by_doubling(started * self.weight, 1.0 - self.weight).transpose(-1, -2)
         forget = energy.new_tensor([1.0, self.weight - 1.0])
         take = energy.new_tensor([self.weight, 0.0])
         return lfilter(started, forget, take, clamp=False).transpose(-1, -2)
+
+
+def smoothed_by_doubling(values: Tensor, keep: float) -> Tensor:
+    """y_t = keep y_(t-1) + x_t without a loop over t, for which ONNX has no plain operators: `(..., frames)`.
+
+    After n steps each y has the last 2^n values; what is older counts less than `NOTHING` then.
+
+    >>> smoothed_by_doubling(torch.tensor([1.0, 0.0, 0.0, 4.0]), 0.5)
+    tensor([1.0000, 0.5000, 0.2500, 4.1250])
+    """
+    frames, reach = values.shape[-1], 1
+    while keep**reach > NOTHING:
+        values = values + keep**reach * F.pad(values, (reach, 0))[..., :frames]
+        reach *= 2
+    return values

@@ -37,7 +37,7 @@ class SlidingNorm(nn.Module):
 
     def _window_mean(self, values: Tensor, first: Tensor, behind: Tensor) -> Tensor:
         """Means over frames `first` to `behind`, from running sums, of the values' type."""
-        # Frames beyond an item's own come after its last window; what they hold must not be NaN to stay out of it.
+        # Frames beyond an item's own come after its last window: whatever they hold, no difference below has them.
         sums = torch.nn.functional.pad(values.double().cumsum(dim=-2), (0, 0, 1, 0))
         widths = (behind - first).view(len(values), *(1,) * (values.ndim - 3), -1, 1)
         return ((pick_frames(sums, behind) - pick_frames(sums, first)) / widths).to(values.dtype)

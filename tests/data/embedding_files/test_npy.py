@@ -76,3 +76,14 @@ def test_arrays_of_objects_are_not_unpickled(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"x\.npy: holds Python objects, which could run code"):
         read(tmp_path / "x.npy")
     assert not (tmp_path / "attacked").exists()
+
+
+def test_an_archive_under_its_suffix_is_refused(tmp_path):
+    with open(tmp_path / "x.npy", "wb") as file:
+        np.savez(file, embeddings=np.ones((3, 2)), utterances=np.array(["a", "b", "c"]))
+    (tmp_path / "x.txt").write_text("a\nb\nc\n")
+    with pytest.raises(InputError, match=r"x\.npy: is an \.npz archive of arrays; rename it$"):
+        read(tmp_path / "x.npy")
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:100])
+    with pytest.raises(InputError, match=r"x\.npy: not a readable \.npy file"):
+        read(tmp_path / "x.npy")

@@ -27,6 +27,16 @@ def test_it_matches_the_formula_for_each_utterance_alone(masked):
         torch.testing.assert_close(out[:, :length], naive(layer, item[:, :length]))
 
 
+@pytest.mark.parametrize("layer, shape", [(SqueezeExcitation1d, (1, 4, 3000)), (SqueezeExcitation2d, (1, 4, 2, 3000))])
+def test_half_precision_does_not_overflow_over_long_utterances(layer, shape):
+    torch.manual_seed(0)
+    made, mask = layer(channels=4, bottleneck=3), frame_mask(torch.tensor([2999]), 3000)
+    x = torch.full(shape, 30.0)  # whose sum is beyond float16
+    with torch.autocast("cpu", torch.float16):
+        scaled = made(x.half(), mask)
+    torch.testing.assert_close(scaled.float(), made(x, mask), atol=0.05, rtol=0.01)
+
+
 def test_without_biases_silence_halves():
     layer = SqueezeExcitation1d(channels=4, bottleneck=3, bias=False)
     assert [parameter.shape for parameter in layer.parameters()] == [(3, 4), (4, 3)]

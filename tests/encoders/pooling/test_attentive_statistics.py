@@ -11,14 +11,15 @@ from speakerlab.encoders.pooling.attentive_statistics import AttentiveStatistics
 CHANNELS, FRAMES, LENGTHS = 5, 9, [9, 1, 4, 7]
 
 
-def make(global_context: bool = True) -> AttentiveStatistics:
+def make(global_context: bool = True, **settings) -> AttentiveStatistics:
     """In evaluation mode, with a batch norm that has seen something."""
     torch.manual_seed(0)
-    pooling = AttentiveStatistics(CHANNELS, bottleneck=3, global_context=global_context)
+    pooling = AttentiveStatistics(CHANNELS, bottleneck=3, global_context=global_context, **settings)
     with torch.no_grad():
-        for tensor in (pooling.norm.weight, pooling.norm.bias, pooling.norm.running_mean):
-            tensor.copy_(torch.randn(3))
-        pooling.norm.running_var.copy_(torch.rand(3) + 0.5)
+        if pooling.norm is not None:
+            for tensor in (pooling.norm.weight, pooling.norm.bias, pooling.norm.running_mean):
+                tensor.copy_(torch.randn(3))
+            pooling.norm.running_var.copy_(torch.rand(3) + 0.5)
         pooling.score.weight.mul_(10.0)  # so that attention is far from uniform
     return pooling.eval()
 
@@ -38,14 +39,18 @@ def naive_attention(pooling: AttentiveStatistics, x: np.ndarray) -> np.ndarray:
     if pooling.context_projection is not None:
         weight = np.concatenate([weight, double(pooling.context_projection.weight)], axis=1)
     mean = np.array([sum(channel) / len(channel) for channel in x])
-    variance = np.array([sum((v - m) ** 2 for v in channel) / len(channel) for channel, m in zip(x, mean, strict=True)])
-    deviation = np.sqrt(np.maximum(variance, 1e-7))
+    count = max(x.shape[1] - 1, 1) if pooling.unbiased else x.shape[1]
+    variance = np.array([sum((v - m) ** 2 for v in channel) / count for channel, m in zip(x, mean, strict=True)])
+    deviation = np.sqrt(np.maximum(variance, pooling.variance_floor))
     scores = np.empty_like(x)
     for t in range(x.shape[1]):
         seen = x[:, t] if pooling.context_projection is None else np.concatenate([x[:, t], mean, deviation])
-        hidden = np.maximum(weight @ seen + bias, 0.0)
-        norm = (hidden - double(pooling.norm.running_mean)) / np.sqrt(double(pooling.norm.running_var) + 1e-5)
-        hidden = np.tanh(norm * double(pooling.norm.weight) + double(pooling.norm.bias))
+        hidden = weight @ seen + bias
+        if pooling.norm is not None:
+            hidden = np.maximum(hidden, 0.0)
+            norm = (hidden - double(pooling.norm.running_mean)) / np.sqrt(double(pooling.norm.running_var) + 1e-5)
+            hidden = norm * double(pooling.norm.weight) + double(pooling.norm.bias)
+        hidden = np.tanh(hidden) if pooling.bounded else hidden
         scores[:, t] = double(pooling.score.weight)[..., 0] @ hidden + double(pooling.score.bias)
     exponents = np.exp(scores - scores.max())
     return exponents / exponents.sum(axis=1, keepdims=True)
@@ -57,13 +62,23 @@ def naive(pooling: AttentiveStatistics, x: np.ndarray) -> np.ndarray:
     mean = [sum(w * v for w, v in zip(row, values, strict=True)) for row, values in zip(weights, x, strict=True)]
     square = [sum(w * v * v for w, v in zip(row, values, strict=True)) for row, values in zip(weights, x, strict=True)]
     variance = np.array(square) - np.array(mean) ** 2
-    return np.concatenate([mean, np.sqrt(np.maximum(variance, 1e-7))])
+    return np.concatenate([mean, np.sqrt(np.maximum(variance, pooling.variance_floor))])
 
 
-@pytest.mark.parametrize("global_context", [True, False])
+SETTINGS = [
+    {},
+    {"global_context": False},
+    {"hidden": "tanh", "unbiased": True},
+    {"hidden": "relu_norm", "global_context": False, "variance_floor": 1e-3},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("masked", [True, False])
-def test_it_matches_the_paper_for_each_utterance_alone(masked, global_context):
-    pooling, x = make(global_context), items()
+def test_it_matches_the_paper_for_each_utterance_alone(masked, settings):
+    pooling, x = make(**settings), items()
+    assert (pooling.norm is None) == (settings.get("hidden") == "tanh")
+    assert pooling.bounded != (settings.get("hidden") == "relu_norm")
     mask = frame_mask(torch.tensor(LENGTHS), FRAMES) if masked else None
     weights, pooled = pooling.attention(x, mask), pooling(x, mask)
     assert pooled.shape == (len(LENGTHS), pooling.out_dim) and pooling.out_dim == 2 * CHANNELS
@@ -74,6 +89,12 @@ def test_it_matches_the_paper_for_each_utterance_alone(masked, global_context):
         np.testing.assert_allclose(double(pooled[i]), naive(pooling, own), atol=1e-5, rtol=1e-5)
         spread = max(spread, np.ptp(double(weights[i, :, :length])))
     assert spread > 0.2  # an attention that is nearly uniform would show little
+
+
+@pytest.mark.parametrize("settings", [{"hidden": "norm"}, {"variance_floor": 0.0}])
+def test_bad_settings_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        make(**settings)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -20,3 +20,13 @@ def test_a_constant_is_zero_with_a_finite_gradient():
     normed = MeanVarianceNorm()(features)
     normed.sum().backward()
     assert not normed.any() and features.grad.isfinite().all()
+
+
+def test_what_is_added_to_the_variance():
+    """As torch's instance norm has it: what hardly changes stays small."""
+    features = 0.001 * torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0)) + 3.0
+    expected = torch.nn.InstanceNorm1d(4, eps=1e-5)(features.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(MeanVarianceNorm(1e-5)(features), expected, atol=1e-3, rtol=0)
+    assert expected.abs().max() < 1 < MeanVarianceNorm()(features).abs().max()
+    with pytest.raises(ValueError, match="eps=-1 must be at least 0"):
+        MeanVarianceNorm(-1)

@@ -19,6 +19,19 @@ def test_it_is_librosas(seconds, scale):
     np.testing.assert_allclose(found, expected, atol=2e-3, rtol=2e-3)
 
 
+@pytest.mark.parametrize("seconds, frames", [(0.4, 500), (0.4, 1), (0.05, 30), (3.0, 800)])
+def test_smoothing_in_exported_graphs(seconds, frames, monkeypatch):
+    """A naive loop, over sound that falls silent."""
+    energy = 1e10 * torch.rand(2, frames, 3, generator=torch.Generator().manual_seed(0))
+    energy[:, frames // 2 :] = 1e-7
+    norm = Pcen(seconds=seconds)
+    smooth = [energy[:, 0].double()]
+    for frame in range(1, frames):
+        smooth.append((1 - norm.weight) * smooth[-1] + norm.weight * energy[:, frame].double())
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    np.testing.assert_allclose(norm._smooth(energy), torch.stack(smooth, dim=1), rtol=1e-5)
+
+
 def test_seconds_are_seconds_whatever_the_frames():
     assert Pcen(seconds=0.6, shift_ms=15).weight == Pcen(seconds=0.4, shift_ms=10).weight
     assert Pcen(seconds=0.4, shift_ms=15).weight > Pcen(seconds=0.4).weight

@@ -1,0 +1,1 @@
+"""Trained models as files that other programs run: ONNX, `torch.export`, and a folder that says all of itself."""
