@@ -37,6 +37,7 @@ def add_commands(commands) -> None:
 
 def run(chosen: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
+    import signal
     import threading
 
     from speakerlab.inference.page.limits import Limits
@@ -49,6 +50,10 @@ def run(chosen: argparse.Namespace) -> None:
     limits = Limits(megabytes=chosen.megabytes, seconds=chosen.seconds, per_minute=chosen.per_minute)
     recognizer = load_chosen(chosen, chosen_gallery(chosen))
     say([f"the gallery is {recognizer.gallery.path}"])
+    # `kill` and a closed terminal end it as Ctrl-C does, so that uploads are deleted.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     with serving(recognizer, recording_svg, chosen.host, chosen.port, limits) as address:
         if not is_loopback(chosen.host):
             tell(f"warning: whoever reaches {chosen.host} may use this page and enrol voices; there is no password")

@@ -6,6 +6,7 @@ from speakerlab.inference.page.answers import Answers
 
 UNMEASURED = 0.5  # where the slider stands if nobody measured a threshold
 MOST_WAITING = 32
+NARROW = 320  # pixels, of a column
 MODEL = "model"  # questions that wait for each other
 
 
@@ -18,7 +19,7 @@ def build_page(answers: Answers) -> gr.Blocks:
             _compare(answers)
         with gr.Tab("Enrol and identify"):
             _identify(answers, page)
-        with gr.Tab("The model"):
+        with gr.Tab("Model"):
             gr.Markdown(card.markdown(), elem_classes="card")
     page.queue(max_size=MOST_WAITING, api_open=False)
     return page
@@ -36,7 +37,8 @@ def _told(answers: Answers) -> str:
     limits = answers.limits
     return (
         f"Recordings of one voice each, in any usual format, up to {limits.seconds:g} s and {limits.megabytes:g} MB. "
-        f"They stay on this computer and are deleted after {limits.kept_seconds / 60:g} minutes."
+        f"They go to the computer that serves this page and no further, and are deleted after "
+        f"{limits.kept_seconds / 60:g} minutes; of enrolled voices the embeddings are kept."
     )
 
 
@@ -48,6 +50,7 @@ def _recording(label: str, name: str) -> gr.Audio:
         format=None,
         label=label,
         elem_id=name,
+        min_width=NARROW,
         editable=False,
         buttons=[],
     )
@@ -68,7 +71,10 @@ def _compare(answers: Answers) -> None:
     button = gr.Button("Compare", variant="primary", elem_id="compare")
     verdict = gr.HTML(elem_id="verdict")
     with gr.Row():
-        pictures = [gr.HTML(elem_id="picture-first", min_width=320), gr.HTML(elem_id="picture-second", min_width=320)]
+        pictures = []
+        for which in ("first", "second"):
+            with gr.Column(min_width=NARROW):
+                pictures.append(gr.HTML(elem_id=f"picture-{which}"))
     found = gr.State(None)
     button.click(
         answers.compare,
@@ -83,10 +89,10 @@ def _compare(answers: Answers) -> None:
 
 def _identify(answers: Answers, page: gr.Blocks) -> None:
     with gr.Row():
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=NARROW):
             name = gr.Textbox(label="Name", max_lines=1, max_length=200, elem_id="name")
             files = gr.File(
-                file_count="multiple", type="filepath", label="Recordings of this voice", elem_id="files", height=140
+                file_count="multiple", type="filepath", label="Recordings of this voice", elem_id="files", height=180
             )
             recorded = gr.Audio(
                 sources=["microphone"],
@@ -99,7 +105,7 @@ def _identify(answers: Answers, page: gr.Blocks) -> None:
             )
             enrol = gr.Button("Enrol", elem_id="enrol")
             added = gr.HTML(elem_id="added")
-        with gr.Column(min_width=320):
+        with gr.Column(min_width=NARROW):
             unknown = _recording("Who is it?", "unknown")
             threshold = _threshold(answers, "threshold-identify")
             ask = gr.Button("Identify", variant="primary", elem_id="identify")

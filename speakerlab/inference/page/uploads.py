@@ -1,15 +1,17 @@
 """The folder that uploaded files lie in, and the only way from a path that a browser sends to what is in a file."""
 
 import os
+import shutil
+import tempfile
 import threading
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from speakerlab import InputError
 from speakerlab.data.audio import AudioBytes
 from speakerlab.inference.page.limits import MEGABYTE, Limits
 
+PREFIX = "speakerlab-page-"  # of folders
 LONGEST_NAME = 60
 
 
@@ -25,8 +27,10 @@ class Uploads:
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self._folder = TemporaryDirectory(prefix="speakerlab-page-", ignore_cleanup_errors=True)
+        sweep_abandoned()
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name).resolve()
+        self._lock = _locked(self.folder)
         self._closing = threading.Event()
         threading.Thread(target=self._sweep_always, daemon=True).start()
 
@@ -79,6 +83,9 @@ class Uploads:
         """Delete everything."""
         self._closing.set()
         self._folder.cleanup()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _size(self) -> int:
         total = 0
@@ -92,6 +99,30 @@ class Uploads:
     def _sweep_always(self) -> None:
         while not self._closing.wait(min(30.0, self.limits.kept_seconds)):
             self.sweep()
+
+
+def sweep_abandoned() -> None:
+    """Delete the folders of servers that were killed: whoever is alive holds a lock."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if not folder.is_symlink() and (lock := _locked(folder)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds the folder's lock; None if another has it, or there is nothing of the kind here."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return descriptor
+    except OSError:
+        os.close(descriptor)
+        return None
 
 
 def _shown_name(path: Path) -> str:
