@@ -16,4 +16,4 @@ def test_as_by_torch(rate):
     expected, _ = MelSpectrogram(num_mels=64, sample_rate=rate)(torch.from_numpy(waveform)[None])
     assert len(found) > BLOCK  # more than one block
     np.testing.assert_allclose(found, expected[0].numpy(), atol=2e-3)
-    assert found[0, 0] == -100.0
+    assert abs(found[0, 0] + 100.0) < 1e-4
