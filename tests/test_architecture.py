@@ -38,7 +38,10 @@ LIBRARIES = {
 WITHOUT_TORCH = (
     *(f"data.{name}" for name in ("audio", "download", "length_batches", "manifest", "pool", "scan", "trials", "tree")),
     *(f"inference.{name}" for name in ("card", "decisions", "decoder", "fetching", "gallery", "hearing")),
-    *(f"inference.{name}" for name in ("kept_calibration", "many_files", "pieces", "recognizer", "engines.onnx")),
+    *(
+        f"inference.{name}"
+        for name in ("kept_calibration", "many_files", "page", "pieces", "recognizer", "engines.onnx")
+    ),
     "scoring",
 )
 

@@ -32,6 +32,7 @@ FAMILIES: tuple[str, ...] = (
     "gallery",
     "doctor",
     "export",
+    "demo",
 )
 
 

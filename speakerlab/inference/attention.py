@@ -86,7 +86,7 @@ def attend(network: SpeakerNetwork, waveform: np.ndarray, sample_rate: int) -> A
     handle = pooling.register_forward_pre_hook(lambda _, arguments: seen.append(arguments))
     audio = torch.from_numpy(waveform)[None]  # (1, samples)
     try:
-        network(audio)
+        network(audio.to(next(network.parameters()).device))
     finally:
         handle.remove()
     weights = pooling.attention(*seen[0])[0]  # (weightings, frames)
@@ -96,4 +96,4 @@ def attend(network: SpeakerNetwork, waveform: np.ndarray, sample_rate: int) -> A
     if pipeline.target_frames is not None:
         picture = fixed_frames(picture, None, pipeline.target_frames, pipeline.pad)
     seconds = picture.shape[1] * mel.framing.shift / sample_rate
-    return Attention(weights.numpy(), picture[0].numpy(), seconds)
+    return Attention(weights.cpu().numpy(), picture[0].numpy(), seconds)
