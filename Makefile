@@ -3,9 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 DEMO := outputs/demo
-# Two processes of one thread each, to which whole files of tests go, since those share what they have made, in the order
-# of tests/conftest.py.
-PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes of one thread each, as many tests wait, to which whole files of tests go, since those share what they
+# have made, in the order of tests/conftest.py.
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 

@@ -27,6 +27,14 @@ if "SPEAKERLAB_CACHE" not in os.environ:
     os.environ["SPEAKERLAB_CACHE"] = CACHE.name
 
 
+@pytest.fixture(autouse=True)
+def _denormals() -> Iterator[None]:
+    """Commands that run in the tests' own process flush them, which other tests need."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of the whole first: their files take minutes, and beside the last of them a process would be idle."""
     items.sort(key=lambda item: len(item.path.parents))

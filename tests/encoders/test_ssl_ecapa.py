@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
+from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from speakerlab.build import build_network, network_from_checkpoint
@@ -240,7 +241,8 @@ def test_a_checkpoint_needs_no_weights_file(compose):
     sizes = [f"model.encoder.{name}={value}" for name, value in (TINY | BACK_END).items()]
     cfg, _ = compose("model=wavlm_base_ecapa", *sizes, "pooling.bottleneck=8", "model.encoder.weights=/nowhere/it.pt")
     network = build_network(cfg).eval()
-    checkpoint = {"config": cfg, "speakers": [], "state_dict": network.state_dict(prefix="network.")}
+    config = OmegaConf.to_container(cfg, resolve=True)
+    checkpoint = {"config": config, "speakers": [], "state_dict": network.state_dict(prefix="network.")}
     batch = waveforms(5000)[0].squeeze(-1)
     with torch.inference_mode():
         assert torch.equal(network_from_checkpoint(checkpoint)(batch), network(batch))

@@ -113,7 +113,8 @@ def test_numbers_out_of_range(files, arguments):
 
 
 SCRIPT = """
-import sys, time
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells switch off in what they run in the background
 sys.path.insert(0, "tests")
 from recognizers import KnownEngine, card
 from speakerlab.inference.many_files import embed_files

@@ -21,6 +21,7 @@ from speakerlab.data.samplers.length_bucketed import LengthBucketedSampler
 from speakerlab.data.samplers.random import RandomSampler
 from speakerlab.data.samplers.speaker_balanced import SpeakerBalancedSampler
 from speakerlab.data.samplers.speakers_x_utterances import SpeakersXUtterancesSampler
+from speakerlab.encoders.pooling.mean import Mean
 from speakerlab.encoders.sincnet import SincNet
 from speakerlab.features.raw import Raw
 from speakerlab.fusion.fusion import Fusion
@@ -168,7 +169,9 @@ def test_sizes_are_the_models_and_its_branches_stay(corpus):
 
 def test_branches_that_get_no_weights_keep_none(corpus):
     saved = in_order_of_branches(config("first", "second"), corpus, Recipe()).saved
-    branches = {name: SpeakerNetwork(Raw(), SincNet(1, hidden=dim)) for name, dim in (("first", 4), ("second", 3))}
+    branches = {
+        name: SpeakerNetwork(Raw(), SincNet(1, Mean, hidden=dim)) for name, dim in (("first", 4), ("second", 3))
+    }
     network = FusionNetwork(branches, Fusion([4, 3], embed_dim=2))
     whole = network.state_dict()
     take_embeddings(network, saved, ["second"])

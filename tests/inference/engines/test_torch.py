@@ -134,3 +134,11 @@ def test_metrics_are_those_of_the_checkpoints_own_epoch(tmp_path):
     (run / "metrics" / "val_metrics.csv").write_text(f"epoch,step,eer,threshold\n1,{STEP - 1},0.3,0.9\n2,{STEP},nan,\n")
     card = load_engine(run, "cpu").card
     assert card.metrics == {} and card.threshold is None
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_the_programs_own_way_with_denormals_stays(run, flushed):
+    engine = load_engine(run, "cpu")
+    torch.set_flush_denormal(flushed)
+    engine([np.ones(16000, np.float32)])
+    assert (np.float32(1e-39) * np.float32(1) == 0) == flushed
