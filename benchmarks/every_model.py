@@ -190,7 +190,7 @@ def markdown(rows: list[dict]) -> str:
     libraries = ", ".join(f"{name} {facts['libraries'][name]}" for name in ("torch", "pytorch-lightning", "numpy"))
     done = [row for row in rows if "failed" not in row]
     fell = {what: sum(what in learned(row) for row in done) for what in ("loss", "EER")}
-    failed = [row["model"] for row in rows if "failed" in row]
+    names = ", ".join(row["model"] for row in rows if "failed" in row)
     commits = ", ".join(sorted({row["commit"] for row in done}))
     devices = "; ".join(sorted({row["device"] for row in done}))
     text = (
@@ -207,7 +207,7 @@ def markdown(rows: list[dict]) -> str:
         "",
         "`python benchmarks/every_model.py`",
         "",
-        f"{len(done)} of {len(rows)} models trained (not: {', '.join(failed) or 'none'}). The loss of {fell['loss']} "
+        f"{len(done)} of {len(rows)} models trained{f' (not: {names})' if names else ''}. The loss of {fell['loss']} "
         f"fell, the EER of {fell['EER']}.",
         "",
         textwrap.fill(text, 118),
