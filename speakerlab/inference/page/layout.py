@@ -69,12 +69,12 @@ def _compare(answers: Answers) -> None:
         first, second = _recording("First recording", "first"), _recording("Second recording", "second")
     threshold = _threshold(answers, "threshold")
     button = gr.Button("Compare", variant="primary", elem_id="compare")
-    verdict = gr.HTML(elem_id="verdict", padding=False)
+    verdict = gr.HTML(elem_id="verdict")
     with gr.Row():
         pictures = []
         for which in ("first", "second"):
             with gr.Column(min_width=NARROW):
-                pictures.append(gr.HTML(elem_id=f"picture-{which}", padding=False))
+                pictures.append(gr.HTML(elem_id=f"picture-{which}"))
     found = gr.State(None)
     button.click(
         answers.compare,
@@ -104,14 +104,14 @@ def _identify(answers: Answers, page: gr.Blocks) -> None:
                 buttons=[],
             )
             enrol = gr.Button("Enrol", elem_id="enrol")
-            added = gr.HTML(elem_id="added", padding=False)
+            added = gr.HTML(elem_id="added")
         with gr.Column(min_width=NARROW):
             unknown = _recording("Who is it?", "unknown")
             threshold = _threshold(answers, "threshold-identify")
             ask = gr.Button("Identify", variant="primary", elem_id="identify")
-            who = gr.HTML(elem_id="who", padding=False)
-            picture = gr.HTML(elem_id="picture-unknown", padding=False)
-    people = gr.HTML(elem_id="people", padding=False)
+            who = gr.HTML(elem_id="who")
+            picture = gr.HTML(elem_id="picture-unknown")
+    people = gr.HTML(elem_id="people")
     shared = {"concurrency_id": MODEL, "concurrency_limit": 1}
     enrol.click(answers.enroll, [name, files, recorded], [added, people], api_name="enroll", **shared)
     ask.click(answers.identify, [unknown, threshold], [who, picture], api_name="identify", **shared)
