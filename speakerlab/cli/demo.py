@@ -51,9 +51,9 @@ def run(chosen: argparse.Namespace) -> None:
     recognizer = load_chosen(chosen, chosen_gallery(chosen))
     say([f"the gallery is {recognizer.gallery.path}"])
     # `kill` and a closed terminal end it as Ctrl-C does, so that uploads are deleted.
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    ends = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    for one in ends:
+        signal.signal(one, signal.default_int_handler)
     with serving(recognizer, recording_svg, chosen.host, chosen.port, limits) as address:
         if not is_loopback(chosen.host):
             tell(f"warning: whoever reaches {chosen.host} may use this page and enrol voices; there is no password")
@@ -61,6 +61,8 @@ def run(chosen: argparse.Namespace) -> None:
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
+            for one in ends:  # a second one would leave files behind
+                signal.signal(one, signal.SIG_IGN)
             sys.stderr.write("\nended; what was uploaded is deleted\n")
 
 

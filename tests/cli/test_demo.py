@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import onnx_files
@@ -52,7 +53,9 @@ def test_an_onnx_model_is_served_until_the_end(tmp_path, end):
             assert line.startswith("by hand at http://127.0.0.1:") and line.endswith("/ (Ctrl-C ends it)\n")
             assert requests.get(line.split()[3], timeout=60).status_code == 200
             assert len(list((tmp_path / "temporary").glob(f"{PREFIX}*"))) == 1
-            server.send_signal(end)
+            for _ in range(3):  # as of an impatient user
+                server.send_signal(end)
+                time.sleep(0.02)
             assert server.wait(60) == 0
         finally:
             server.kill()

@@ -17,9 +17,9 @@ CSS = """
 .answer dt {color: var(--body-text-color-subdued)} .answer dd {margin: 0; font-variant-numeric: tabular-nums}
 .answer ul {margin: 8px 0 0; padding-left: 1.2em; list-style: disc; color: var(--body-text-color-subdued)}
 .answer table {width: 100%; border-collapse: collapse; margin-top: 8px}
-.answer th, .answer td {text-align: left; padding: 4px 10px 4px 0; overflow-wrap: anywhere;
-  border-bottom: 1px solid var(--border-color-primary); font-variant-numeric: tabular-nums}
-.answer th {color: var(--body-text-color-subdued); font-weight: 500}
+.answer th, .answer td {text-align: left; padding: 4px 10px 4px 0 !important; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important; font-variant-numeric: tabular-nums}
+.answer td:first-child {overflow-wrap: anywhere} .answer th {color: var(--body-text-color-subdued); font-weight: 500}
 .scale {position: relative; height: 12px; border-radius: 6px; margin: 12px 0 4px;
   background: var(--border-color-primary)}
 .scale .score {position: absolute; inset: 0 auto 0 0; border-radius: 6px; background: #3b82c4}

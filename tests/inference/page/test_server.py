@@ -203,7 +203,7 @@ def test_in_a_browser(asker, recognizer, files, dark, width):
         assert (darkness[0] < 0.3 and darkness[1] > 0.7) if dark else (darkness[0] > 0.7 and darkness[1] < 0.3)
         assert browser.evaluate("document.documentElement.scrollWidth") <= width  # nothing hangs out
         wide = browser.evaluate("[...document.querySelectorAll('.recording svg')].map(one => one.clientWidth)")
-        assert min(wide) >= 300
+        assert min(wide) >= 280
         places = ("data:", f"blob:{asker.address}", asker.address)
         assert not [one for one in browser.requests if not one.startswith(places)]
         assert not browser.errors
