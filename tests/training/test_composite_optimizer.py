@@ -252,6 +252,7 @@ def steps_of_a_rank(rank: int, system: SpeakerSystem) -> dict:
     return {name: parameter.detach().numpy() for name, parameter in system.named_parameters()}
 
 
+@pytest.mark.slow  # forked: autograd refuses where tests before it have started threads of its own
 @each_regulariser
 def test_two_processes_step_as_one_that_accumulates(make, regulariser, tmp_path):
     """The mean of both batches' gradients, clipped as one vector; the centres are the same in both."""
