@@ -242,7 +242,7 @@ class Step(torch.nn.Module):
 
 
 def steps_of_a_rank(rank: int, system: SpeakerSystem) -> dict:
-    torch.set_num_threads(1)  # forked: the threads of the process before are not here
+    torch.set_num_threads(1)  # two ranks share the CPUs
     step, optimizer = DistributedDataParallel(Step(system)), system.configure_optimizers()
     for batch in Batches(6).dataset[rank::2]:
         optimizer.zero_grad()
@@ -252,7 +252,6 @@ def steps_of_a_rank(rank: int, system: SpeakerSystem) -> dict:
     return {name: parameter.detach().numpy() for name, parameter in system.named_parameters()}
 
 
-@pytest.mark.slow  # forked: autograd refuses where tests before it have started threads of its own
 @each_regulariser
 def test_two_processes_step_as_one_that_accumulates(make, regulariser, tmp_path):
     """The mean of both batches' gradients, clipped as one vector; the centres are the same in both."""
