@@ -1,8 +1,8 @@
 """Prototypical loss.
 
 Snell, Swersky, Zemel: "Prototypical Networks for Few-shot Learning", NeurIPS 2017, equation 2; with batches of speakers
-as in Chung et al.: "In Defence of Metric Learning for Speaker Recognition", Interspeech 2020, section 2. The scale of the
-metric is that of Oreshkin, Rodriguez Lopez, Lacoste: "TADAM: Task dependent adaptive metric for improved few-shot
+as in Chung et al.: "In Defence of Metric Learning for Speaker Recognition", Interspeech 2020, section 2. The metric's
+scale is that of Oreshkin, Rodriguez Lopez, Lacoste: "TADAM: Task dependent adaptive metric for improved few-shot
 learning", NeurIPS 2018, section 3.1.
 """
 
@@ -21,8 +21,8 @@ class Prototypical(nn.Module):
 
     Args:
         embed_dim, num_speakers: not needed; every loss is given them.
-        scale: of the squared distances; 1 is the loss of Snell et al. Embeddings that end in a batch norm begin hundreds
-            apart, where that cross entropy is nearly a maximum, whose slope comes from the nearest prototype alone.
+        scale: of the squared distances; 1 is the loss of Snell et al. Embeddings that end in a batch norm begin
+            hundreds apart, where that cross entropy is nearly a maximum: only the nearest prototype has a slope.
 
     Raises:
         ValueError: for a scale that is not positive.
