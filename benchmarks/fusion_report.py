@@ -175,15 +175,14 @@ def tries_table(rows: Mapping[tuple, dict], corpus: str, seed: int, tries: Tries
     return table(["", "setting", "epochs", "validation error %"], cells)
 
 
-def conclusion(means: Mapping[str, Found], kind: str) -> str:
-    """What the aim was, and whether it was met: sentences that follow from the differences."""
-    sentences = []
+def conclusion(means: Mapping[str, Found], kind: str) -> list[str]:
+    """What the aim was, and whether it was met: lines that follow from the differences."""
+    lines = [f"The fusion that validation chose ({kind}) minus the better branch, with 95 % intervals:", ""]
     for metric in (("", "accuracy"), ("cosine", "eer"), ("pair MLP", "eer")):
         branch, found = against(means, kind, metric)
-        said = verdict(metric, found)
         value, low, high = (signed_value(metric[1], one) for one in (found.value, found.low, found.high))
-        sentences.append(f"{words_of(metric)}: {value} against {branch} ({low} to {high}), {said}.")
-    return " ".join(sentences)
+        lines.append(f"- {words_of(metric)}: {value} ({low} to {high}) against {branch}: {verdict(metric, found)}")
+    return lines
 
 
 def corpus_section(rows: Mapping[tuple, dict], one: Outcome, kinds: Sequence[str], tries: Tries) -> list[str]:
@@ -197,8 +196,8 @@ def corpus_section(rows: Mapping[tuple, dict], one: Outcome, kinds: Sequence[str
     def label(system: str) -> str:
         return f"fusion ({one.kind})" if system == one.kind else system
 
-    counted = f"Mean over seeds {', '.join(map(str, seeds))}; in brackets 95 % intervals over speakers."
-    lines = [f"## {one.corpus}", "", _wrapped(conclusion(means, one.kind)), ""]
+    counted = f"Means over the seeds ({', '.join(map(str, seeds))}); in brackets 95 % intervals over speakers."
+    lines = [f"## {one.corpus}", "", *conclusion(means, one.kind), ""]
     lines += [_wrapped("Development, settings: those with the lowest validation error are taken."), ""]
     lines += [*tries_table(rows, one.corpus, seeds[0], tries), ""]
     lines += [_wrapped(f"Development, kinds: the one with the lowest validation error is {one.kind}."), ""]
@@ -207,7 +206,7 @@ def corpus_section(rows: Mapping[tuple, dict], one: Outcome, kinds: Sequence[str
     lines += [*differences_table(means, one.kind), "", "Each seed:", "", *seeds_table(every, label), ""]
     steps = (*BRANCHES, f"{BRANCHES[0]} embeddings", one.kind, f"{BRANCHES[0]} test", f"{one.kind} test")
     commands = [command for step in steps for command in rows[one.corpus, seeds[0], step]["commands"]]
-    return [*lines, "```", *commands, "```", ""]
+    return [*lines, f"Commands of seed {seeds[0]}; {BRANCHES[1]} has the same:", "", "```", *commands, "```", ""]
 
 
 def markdown(
