@@ -16,6 +16,7 @@ import argparse
 import json
 import shlex
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from datetime import date
@@ -221,9 +222,15 @@ def main() -> None:
         )
         for corpus, kind in kinds.items()
     ]
-    text = markdown(study.rows, outcomes, KINDS, TRIES)
+    command = shlex.join(["python", "benchmarks/fusion.py", *sys.argv[1:]])
+    text = markdown(command, study.rows, outcomes, KINDS, TRIES)
+    places = {f"{ROOT}/": "", str(study.corpora["embedded"].root.parent): "CACHE"}
+    if arguments.speech is not None:
+        places |= {str(arguments.speech.resolve()): "DIR", str(arguments.speech): "DIR"}
+    for place, word in places.items():  # of this machine
+        text = text.replace(place, word)
     path = RESULTS.with_name(f"fusion_{date.today()}.md")
-    path.write_text(text.replace(f"{ROOT}/", "").replace(str(arguments.speech and arguments.speech.resolve()), "DIR"))
+    path.write_text(text)
     print(path)
 
 

@@ -1,6 +1,7 @@
 """What the runs of fusion.py came to: metrics with intervals over speakers, paired differences, and the page."""
 
 import csv
+import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ WHO = ("accuracy", "top5_accuracy", "macro_f1")  # of the test utterances
 SAME = ("eer", "min_dcf_0.01")  # of the trials
 SCORINGS = {"cosine": "", "pair MLP": "_pair_mlp"}  # with the ends of their files' names
 DRAWS = 1000
+Tries = Mapping[str, Mapping[str, Sequence[str]]]  # branch -> name of a setting -> words of the command
 Metric = tuple[str, str]  # how it was scored ("" of an identification), and its name
 Found = dict[Metric, tuple[float, NDArray[np.float64]]]  # value, draws `(DRAWS,)`
 METRICS: list[Metric] = [("", name) for name in WHO] + [(scoring, name) for scoring in SCORINGS for name in SAME]
@@ -116,16 +118,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def means_table(means: Mapping[str, Found], label: Callable[[str], str]) -> list[str]:
-    """Mean over seeds, with the interval over speakers."""
+    """Mean over seeds, with the interval over speakers: a row a metric."""
     rows = []
-    for system, found in means.items():
+    for metric in METRICS:
         cells = []
-        for metric in METRICS:
+        for found in means.values():
             value, drawn = found[metric]
             low, high = interval(drawn)
             cells.append(f"{number(metric, value)} ({number(metric, low)} to {number(metric, high)})")
-        rows.append([label(system), *cells])
-    return table(["", *map(words_of, METRICS)], rows)
+        rows.append([words_of(metric), *cells])
+    return table(["", *map(label, means)], rows)
 
 
 def seeds_table(every: Mapping[int, Mapping[str, Found]], label: Callable[[str], str]) -> list[str]:
@@ -162,31 +164,28 @@ def development_table(rows: Mapping[tuple, dict], corpus: str, seeds: Sequence[i
     return table(["", "validation error %, mean", "each seed", "best epoch", "minutes"], cells)
 
 
-def tries_table(rows: Mapping[tuple, dict], corpus: str, seed: int, tries: Mapping[str, Sequence[str]]) -> list[str]:
+def tries_table(rows: Mapping[tuple, dict], corpus: str, seed: int, tries: Tries) -> list[str]:
     """The settings that were tried first."""
     cells = []
     for name, tried in tries.items():
-        for one in tried:
+        for one, words in tried.items():
             row = rows[corpus, seed, f"{name} {one}"]
             error = f"{100 * row['error_rate']:.2f}"
-            cells.append([name, one, str(row["epochs"]), error])
+            cells.append([name, f"`{shlex.join(words)}`", str(row["epochs"]), error])
     return table(["", "setting", "epochs", "validation error %"], cells)
 
 
-def conclusion(means: Mapping[str, Found], kind: str) -> str:
-    """What the aim was, and whether it was met: sentences that follow from the differences."""
-    sentences = []
+def conclusion(means: Mapping[str, Found], kind: str) -> list[str]:
+    """What the aim was, and whether it was met: lines that follow from the differences."""
+    lines = [f"The fusion that validation chose ({kind}) minus the better branch, with 95 % intervals:", ""]
     for metric in (("", "accuracy"), ("cosine", "eer"), ("pair MLP", "eer")):
         branch, found = against(means, kind, metric)
-        said = verdict(metric, found)
         value, low, high = (signed_value(metric[1], one) for one in (found.value, found.low, found.high))
-        sentences.append(f"{words_of(metric)}: {value} against {branch} ({low} to {high}), {said}.")
-    return " ".join(sentences)
+        lines.append(f"- {words_of(metric)}: {value} ({low} to {high}) against {branch}: {verdict(metric, found)}")
+    return lines
 
 
-def corpus_section(
-    rows: Mapping[tuple, dict], one: Outcome, kinds: Sequence[str], tries: Mapping[str, Sequence[str]]
-) -> list[str]:
+def corpus_section(rows: Mapping[tuple, dict], one: Outcome, kinds: Sequence[str], tries: Tries) -> list[str]:
     """All of one corpus."""
     seeds = list(one.runs)
     every = {
@@ -197,8 +196,8 @@ def corpus_section(
     def label(system: str) -> str:
         return f"fusion ({one.kind})" if system == one.kind else system
 
-    counted = f"Mean over seeds {', '.join(map(str, seeds))}; in brackets 95 % intervals over speakers."
-    lines = [f"## {one.corpus}", "", _wrapped(conclusion(means, one.kind)), ""]
+    counted = f"Means over the seeds ({', '.join(map(str, seeds))}); in brackets 95 % intervals over speakers."
+    lines = [f"## {one.corpus}", "", *conclusion(means, one.kind), ""]
     lines += [_wrapped("Development, settings: those with the lowest validation error are taken."), ""]
     lines += [*tries_table(rows, one.corpus, seeds[0], tries), ""]
     lines += [_wrapped(f"Development, kinds: the one with the lowest validation error is {one.kind}."), ""]
@@ -207,19 +206,20 @@ def corpus_section(
     lines += [*differences_table(means, one.kind), "", "Each seed:", "", *seeds_table(every, label), ""]
     steps = (*BRANCHES, f"{BRANCHES[0]} embeddings", one.kind, f"{BRANCHES[0]} test", f"{one.kind} test")
     commands = [command for step in steps for command in rows[one.corpus, seeds[0], step]["commands"]]
-    return [*lines, "```", *commands, "```", ""]
+    return [*lines, f"Commands of seed {seeds[0]}; {BRANCHES[1]} has the same:", "", "```", *commands, "```", ""]
 
 
 def markdown(
-    rows: Mapping[tuple, dict], outcomes: Sequence[Outcome], kinds: Sequence[str], tries: Mapping[str, Sequence[str]]
+    command: str, rows: Mapping[tuple, dict], outcomes: Sequence[Outcome], kinds: Sequence[str], tries: Tries
 ) -> str:
     """The dated page.
 
     Args:
+        command: that made it.
         rows: of fusion.jsonl.
         outcomes: of each corpus.
         kinds: of fusion that there are.
-        tries: branch -> names of the settings that were tried.
+        tries: what was tried for each branch.
     """
     used = [row for (corpus, _, _), row in rows.items() if corpus in [one.corpus for one in outcomes]]
     text = (
@@ -229,7 +229,7 @@ def markdown(
         "that has the better mean on the test; both systems are drawn over the same speakers, 1,000 times, and a draw "
         "is the mean over seeds. Intervals are over speakers, not over seeds."
     )
-    lines = [f"# SincNet, mel CNN and their fusion, {date.today()}", "", "`python benchmarks/fusion.py --speech DIR`"]
+    lines = [f"# SincNet, mel CNN and their fusion, {date.today()}", "", f"`{command}`"]
     lines += ["", _wrapped(text), ""]
     for one in outcomes:
         lines += corpus_section(rows, one, kinds, tries)

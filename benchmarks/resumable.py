@@ -4,8 +4,11 @@ import json
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import threading
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import torch
@@ -69,7 +72,7 @@ def forked(arguments: list[str], log: Path) -> str:
 
 def _be_script(arguments: list[str], log: Path) -> None:
     """In the child."""
-    die_with_parent()
+    threading.Thread(target=_end_with_benchmark, daemon=True).start()
     multiprocessing.set_start_method(None, force=True)  # loader workers start as they always do
     os.chdir(ROOT)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -78,6 +81,12 @@ def _be_script(arguments: list[str], log: Path) -> None:
     sys.argv = [str(ROOT / arguments[0]), *arguments[1:]]
     sys.path.insert(0, str(ROOT))
     runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def _end_with_benchmark() -> None:
+    """The server that forked this process is its parent, and does not end before this process does."""
+    wait([multiprocessing.parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def alone(function, *arguments):

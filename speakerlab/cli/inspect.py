@@ -132,7 +132,7 @@ def run_fusion(chosen: argparse.Namespace) -> None:
 
     snrs = _decibels(chosen.snr)
     checkpoint, contents, network = _load(chosen)
-    utterances = _given_or_own(chosen.words, checkpoint)
+    utterances = _given_or_own(chosen.words, checkpoint, contents["config"])
     rows = np.unique(np.linspace(0, len(utterances) - 1, FUSION_UTTERANCES).round().astype(int))
     utterances.measured(rows)  # a file that can't be used stops here, with a line
     sample_rate = contents["config"]["loader"]["sample_rate"]
@@ -158,23 +158,37 @@ def run_fusion(chosen: argparse.Namespace) -> None:
     show(table, f"page     {page}", f"figure   {folder / 'weights.png'}")
 
 
-def _given_or_own(words: list[str], checkpoint: Path):
-    """The files of the command line, or the utterances that the run was chosen by: of trials, or to identify."""
+def _given_or_own(words: list[str], checkpoint: Path, config: dict):
+    """The files of the command line, or the utterances that the run was chosen by: of trials, or to identify. Of a run
+    on saved embeddings, which knows no audio, those of a branch's run."""
+    from speakerlab.data.utterances import utterances_in_files
+
+    if words:
+        return utterances_in_files(words, [Path(word).expanduser() for word in words])
+    branches = [Path(node["ckpt"]) for node in config["model"].get("branches", {}).values() if node["ckpt"]]
+    for one in (checkpoint, *branches):
+        found = _judged_by(one)
+        if found is not None:
+            return found
+    raise InputError(f"{checkpoint} lies in no run with development utterances that have audio: give audio FILEs")
+
+
+def _judged_by(checkpoint: Path):
+    """The utterances with audio that a checkpoint's run was chosen by; None where there are none."""
     from speakerlab.data.development import read_development_trials, read_utterances
     from speakerlab.data.utterances import utterances_in_files, utterances_of_rows
     from speakerlab.inference.model import run_folder
 
-    if words:
-        return utterances_in_files(words, [Path(word).expanduser() for word in words])
     run = run_folder(checkpoint) or checkpoint.parent
     try:
         trials, files = read_development_trials(run)
-        return utterances_in_files(trials.utterances, files)
+        return utterances_in_files(trials.utterances, files) if files else None
     except InputError:
         try:
-            return utterances_of_rows(read_utterances(run, "val"))
-        except InputError as error:
-            raise InputError(f"{checkpoint} lies in no run with development utterances: give audio FILEs") from error
+            rows = read_utterances(run, "val")
+        except InputError:
+            return None
+        return None if "" in rows["root"].unique().to_pylist() else utterances_of_rows(rows)
 
 
 def _decibels(text: str) -> list[float]:
@@ -226,8 +240,10 @@ def _own_utterances(checkpoint: Path) -> list[Path]:
 
     try:
         _, files = read_development_trials(run_folder(checkpoint) or checkpoint.parent)
-    except InputError as error:
-        raise InputError(f"{checkpoint} lies in no run with development trials: give audio FILEs") from error
+    except InputError:
+        files = []
+    if not files:  # of saved embeddings
+        raise InputError(f"{checkpoint} lies in no run with development trials: give audio FILEs")
     return files
 
 

@@ -126,9 +126,11 @@ class SincNet(nn.Module):
 
     def embed_chunks(self, chunks: Tensor) -> Tensor:
         """The last hidden layer: `(chunks, chunk) -> (chunks, hidden)`."""
-        x = self.input_norm(chunks.unsqueeze(1))  # (chunks, 1, chunk)
-        x = F.conv1d(x, self.bands.even().unsqueeze(1)).abs()  # (chunks, filters, time)
-        x = F.leaky_relu(self.norms[0](F.max_pool1d(x, POOL)), SLOPE)
+        # The norm makes all bands equally loud; of the weak ones, products in 16 bits leave little but rounding errors.
+        with torch.autocast(chunks.device.type, enabled=False):
+            x = self.input_norm(chunks.float().unsqueeze(1))  # (chunks, 1, chunk)
+            x = F.conv1d(x, self.bands.even().unsqueeze(1)).abs()  # (chunks, filters, time)
+            x = F.leaky_relu(self.norms[0](F.max_pool1d(x, POOL)), SLOPE)
         for conv, norm in zip(self.convs, list(self.norms)[1:], strict=True):
             x = F.leaky_relu(norm(F.max_pool1d(conv(x), POOL)), SLOPE)
         x = self.dense_norm(x.flatten(1))  # (chunks, channels * time)

@@ -15,6 +15,7 @@ from speakerlab.scoring.bootstrap import bootstrap_metrics, interval
 from speakerlab.scoring.comparison import Compared, Drawn, pairs_of
 from speakerlab.scoring.identification import ranked_metrics
 from speakerlab.scoring.identification_bootstrap import bootstrap_identification
+from speakerlab.scoring.metrics import error_rates
 from speakerlab.scoring.trial_metrics import trial_metrics
 
 Measure = Callable[[Any, NDArray[np.int64], int], tuple[dict[str, float], Drawn]]
@@ -38,7 +39,12 @@ def compare(shared: Shared, labels: Sequence[str], draws: int, progress: Progres
         for name, values in drawn[label].items():
             metrics[label][f"{name}_low"], metrics[label][f"{name}_high"] = interval(values)
     progress(len(labels), len(labels))
-    return Compared(shared.name, shared.kind, counts, metrics, pairs_of(metrics, drawn), draws)
+    curves = {}
+    if shared.kind == TRIALS:
+        targets = shared.scored[0].trials().labels
+        pairs = zip(labels, shared.scored, shared.rows, strict=True)
+        curves = {label: error_rates(scored.scores[rows], targets) for label, scored, rows in pairs}
+    return Compared(shared.name, shared.kind, counts, metrics, pairs_of(metrics, drawn), draws, curves)
 
 
 def _of_trials(shared: Shared) -> tuple[Measure, int, str]:

@@ -20,6 +20,7 @@ from speakerlab.reports.metric_names import (
     signed_value,
 )
 from speakerlab.reports.page import facts_section, figure_section, table_section, write_report
+from speakerlab.reports.roc import roc_figure
 from speakerlab.scoring.comparison import SIGNIFICANT, Compared, Pair
 
 Costs = Mapping[str, Mapping[str, float]]
@@ -57,6 +58,7 @@ def write_comparison(
         notes: lines about the lists.
     """
     figures = {f"compare_{one.name}": metrics_figure(one) for one in lists}
+    figures |= {f"roc_{one.name}": roc_figure(one.curves) for one in lists if one.curves}
     if len(lists) > 1:
         figures = {"compare": overall_figure(lists)} | figures
     if costs:
@@ -75,6 +77,8 @@ def write_comparison(
         sections.append(table_section(f"{one.name}: {one.counts}", metrics_cells(one, drawn_metrics(one)), INTERVALS))
         sections.append(table_section(f"{one.name}, further metrics", metrics_cells(one, further_metrics(one))))
         sections.append(figure_section(f"{one.name}, bars", figures[f"compare_{one.name}"], "With 95 % intervals."))
+        if one.curves:
+            sections.append(figure_section(f"{one.name}, ROC", figures[f"roc_{one.name}"]))
         sections.append(facts_section("Which differ", dict(enumerate(conclusions(one), 1))))
         if one.pairs:
             note = f"{DIFFERENCES} {one.draws:,} draws."
@@ -226,6 +230,8 @@ def comparison_markdown(
         if one.pairs:
             lines += [*_table(difference_cells(one)), "", _wrapped(f"{DIFFERENCES} {one.draws:,} draws."), ""]
         lines += [f"![{one.name}](plots/compare_{one.name}.png)", ""]
+        if one.curves:
+            lines += [f"![{one.name}, ROC](plots/roc_{one.name}.png)", ""]
     if costs:
         lines += ["## Cost", "", *_table(cost_cells(costs)), "", _wrapped(COST_NOTE), ""]
         lines += [f"![cost](plots/{figures[-1]}.png)", ""]

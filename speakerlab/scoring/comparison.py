@@ -1,13 +1,14 @@
 """Several systems on one list: what of them differs for certain."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speakerlab.scoring.bootstrap import Difference, difference, holm
+from speakerlab.scoring.metrics import ErrorRates
 
 LEAST_DRAWS = 1000
 DRAWS_A_PAIR = 200  # with fewer, no p-value corrected for so many pairs could be small
@@ -47,6 +48,7 @@ class Compared:
         metrics: label -> metrics; `x_low` and `x_high` are the ends of the 95 % interval of `x`.
         pairs: of every two systems and every metric that is drawn; none where the list has too few speakers.
         draws: of the bootstrap; 0 where there was none.
+        curves: label -> error rates over trials; none over utterances.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Compared:
     metrics: dict[str, dict[str, float]]
     pairs: list[Pair]
     draws: int
+    curves: dict[str, ErrorRates] = field(default_factory=dict)
 
 
 def draws_for(systems: int, wanted: int | None) -> int:

@@ -45,6 +45,7 @@ def test_runs_side_by_side(sides, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "dev: 24 target and 252 non-target trials of 8 speakers" in said
     assert "EER: ecapa is better than theirs.txt" in said and "out/report.html" in said
+    assert Path("out", "plots", "roc_dev.png").is_file()
     first, second = compared()
     assert first["system"] == "ecapa" and float(first["eer"]) < float(second["eer"])
     assert (first["memory_mb"], second["memory_mb"]) == ("900.0", "")

@@ -2,6 +2,7 @@
 
 import shutil
 
+import pyarrow as pa
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -10,7 +11,7 @@ from speakerlab.build import build_network
 from speakerlab.cli.launch import compose
 from speakerlab.cli.main import main
 from speakerlab.data.development import write_development_trials
-from speakerlab.data.manifest import write_manifest
+from speakerlab.data.manifest import as_manifest, write_manifest
 from speakerlab.data.scan import scan_folder
 from speakerlab.data.trials import locate_utterances, read_trials
 
@@ -122,8 +123,25 @@ def test_fusion_on_utterances_to_identify(run, folders):
     main(["inspect", "fusion", str(folder)])
     assert "<td>9 of 9, of each" in (folder / "fusion" / "report.html").read_text()
     shutil.rmtree(folder / "utterances")
-    assert "lies in no run with development utterances: give audio FILEs" in refusal("fusion", folder)
+    assert "lies in no run with development utterances that have audio: give" in refusal("fusion", folder)
     assert "nowhere.wav" in refusal("fusion", folder, "nowhere.wav")
+
+
+def test_a_fusion_on_saved_embeddings_hears_what_a_branch_was_judged_by(run, folders, tmp_path):
+    """Its own utterances have names alone."""
+    folder, branch = run(*FUSION), tmp_path / "branch"
+    shutil.rmtree(folder / "trials")
+    scan = scan_folder(folders.development, tmp_path / "scan", min_seconds=0.1, stereo="mix", max_bad_share=0.0)
+    place = scan.manifest.schema.get_field_index("root")
+    nameless = scan.manifest.set_column(place, "root", pa.array([""] * len(scan.manifest)))
+    write_manifest(as_manifest(nameless, "saved embeddings"), folder / "utterances" / "val.parquet")
+    assert "have audio: give audio FILEs" in refusal("fusion", folder)
+    write_manifest(scan.manifest, branch / "utterances" / "val.parquet")
+    contents = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    contents["config"]["model"]["branches"]["mel"]["ckpt"] = str(branch / "checkpoints" / "best.ckpt")
+    torch.save(contents, folder / "checkpoints" / "best.ckpt")
+    main(["inspect", "fusion", str(folder)])
+    assert "<td>9 of 9, of each" in (folder / "fusion" / "report.html").read_text()
 
 
 def test_mistakes_with_a_fusion(run, tmp_path):

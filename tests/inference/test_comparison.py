@@ -11,6 +11,7 @@ from speakerlab.inference.comparison import compare
 from speakerlab.inference.evaluation import trial_metrics
 from speakerlab.inference.runs import find_runs, find_shared
 from speakerlab.scoring.bootstrap import paired_test
+from speakerlab.scoring.metrics import eer
 
 
 def nothing(done: int, total: int) -> None:
@@ -30,6 +31,7 @@ def test_trials_are_measured_as_an_evaluation_does(tmp_path):
     systems = [np.array([row[3] for row in scored]) for scored in (rows, better)]
     for label, scores in zip("ab", systems):
         assert found.metrics[label] == trial_metrics(trials, scores, 200)
+        assert eer(found.curves[label])[0] == found.metrics[label]["eer"]
     speakers = speakers_by_targets(trials)
     sides = speakers[trials.enrol], speakers[trials.test]
     expected = paired_test(*systems, trials.labels, *sides, draws=200)
@@ -59,6 +61,7 @@ def test_utterances_are_measured_whatever_the_order(tmp_path):
         assert metrics["accuracy"] == pytest.approx(np.mean([row[2] == "1" for row in rows]))
         assert metrics["macro_f1"] == pytest.approx(f1_score(truth, named, average="macro"))
         assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
+    assert not found.curves
     assert [pair.is_significant for pair in found.pairs] == [True, True] and found.pairs[0].difference.value < 0
     # The same system under another order differs from itself in nothing.
     files[0].write_text(files[1].read_text())

@@ -9,6 +9,7 @@ import pytest
 from speakerlab.reports.compare import conclusions, metrics_figure, overall_figure, write_comparison
 from speakerlab.scoring.bootstrap import Difference
 from speakerlab.scoring.comparison import Compared, Pair
+from speakerlab.scoring.metrics import error_rates
 
 
 @pytest.fixture
@@ -21,7 +22,13 @@ def compared() -> Compared:
         Pair("small", "large", "eer", Difference(-0.02, -0.03, -0.01, 0.002), 0.004),
         Pair("small", "large", "min_dcf_0.01", Difference(-0.1, -0.2, 0.01, 0.08), 0.08),
     ]
-    return Compared("vox1_o", "trials", "4 target and 5 non-target trials of 6 speakers", metrics, pairs, 1000)
+    labels = [1, 1, 1, 1, 0, 0, 0, 0, 0]
+    scores = {
+        "small": [0.9, 0.8, 0.3, 0.6, 0.5, 0.4, 0.1, 0.2, 0.0],
+        "large": [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.1, 0.2, 0.0],
+    }
+    curves = {label: error_rates(values, labels) for label, values in scores.items()}
+    return Compared("vox1_o", "trials", "4 target and 5 non-target trials of 6 speakers", metrics, pairs, 1000, curves)
 
 
 COSTS = {
@@ -34,12 +41,14 @@ FACTS = {"command": "speakerlab compare a b"}
 def test_everything_is_written(compared, tmp_path):
     page = write_comparison(tmp_path / "new", [compared], COSTS, FACTS, ["dev was not scored by b"])
     names = sorted(str(path.relative_to(page.parent)) for path in page.parent.rglob("*") if path.is_file())
-    figures = [f"plots/compare_{name}.{form}" for name in ("cost", "vox1_o") for form in ("png", "svg")]
+    drawn = ("compare_cost", "compare_vox1_o", "roc_vox1_o")
+    figures = [f"plots/{name}.{form}" for name in drawn for form in ("png", "svg")]
     assert names == ["comparison.csv", "comparison.md", "differences.csv", *figures, "report.html"]
     html, text = page.read_text(), (page.parent / "comparison.md").read_text()
     for said in ("4.00 % (3.00 to 5.00 %)", "0.3000", "−2.00", "−3.00 to −1.00", "0.004 *", "22,000,000", "30.5 ms"):
         assert said in html and said in text, said
     assert "EER: large is better than small" in text and "minDCF(0.01): no difference is significant" in text
+    assert "<h2>vox1_o, ROC</h2>" in html
     assert "dev was not scored by b" in text and "1,000 draws" in text
     assert all((page.parent / path).is_file() for path in re.findall(r"!\[.*\]\((.*)\)", text))
     assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("|"))
@@ -48,12 +57,13 @@ def test_everything_is_written(compared, tmp_path):
 def test_all_lists_stand_in_one_table_and_one_chart(compared, tmp_path):
     """Identification and verification of the same systems."""
     metrics = {label: {"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 0.95} for label in compared.metrics}
-    named = replace(compared, name="identification_test", kind="utterances", metrics=metrics, pairs=[])
+    named = replace(compared, name="identification_test", kind="utterances", metrics=metrics, pairs=[], curves={})
     page = write_comparison(tmp_path, [compared, named], {}, FACTS)
     text = (tmp_path / "comparison.md").read_text()
     table = text.partition("## All lists\n\n")[2].splitlines()
     head = "|  | vox1_o: EER | vox1_o: minDCF(0.01) | identification_test: accuracy |"
     assert table[0] == head and table[2].startswith("| small | 4.00 % (3.00 to 5.00 %) | 0.4000 | 90.00 %")
+    assert "plots/roc_vox1_o.png" in text and "roc_identification_test" not in text
     assert "](plots/compare.png)" in text and (tmp_path / "plots" / "compare.png").is_file()
     assert "<h2>All lists</h2>" in page.read_text()
     figure = overall_figure([compared, named])
