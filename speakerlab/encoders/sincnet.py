@@ -46,7 +46,8 @@ class SincNet(nn.Module):
         taps: of each of them (the paper: 251).
         channels: of the two convolutions of 5 taps (the paper: 60).
         hidden: width of the three dense layers (the paper: 2048).
-        embed_dim: size of the embedding, projected from what is pooled of the last hidden layer; None is that itself.
+        embed_dim: size of the embedding, projected from what is pooled of the last hidden layer, with a batch norm,
+            without which what all utterances have in common would leave cosines near 1; None is what is pooled itself.
         chunk_ms: length of a chunk (the paper: 200).
         hop_ms: from one chunk's start to the next in evaluation (the paper: 10, at ten times the default's cost).
         train_chunks: drawn from each crop.
@@ -96,8 +97,10 @@ class SincNet(nn.Module):
         self.dense = nn.ModuleList(nn.Linear(size, hidden, bias=False) for size in (wide, hidden, hidden))
         self.dense_norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in self.dense)
         self.pooling = pooling(hidden)
-        self.project = None if embed_dim is None else nn.Linear(self.pooling.out_dim, embed_dim)
-        self.embed_dim = self.pooling.out_dim if embed_dim is None else embed_dim
+        self.embed_dim, self.project = self.pooling.out_dim, None
+        if embed_dim is not None:
+            self.embed_dim = embed_dim
+            self.project = nn.Sequential(nn.Linear(self.pooling.out_dim, embed_dim), nn.BatchNorm1d(embed_dim))
 
     def filters(self) -> tuple[Tensor, Tensor]:
         """The learned band edges in hertz, lower and upper, `(filters,)` each."""

@@ -37,6 +37,7 @@ def test_size():
     dense = 2 * 60 * 107 + 2048 * (60 * 107 + 2 * 2048) + 3 * 2 * 2048
     assert sum(p.numel() for p in encoder.parameters()) == first + convolutions + dense == 21_819_816
     assert encoder.embed_dim == 2048 and projected.embed_dim == 256
+    assert sum(p.numel() for p in projected.parameters()) == 21_819_816 + 2048 * 256 + 3 * 256
     assert encoder.bands.low.numel() + encoder.bands.width.numel() == 160
 
 
@@ -147,6 +148,15 @@ def test_loudness_is_normalised_and_a_projection_projects():
     encoder, batch = tiny(), waveform(2, 1000)
     torch.testing.assert_close(encoder(batch), encoder(0.01 * batch), atol=1e-3, rtol=1e-3)
     assert tiny(embed_dim=3)(batch).shape == (2, 3)
+
+
+def test_projected_embeddings_point_in_all_directions():
+    """What is pooled has much in common, whoever speaks; a cosine of 0.9 and more would be left of that."""
+    encoder, batch = tiny(embed_dim=32, hidden=64).train(), waveform(40, 1000)
+    embeddings = encoder(batch).detach()
+    torch.testing.assert_close(embeddings.mean(dim=0), torch.zeros(32), atol=1e-4, rtol=0)
+    units = torch.nn.functional.normalize(embeddings)
+    assert (units @ units.T).mean() < 0.1
 
 
 @torch.inference_mode()
