@@ -106,7 +106,9 @@ class FusionNetwork(nn.Module):
 
 
 @torch.inference_mode()
-def embed_batches(network: nn.Module, batches: Iterable[dict], device: torch.device) -> tuple[Tensor, Tensor]:
+def embed_batches(
+    network: nn.Module, batches: Iterable[dict], device: torch.device, autocast: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
     """Embed padded batches of utterances, in evaluation mode and float32; the mode is restored afterwards.
 
     Float32 whatever the training precision: a development EER during training is to the digit what an evaluation of
@@ -117,6 +119,7 @@ def embed_batches(network: nn.Module, batches: Iterable[dict], device: torch.dev
         batches: `{"waveform", "length", "utterance"}` as `speakerlab.data.utterances.pad_utterances` gives them, or
             `{"embeddings", "utterance"}` with `[(batch, dim), ...]` of the branches.
         device: where the network is.
+        autocast: another type to multiply in, as training may.
 
     Returns:
         utterance indices `(utterances,)` and embeddings `(utterances, embed_dim)`, both on `device`.
@@ -126,7 +129,7 @@ def embed_batches(network: nn.Module, batches: Iterable[dict], device: torch.dev
     indices, embeddings = [], []
     try:
         for batch in batches:
-            with torch.autocast(device.type, enabled=False):
+            with torch.autocast(device.type, autocast, enabled=autocast is not None):
                 embeddings.append(_embedded(network, batch, device).float())
             indices.append(batch["utterance"].to(device))
     finally:

@@ -58,12 +58,15 @@ def chosen_gallery(chosen: argparse.Namespace) -> Path:
     return Path(chosen.gallery).expanduser().absolute() if chosen.gallery else default_gallery().absolute()
 
 
-def load_chosen(chosen: argparse.Namespace, gallery: Path | None = None) -> "SpeakerRecognizer":
+def load_chosen(
+    chosen: argparse.Namespace, gallery: Path | None = None, precision: str = "float32"
+) -> "SpeakerRecognizer":
     """The model, ready to use.
 
     Args:
         chosen: with the options of `add_model_options`.
         gallery: whose model is taken where none is named; None for commands without.
+        precision: see `SpeakerRecognizer.load`.
 
     Raises:
         InputError: if no model is named, or it can't be used.
@@ -76,7 +79,12 @@ def load_chosen(chosen: argparse.Namespace, gallery: Path | None = None) -> "Spe
     with progress_bar("download", "bytes", sys.stderr) as progress:
         try:
             return SpeakerRecognizer.load(
-                source, chosen.device, gallery=gallery, trust=tuple(chosen.trust), progress=progress
+                source,
+                chosen.device,
+                gallery=gallery,
+                trust=tuple(chosen.trust),
+                progress=progress,
+                precision=precision,
             )
         except InputError as error:
             raise InputError(f"{error} ({told_by})" if told_by else str(error)) from error

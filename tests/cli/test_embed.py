@@ -65,6 +65,13 @@ def test_nothing_is_written_where_nothing_could_be_embedded(run, tmp_path, capsy
     assert capsys.readouterr().out == "0 of 1 files embedded\n" and not list(tmp_path.iterdir())
 
 
+def test_in_bfloat16(run, rows, folders, capsys):
+    exact = rows["s1/a/1.flac"]
+    assert embed(run, folders.development / "s1/a/1.flac", "--json", "--precision", "bf16") == 0
+    found = json.loads(capsys.readouterr().out)["embedding"]
+    assert 1e-6 < np.linalg.norm(found - exact) / np.linalg.norm(exact) < 0.03
+
+
 def test_json_lines(run, rows, folders, tmp_path, capsys):
     files = [folders.development / "s1/a/1.flac", tmp_path / "none.wav", folders.development / "s0/a/2.flac"]
     assert embed(run, *files, "--json") == 1

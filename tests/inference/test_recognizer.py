@@ -234,6 +234,11 @@ def test_models_that_are_not_there(source):
         SpeakerRecognizer.load(source)
 
 
+def test_a_precision_reaches_the_engine(run):
+    assert SpeakerRecognizer.load(run, device="cpu", precision="bf16").engine.autocast == torch.bfloat16
+    assert SpeakerRecognizer.load(run, device="cpu").engine.autocast is None
+
+
 def test_a_device_that_is_not_here(run):
     with pytest.raises(InputError, match="device=cuda:7 is not here"):
         SpeakerRecognizer.load(run, device="cuda:7")

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from speakerlab import InputError
 from speakerlab.inference.card import ModelCard
 
 
@@ -32,21 +33,29 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(path: str | Path, device: str = "auto", trust: tuple[str, ...] = ()) -> Engine:
+def load_engine(
+    path: str | Path, device: str = "auto", trust: tuple[str, ...] = (), precision: str = "float32"
+) -> Engine:
     """The engine for what a path is: an ONNX file, or a checkpoint, a run's folder or an exported folder.
 
     Args:
         path: of the model.
         device: `auto`, `cpu`, `cuda`, `cuda:1` ...
         trust: classes that a checkpoint may name besides this project's own.
+        precision: `float32`, or `bf16` for PyTorch to multiply in; an ONNX file has its own.
 
     Raises:
         InputError: if it is none of these, damaged, or the device is not here.
     """
     if Path(path).suffix.lower() == ".onnx":
+        if precision != "float32":
+            raise InputError(
+                f"{path}: precision={precision} is for PyTorch; an ONNX file computes in what it was exported to "
+                "(`speakerlab export --to fp16` or `int8`)"
+            )
         from speakerlab.inference.engines.onnx import OnnxEngine
 
         return OnnxEngine(path, device)
     from speakerlab.inference.engines.torch import TorchEngine
 
-    return TorchEngine(path, device, trust)
+    return TorchEngine(path, device, trust, precision)

@@ -15,26 +15,32 @@ from torch import nn
 from speakerlab import InputError
 from speakerlab.build import load_checkpoint, network_from_checkpoint
 from speakerlab.data.development import run_folder
+from speakerlab.data.length_batches import LengthBatches
 from speakerlab.data.utterances import pad_utterances
 from speakerlab.inference.card import ModelCard, fingerprint
 from speakerlab.inference.kept_calibration import KeptCalibration, kept_in
 from speakerlab.inference.model import find_checkpoint, pick_devices
-from speakerlab.network import embed_batches
+from speakerlab.network import embed_batches, in_order
 from speakerlab.untrusted import NETWORK_PARTS
 
 # Of an exported folder.
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "card.json"
 LARGEST_TEXT = 1 << 22  # bytes of its JSON files
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
+# Seconds of sound, padding included, that go through the network at once. What a layer gives for more than these no
+# longer fits into a CPU's cache, and the memory for it is fetched anew from the system each time.
+AT_ONCE = {"cpu": 15.0}
 NO_THRESHOLD = "nobody measured one; `python evaluate.py ckpt=... save_calibration=true` on development trials does"
 
 
 class TorchEngine:
-    """A network on a device, in float32 as evaluations are, so that scores are theirs.
+    """A network on a device; in float32 as evaluations are, so that scores are theirs.
 
     Args:
         path: a `.ckpt`, a run's folder, or an exported folder.
         device: `auto` is the first GPU if there is one.
         trust: classes that it may name besides this project's own.
+        precision: `float32`, or `bf16` to multiply in bfloat16 as mixed training does.
 
     Attributes:
         card: what goes with the model.
@@ -45,7 +51,10 @@ class TorchEngine:
         InputError: if it can't be used.
     """
 
-    def __init__(self, path: str | Path, device: str = "auto", trust: tuple[str, ...] = ()):
+    def __init__(self, path: str | Path, device: str = "auto", trust: tuple[str, ...] = (), precision: str = "float32"):
+        if precision not in PRECISIONS:
+            raise InputError(f"precision={precision} must be one of {', '.join(PRECISIONS)}")
+        self.autocast = PRECISIONS[precision]
         self.device = pick_devices(device, 1)[0]
         path = Path(path).expanduser()
         if (path / WEIGHTS).is_file():
@@ -62,13 +71,19 @@ class TorchEngine:
         """`(waveforms, embed_dim)` float32; see `speakerlab.inference.engines`."""
         try:
             with _without_denormals():
-                _, rows = embed_batches(self.network, [pad_utterances(list(enumerate(waveforms)))], self.device)
+                found = embed_batches(self.network, self._batches(waveforms), self.device, self.autocast)
         except (ValueError, RuntimeError) as error:
             shortest = min(map(len, waveforms)) / self.card.sample_rate
             if isinstance(error, torch.OutOfMemoryError) or shortest >= 1.0:
                 raise
             raise InputError(f"{shortest:.2f} s is too short for this model ({str(error).splitlines()[0]})") from error
-        return rows.cpu().numpy()
+        return in_order(*found)
+
+    def _batches(self, waveforms: list[np.ndarray]) -> Iterator[dict]:
+        """As `pad_utterances` gives them, of waveforms of similar length."""
+        seconds = np.array([len(waveform) / self.card.sample_rate for waveform in waveforms])
+        for places in LengthBatches(seconds, AT_ONCE.get(self.device.type, math.inf)):
+            yield pad_utterances([(place, waveforms[place]) for place in places])
 
 
 @contextmanager

@@ -29,6 +29,8 @@ def test_embeddings_in_order_and_of_each_alone(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert engine.card == CARD and engine.device == "cpu"
     assert engine([]).shape == (0, 2)
+    with pytest.raises(InputError, match="precision=bf16 is for PyTorch"):
+        load_engine(tmp_path / "a.onnx", "cpu", precision="bf16")
 
 
 def test_nothing_else_is_imported(tmp_path):

@@ -14,6 +14,7 @@ from speakerlab.build import load_checkpoint, network_from_checkpoint
 from speakerlab.inference.calibration import keep
 from speakerlab.inference.card import fingerprint
 from speakerlab.inference.engines import load_engine
+from speakerlab.inference.engines import torch as torch_engine
 from speakerlab.inference.engines.torch import CARD, CONFIG, NO_THRESHOLD, WEIGHTS, TorchEngine, network_config
 from speakerlab.inference.kept_calibration import KeptCalibration
 from speakerlab.scoring.calibration import Calibration
@@ -66,6 +67,38 @@ def test_batches_are_what_each_waveform_gives_alone(run):
         with torch.inference_mode():
             alone = engine.network(torch.from_numpy(waveform)[None])[0].numpy()
         np.testing.assert_allclose(row, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_no_more_goes_through_the_network_at_once_than_suits_it(run, monkeypatch):
+    engine, shapes = TorchEngine(run, "cpu"), []
+    engine.network.register_forward_pre_hook(lambda network, given: shapes.append(tuple(given[0].shape)))
+    seconds = (0.9, 0.5, 2.0, 0.6, 1.0, 0.7)
+    waveforms = [
+        0.1 * np.random.default_rng(n).standard_normal(round(16000 * length)).astype(np.float32)
+        for n, length in enumerate(seconds)
+    ]
+    whole = engine(waveforms)
+    assert shapes == [(6, 32000)]
+    monkeypatch.setitem(torch_engine.AT_ONCE, "cpu", 1.8)
+    shapes.clear()
+    rows = engine(waveforms)
+    assert shapes == [(1, 32000), (1, 16000), (2, 14400), (2, 9600)]
+    np.testing.assert_allclose(rows, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_is_near_float32(run):
+    waveforms = [0.1 * np.random.default_rng(n).standard_normal(9000 + 500 * n).astype(np.float32) for n in range(3)]
+    exact = TorchEngine(run, "cpu")(waveforms)
+    engine, types = load_engine(run, "cpu", precision="bf16"), set()
+    for module in engine.network.modules():
+        if isinstance(module, torch.nn.Conv1d):
+            module.register_forward_hook(lambda module, given, found: types.add(found.dtype))
+    rows = engine(waveforms)
+    assert types == {torch.bfloat16} and rows.dtype == np.float32
+    apart = np.linalg.norm(rows - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert 1e-6 < apart.max() < 0.03
+    with pytest.raises(InputError, match="^precision=fp8 must be one of float32, bf16$"):
+        TorchEngine(run, "cpu", precision="fp8")
 
 
 def test_what_is_too_short_says_so(run):
