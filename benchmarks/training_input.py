@@ -1,0 +1,41 @@
+"""What benchmarks of training are fed with, and what their reports say of the machine."""
+
+import os
+from pathlib import Path
+
+from input_path import make_files
+
+from speakerlab.record import environment
+
+FOLDER = Path(os.environ.get("SPEAKERLAB_CACHE", Path.home() / ".cache" / "speakerlab")) / "benchmark_files"
+
+
+def arguments_of_input() -> list[str]:
+    """Arguments of train.py: 360 FLAC files of 8 s, cut from the embedded corpus, with rooms, noise and speed
+    perturbation; the files are made where they are not."""
+    made = FOLDER / "made"
+    if not made.is_file():  # a kill may have left half of them
+        make_files(FOLDER, FOLDER.parent)
+        made.touch()
+    return [
+        "data=folder",
+        f"data.root={FOLDER / 'flac'}",
+        "data.heldout_speakers=2",
+        "augment=noise",
+        f"augment.noise_dir={FOLDER / 'noise'}",
+        f"augment.rir_dir={FOLDER / 'rir'}",
+        "+augment/speed=perturbation",
+    ]
+
+
+def machine_line(device: str = "cpu") -> str:
+    """Machine, versions, commit."""
+    facts = environment()
+    git = facts["git"] or {"commit": "unknown", "changed": False}
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    cpu = names[0].split(":")[1].strip() if names else "an unknown make"
+    libraries = ", ".join(f"{name} {version}" for name, version in facts["libraries"].items() if version)
+    return (
+        f"Machine: {facts['cpus']} cores of {cpu}, {facts['platform']}; computed on {device}. "
+        f"Commit {git['commit']}{', changed' if git['changed'] else ''}. Python {facts['python']}, {libraries}."
+    )
