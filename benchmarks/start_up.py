@@ -29,6 +29,7 @@ from speakerlab.data.corpora.mini import make_mini
 FIRST_STEP = "train.py, until the first training step has ended"
 GOALS = {"python train.py --help": 2.0, "speakerlab --help": 0.5, FIRST_STEP: 15.0}
 LOGGER = "torch.utils.tensorboard"  # the last that is imported before the first step; figures' libraries come after it
+LOSS = "train/loss"
 LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+([\w.]+)")
 MOST = 12  # libraries that are listed
 
@@ -57,9 +58,9 @@ def seconds_to_first_step(overrides: list[str]) -> float:
         began = time.time()
         subprocess.run([sys.executable, *training(folder, overrides)], check=True, stdout=subprocess.DEVNULL)
         (run,) = Path(folder).glob("run/*")
-        (events,) = {path.parent for path in run.rglob("events.out.*")}
-        found = EventAccumulator(str(events)).Reload().Scalars("train/loss")
-        return min(event.wall_time for event in found) - began
+        logs = [EventAccumulator(str(path)).Reload() for path in run.rglob("events.out.*")]
+        times = [event.wall_time for log in logs if LOSS in log.Tags()["scalars"] for event in log.Scalars(LOSS)]
+        return min(times) - began
 
 
 def imports(overrides: list[str]) -> dict[str, float]:
