@@ -21,13 +21,14 @@ class Compiling(pl.Callback):
     what the other would have. Whatever can't be compiled runs eagerly, and so is no faster and is dropped.
 
     Attributes:
-        choice: True or False once it is made.
+        choice: True or False once it is made; a run that is too short for it makes none.
         eager: median seconds of an eager step, while a compiled one is being tried.
     """
 
     def __init__(self):
         self.choice: bool | None = None
         self.eager: float | None = None
+        self.watching = True  # whether something may have to be chosen
         self.ended: float | None = None
         self.seconds: list[float] = []
 
@@ -39,9 +40,8 @@ class Compiling(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Another device, or processes that must take the same steps at the same time, are not tried.
-        if trainer.world_size > 1 or pl_module.device.type not in ("cpu", "cuda"):
-            self.choice = False
-        elif self.eager is not None and self.choice is not False:
+        self.watching = trainer.world_size == 1 and pl_module.device.type in ("cpu", "cuda") and self.choice is None
+        if self.eager is not None and self.choice is not False:
             _compile(pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -50,9 +50,7 @@ class Compiling(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: dict, batch: dict, batch_idx: int
     ) -> None:
-        if "embeddings" in batch:  # saved ones, which no encoder makes
-            self.choice = False
-        if self.choice is not None:
+        if not self.watching or "embeddings" in batch:  # saved ones, which no encoder makes
             return
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # for these few steps; otherwise the time is that of giving orders
@@ -71,7 +69,7 @@ class Compiling(pl.Callback):
 
     def _try_it(self, step: float, to_come: float, system: pl.LightningModule) -> None:
         if not to_come >= LONG:
-            self.choice = False
+            self.watching = False
             return
         self.eager = step
         log.info(
@@ -81,7 +79,7 @@ class Compiling(pl.Callback):
         _compile(system)
 
     def _decide(self, step: float, system: pl.LightningModule) -> None:
-        self.choice = step <= FASTER * self.eager
+        self.choice, self.watching = step <= FASTER * self.eager, False
         kept = "it is kept" if self.choice else "it is dropped"
         log.info(f"a compiled step takes {step:.3f} s, another {self.eager:.3f} s: {kept}")
         if not self.choice:

@@ -42,8 +42,8 @@ def test_the_same_embeddings_and_gradients(name):
     x = features(name)
     expected, found = plain(x), last(x)
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
-    # Pooling and gates are in 32 bits always; all else in 64, since in 32 the batch norms of so small a network lose five
-    # digits of the gradients, in either order.
+    # Pooling and gates are in 32 bits always; all else in 64, since in 32 the batch norms of so small a network lose
+    # five digits of the gradients, in either order.
     plain, last = (resnet(**ENCODERS[name] | {"se": False}).double() for _ in range(2))
     put_channels_last([last])
     expected, found = (gradients(encoder.frame_level(x.double(), None)[0], encoder) for encoder in (plain, last))
