@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -81,9 +82,9 @@ def _be_script(arguments: list[str], log: Path) -> None:
 
 
 def alone(function, *arguments):
-    """The function's result from a new process."""
-    with multiprocessing.get_context("spawn").Pool(1, initializer=die_with_parent) as pool:
-        return pool.apply(function, arguments)
+    """The function's result from a new process, which may start others, as loaders do."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), die_with_parent) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def untrained_metrics(run: Path) -> dict[str, float]:

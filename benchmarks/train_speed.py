@@ -1,7 +1,8 @@
-"""Training speed of the ordinary command: with everything on, in plain float32, with each switch off, and of a peer.
+r"""Training speed of the ordinary command: with everything on, in plain float32, with each switch off, and of a peer.
 
     python benchmarks/train_speed.py                                # hours; a killed one goes on with the same command
-    python benchmarks/train_speed.py --models ecapa --rounds 1 --epochs 1 --batches 2 --variants "all on" "plain"
+    python benchmarks/train_speed.py --models ecapa --variants plain "all on" --rounds 1 --epochs 1 --batches 2 \
+        -- model.encoder.channels=64                                # a try
     python benchmarks/train_speed.py --fresh                        # forget what was measured before
 
 Each run is `python train.py`, reading, augmentation, logging and callbacks included; the figures are those of its
@@ -71,6 +72,7 @@ def command(model: str, variant: str, arguments: argparse.Namespace) -> list[str
         "callbacks.verification.every_n_epochs=0",
         f"output_dir={RUNS}",
         "name=run",
+        *arguments.overrides,
     ]
 
 
@@ -135,7 +137,8 @@ def measure(model: str, variant: str, number: int, arguments: argparse.Namespace
 
 def settings_of(arguments: argparse.Namespace) -> str:
     """What makes figures of two runs comparable."""
-    return f"{arguments.epochs} x {arguments.batches} batches, {arguments.workers} workers"
+    stretches = f"{arguments.epochs} x {arguments.batches} batches, {arguments.workers} workers"
+    return " ".join([stretches, *arguments.overrides])
 
 
 def rows_of(results: list[dict], models: list[str]) -> list[str]:
@@ -195,6 +198,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / f"train_speed_{date.today()}.md")
+    parser.add_argument("overrides", nargs="*", help="further key=value arguments of train.py, behind --")
     arguments = parser.parse_args()
     if arguments.fresh:
         RESULTS.unlink(missing_ok=True)
