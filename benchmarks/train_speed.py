@@ -1,8 +1,7 @@
-r"""Training speed of the ordinary command: with everything on, in plain float32, with each switch off, and of a peer.
+"""Training speed of the ordinary command: with everything on, in plain float32, with each switch off, and of a peer.
 
     python benchmarks/train_speed.py                                # hours; a killed one goes on with the same command
-    python benchmarks/train_speed.py --models ecapa --variants plain "all on" --rounds 1 --epochs 1 --batches 2 \
-        -- model.encoder.channels=64                                # a try
+    python benchmarks/train_speed.py --models ecapa --rounds 1 --epochs 1 --batches 2 -- model.encoder.channels=64
     python benchmarks/train_speed.py --fresh                        # forget what was measured before
 
 Each run is `python train.py`, reading, augmentation, logging and callbacks included; the figures are those of its
