@@ -15,7 +15,7 @@ def arguments_of_input() -> list[str]:
     perturbation; the files are made where they are not."""
     made = FOLDER / "made"
     if not made.is_file():  # a kill may have left half of them
-        make_files(FOLDER, FOLDER.parent)
+        make_files(FOLDER, FOLDER.parent, {"flac": {}})
         made.touch()
     return [
         "data=folder",
