@@ -13,7 +13,6 @@ Writes benchmarks/profile_step_<date>.md.
 """
 
 import argparse
-import shlex
 import statistics
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from resumable import alone
-from training_input import arguments_of_input, machine_line
+from training_input import arguments_of_input, machine_line, shown
 
 from speakerlab.build import build_corpus
 from speakerlab.cli.launch import compose
@@ -253,16 +252,16 @@ def table(found: dict[str, dict]) -> list[str]:
     return [*lines, f"| utterances/s | {' | '.join(rates)} |"]
 
 
-def report(found: dict[str, dict], given: list[str], shown: str) -> str:
+def report(found: dict[str, dict], given: list[str]) -> str:
     """The Markdown file."""
     hardware = next(iter(found.values()))["hardware"]
     steps = len(next(iter(found.values()))["plain"])
     lines = [
         f"# Where a training step's time goes, {date.today()}",
         "",
-        f"`{shown}`",
+        f"`{shown(['python', *sys.argv])}`",
         "",
-        f"Arguments of train.py besides the model: `{shlex.join(given)}`.",
+        f"Arguments of train.py besides the model: `{shown(given)}`.",
         f"Batches of {', '.join(dict.fromkeys(str(one['batch']) for one in found.values()))}; "
         + ", ".join(f"{name} {value}" for name, value in hardware.items())
         + f". Median of {steps} steps or more and their quartiles; the shares are of the sums.",
@@ -290,7 +289,7 @@ def main() -> None:
     for model in arguments.models:
         found[model] = alone(profile, [f"model={model}", *given, "name=benchmark"], arguments.steps, arguments.warm_up)
         print(*table({model: found[model]}), "", sep="\n", flush=True)
-    arguments.output.write_text(report(found, given, shlex.join(["python", *sys.argv])))
+    arguments.output.write_text(report(found, given))
     print(arguments.output)
 
 

@@ -11,7 +11,6 @@ shares count. Writes benchmarks/start_up_<date>.md.
 import argparse
 import os
 import re
-import shlex
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from resumable import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_input import machine_line
+from training_input import machine_line, shown
 
 from speakerlab.data.corpora.mini import make_mini
 
@@ -83,7 +82,7 @@ def report(measured: dict[str, list[float]], libraries: dict[str, float]) -> str
     lines = [
         f"# Start-up, {date.today()}",
         "",
-        f"`{shlex.join(['python', *sys.argv])}`",
+        f"`{shown(['python', *sys.argv])}`",
         "",
         "Seconds of the clock, median (lowest to highest), with libraries in the page cache.",
         "",

@@ -14,7 +14,6 @@ Appends a line a run to train_speed.jsonl beside this file and writes train_spee
 
 import argparse
 import csv
-import shlex
 import shutil
 import statistics
 import sys
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import torch
 from resumable import ROOT, alone, append_result, read_results, train
-from training_input import arguments_of_input, machine_line
+from training_input import arguments_of_input, machine_line, shown
 
 from speakerlab.inference.model import pick_devices
 
@@ -153,9 +152,9 @@ def rows_of(results: list[dict], models: list[str]) -> list[str]:
         for name, middle in medians.items():
             waited = [share for row in of_model if row["variant"] == name for share in row["waited"]]
             ratios = [f"{middle / medians[other]:.2f}" if other in medians else "" for other in (PLAIN, PEER, ALL_ON)]
-            shown = f"{100 * statistics.median(waited):.1f} %" if waited else ""
+            share = f"{100 * statistics.median(waited):.1f} %" if waited else ""
             spread = f"{middle:.1f} ({min(rates[name]):.1f} to {max(rates[name]):.1f})"
-            rows.append(f"| {model} | {name} | {spread} | {len(rates[name])} | {' | '.join(ratios)} | {shown} |")
+            rows.append(f"| {model} | {name} | {spread} | {len(rates[name])} | {' | '.join(ratios)} | {share} |")
         rows += [f"| {model} | {row['variant']} | {row['fault']} | 0 | | | | |" for row in of_model if row["fault"]]
     return rows
 
@@ -163,11 +162,11 @@ def rows_of(results: list[dict], models: list[str]) -> list[str]:
 def report(results: list[dict], arguments: argparse.Namespace) -> str:
     """The Markdown file."""
     (device,) = pick_devices("auto", 1)
-    shown = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     lines = [
         f"# Training speed, {date.today()}",
         "",
-        f"`{shlex.join(['python', *sys.argv])}`",
+        f"`{shown(['python', *sys.argv])}`",
         "",
         f"Utterances of {SECONDS:g} s a second, in batches of {BATCH}, with noise, rooms and speed perturbation and "
         f"{arguments.workers} data worker(s): median (lowest to highest) of stretches of {arguments.batches} batches.",
@@ -179,9 +178,9 @@ def report(results: list[dict], arguments: argparse.Namespace) -> str:
         "|---|---|---:|---:|---:|---:|---:|---:|",
         *rows_of(results, arguments.models),
         "",
-        f"`python {shlex.join(command(arguments.models[0], ALL_ON, arguments))}`",
+        f"`{shown(['python', *command(arguments.models[0], ALL_ON, arguments)])}`",
         "",
-        machine_line(shown),
+        machine_line(name),
         "",
     ]
     return "\n".join(lines)

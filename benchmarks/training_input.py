@@ -1,9 +1,11 @@
 """What benchmarks of training are fed with, and what their reports say of the machine."""
 
 import os
+import shlex
 from pathlib import Path
 
 from input_path import make_files
+from resumable import ROOT
 
 from speakerlab.record import environment
 
@@ -26,6 +28,11 @@ def arguments_of_input() -> list[str]:
         f"augment.rir_dir={FOLDER / 'rir'}",
         "+augment/speed=perturbation",
     ]
+
+
+def shown(words: list[str]) -> str:
+    """A command for a report, without the folders of this machine."""
+    return shlex.join(words).replace(str(FOLDER), "FILES").replace(f"{ROOT}/", "")
 
 
 def machine_line(device: str = "cpu") -> str:
