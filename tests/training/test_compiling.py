@@ -56,9 +56,9 @@ def machine(monkeypatch):
         return compiled
 
     monkeypatch.setattr(compiling, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    monkeypatch.setattr(torch._dynamo.config, "suppress_errors", False)  # given back afterwards
     monkeypatch.setattr(torch, "compile", compile_it)
-    return clock
+    with torch._dynamo.config.patch(suppress_errors=False):  # given back afterwards
+        yield clock
 
 
 def fit(clock, callback: Compiling, batches: int, epochs: int = 1) -> SpeakerSystem:
