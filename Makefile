@@ -38,6 +38,10 @@ test: install ## Run the tests (some minutes)
 test-all: install ## Run every test, the slow ones too
 	$(PARALLEL)
 
+.PHONY: bench
+bench: install ## Measure speed and memory (hours, on an idle machine): one dated report in benchmarks/
+	$(BIN)/python benchmarks/bench.py
+
 .PHONY: lint
 lint: install ## Check style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

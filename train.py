@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     from speakerlab.training.run import find_run
 
     trust = trusted_on_command_line()
-    prepare_cpu(cfg.threads)
+    prepare_cpu(cfg.threads, cfg.keep_memory)
     objectives(cfg)
     try_components(cfg, trust)
     with progress_bar("corpus") as progress:

@@ -48,14 +48,14 @@ WORKERS = (0, 1, 2)
 REPEATS = 3
 
 
-def make_files(folder: Path, cache: Path) -> None:
+def make_files(folder: Path, cache: Path, kinds: dict[str, dict] = KINDS) -> None:
     """The same speech as 16-bit WAV, FLAC and Ogg/Opus, in SPEAKERS folders each; noise and responses beside them."""
     spoken = sorted((make_mini(cache) / "dev").rglob("*.flac"))
     speech = np.concatenate([soundfile.read(path, dtype="int16")[0] for path in spoken])
     generator = np.random.default_rng(0)
     for number in range(FILES):
         start = int(generator.integers(len(speech) - FILE))
-        for kind, options in KINDS.items():
+        for kind, options in kinds.items():
             path = folder / kind / f"s{number % SPEAKERS:02d}" / "a" / f"{number:03d}.{kind}"
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, speech[start : start + FILE], RATE, **options)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -90,9 +91,9 @@ def _end_with_benchmark() -> None:
 
 
 def alone(function, *arguments):
-    """The function's result from a new process."""
-    with multiprocessing.get_context("spawn").Pool(1, initializer=die_with_parent) as pool:
-        return pool.apply(function, arguments)
+    """The function's result from a new process, which may start others, as loaders do."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), die_with_parent) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def untrained_metrics(run: Path) -> dict[str, float]:

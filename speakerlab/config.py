@@ -9,22 +9,15 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import speakerlab
 from speakerlab import InputError
 from speakerlab.schema import SCHEMAS
+from speakerlab.shipped import CONF
 
-# Beside the package in a checkout, inside it in a wheel.
-CONF = next(
-    folder
-    for folder in (Path(speakerlab.__file__).parent / "conf", Path(speakerlab.__file__).parent.parent / "conf")
-    if folder.is_dir()
-)
 HYDRA_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_"}
 
 

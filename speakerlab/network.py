@@ -65,6 +65,10 @@ class SpeakerNetwork(nn.Module):
         # The method and not the module, which would be registered twice.
         self.compiled = torch.compile(self.encoder.forward)
 
+    def run_eagerly(self) -> None:
+        """Undo `compile_encoders`."""
+        self.compiled = None
+
 
 class LeftOut(nn.Module):
     """In place of features and of an encoder, where embeddings are saved."""
@@ -103,6 +107,11 @@ class FusionNetwork(nn.Module):
         """As of a single network, for each branch."""
         for branch in self.branches.values():
             branch.compile_encoders()
+
+    def run_eagerly(self) -> None:
+        """As of a single network, for each branch."""
+        for branch in self.branches.values():
+            branch.run_eagerly()
 
 
 @torch.inference_mode()

@@ -90,7 +90,9 @@ class TrainConfig:
     cache_dir: str = MISSING
     output_dir: str = MISSING
     folder: str | None = None
-    compile: bool = False
+    compile: bool | None = None
+    channels_last: bool | None = None
+    keep_memory: bool = True
     threads: int | None = None
     trust: list[str] = field(default_factory=list)
     features: Any = MISSING

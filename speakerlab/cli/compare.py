@@ -6,7 +6,6 @@ speakerlab compare ours.csv theirs.txt                              # files of s
 """
 
 import argparse
-import multiprocessing
 from pathlib import Path
 
 COSTS = ("parameters", "macs", "disk_mb", "embeddings_per_second", "latency_ms", "memory_mb")  # in this order
@@ -106,6 +105,8 @@ def _configs(runs: list, trust: tuple[str, ...]) -> dict[str, dict]:
 
 def _cost(config: dict, trust: tuple[str, ...], device: str) -> dict[str, float]:
     """In a new process, in which nothing else has taken memory."""
+    import multiprocessing
+
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (config, trust, device))
 

@@ -49,7 +49,7 @@ def _prepared(overrides: list[str]) -> tuple:
     trust = trusted_on_command_line(overrides)
     cfg, _ = compose("train", overrides)
     quiet_logging()
-    prepare_cpu(cfg.threads)
+    prepare_cpu(cfg.threads, cfg.keep_memory)
     try_components(cfg, trust)
     with progress_bar("corpus") as progress:
         return cfg, build_corpus(cfg, trust, progress), trust

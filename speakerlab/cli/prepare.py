@@ -143,7 +143,7 @@ def _login(user: str | None, addresses: list[str]) -> "Login | None":
 
 
 def _folder() -> Path:
-    from speakerlab.config import CONF
+    from speakerlab.shipped import CONF
 
     return CONF / "prepare"
 

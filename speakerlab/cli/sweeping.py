@@ -31,7 +31,15 @@ TRIALS = 20  # where neither the command line nor the space says
 # Of train.py's config: what depends on the machine, or says nothing about what a trial's values mean.
 NOT_COMPARED = (
     *("name", "ckpt", "folder", "output_dir", "cache_dir", "compile", "threads", "trust", "sweep", "objective"),
-    *("logger", "checkpoint_activations", "loader.num_workers", "loader.cache", "loader.max_bad_share"),
+    *(
+        "channels_last",
+        "keep_memory",
+        "logger",
+        "checkpoint_activations",
+        "loader.num_workers",
+        "loader.cache",
+        "loader.max_bad_share",
+    ),
     *("data.root", "data.trials_root", "data.cache_dir", "callbacks.checkpoints"),
     *(f"augment.{kind}_dir" for kind in ("noise", "music", "babble", "rir")),
     *("trainer.accelerator", "trainer.devices", "trainer.precision", "trainer.sync_batchnorm"),

@@ -33,10 +33,18 @@ from speakerlab.data.division import TASKS
 from speakerlab.data.left_out import check_share
 from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.training.activation_checkpointing import checkpoint_activations
+from speakerlab.training.channels_last import put_channels_last
 from speakerlab.training.checkpoints import AtomicCheckpointIO
+from speakerlab.training.compiling import Compiling
 from speakerlab.training.datamodule import SpeakerDataModule
 from speakerlab.training.fine_tuning import check_freezing, freeze, read_start, start_from
-from speakerlab.training.hardware import check_devices, resolve_precision, shares_batch_norms
+from speakerlab.training.hardware import (
+    check_compiler,
+    check_devices,
+    resolve_channels_last,
+    resolve_precision,
+    shares_batch_norms,
+)
 from speakerlab.training.initial_weights import branch_start, initialise
 from speakerlab.training.pictures import Pictures
 from speakerlab.training.progress import Bar
@@ -74,8 +82,9 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
 
 def _check_numbers(cfg: DictConfig) -> None:
     """Refuse what no component of ours would."""
-    resolve_precision(str(cfg.trainer.precision), str(cfg.trainer.accelerator))
+    _precision(cfg)
     check_devices(cfg.trainer.devices, str(cfg.trainer.accelerator))
+    check_compiler(cfg.compile)
     check_workers("loader.num_workers", cfg.loader.num_workers)
     if cfg.trainer.max_epochs is None or cfg.trainer.max_epochs < 1:
         raise InputError(f"trainer.max_epochs={cfg.trainer.max_epochs} must be at least 1: schedules count by it")
@@ -226,13 +235,21 @@ def build_system(
     )
     if start is not None and not resumed:
         system.notes += (start_from(system, start, list(cfg.fine_tuning.load), class_names),)
+    encoders = [branch.encoder for branch in network.branches.values()]
     if cfg.checkpoint_activations:
-        checkpoint_activations(*(branch.encoder for branch in network.branches.values()))
+        checkpoint_activations(*encoders)
+    if resolve_channels_last(cfg.channels_last, _precision(cfg), str(cfg.trainer.accelerator)):
+        put_channels_last(encoders)
     tuning = cfg.fine_tuning
     if tuning.freeze or tuning.freeze_batch_norms:
         system.frozen = freeze(system, list(tuning.freeze), tuning.freeze_batch_norms, tuning.unfreeze_epoch)
         system.notes += (system.frozen.note,)
     return system
+
+
+def _precision(cfg: DictConfig) -> str:
+    """Lightning's name of it; `auto` becomes what the hardware has."""
+    return resolve_precision(str(cfg.trainer.precision), str(cfg.trainer.accelerator))
 
 
 def _unmasked(network: SpeakerNetwork | FusionNetwork, augment: Recipe) -> tuple[str, ...]:
@@ -267,7 +284,9 @@ def build_trainer(
         for name, node in cfg.callbacks.items()
         if node is not None and (name == cfg.task.name or name not in TASKS)
     ]
-    precision = resolve_precision(str(cfg.trainer.precision), str(cfg.trainer.accelerator))
+    # Padded utterances have a length of their own in each batch, which would compile anew.
+    if cfg.compile is None and cfg.loader.crop_seconds is not None and not cfg.checkpoint_activations:
+        callbacks.append(Compiling())
     progress_bar = cfg.trainer.enable_progress_bar
     if progress_bar is None:
         progress_bar = sys.stdout.isatty()
@@ -283,7 +302,7 @@ def build_trainer(
             cfg.trainer,
             "trainer",
             trust=trust,
-            precision=precision,
+            precision=_precision(cfg),
             sync_batchnorm=False,  # `build_system` has seen to it
             enable_progress_bar=progress_bar,
             callbacks=callbacks,

@@ -162,6 +162,7 @@ def _alone(cfg: DictConfig) -> DictConfig:
     """The config without what keeps a run: callbacks and folders."""
     plain = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
     plain.callbacks = {}
+    plain.compile = bool(cfg.compile)  # a trial is too short to find out whether it repays
     plain.trainer.enable_progress_bar = False
     plain.trainer.accumulate_grad_batches = 1
     return plain

@@ -9,7 +9,7 @@ from tests.training.test_finding import TINY
 @pytest.fixture(autouse=True)
 def process_as_before(monkeypatch):
     """The command sets up the program's log and the CPU as scripts do, each in a process of its own."""
-    monkeypatch.setattr("speakerlab.training.hardware.prepare_cpu", lambda threads: None)
+    monkeypatch.setattr("speakerlab.training.hardware.prepare_cpu", lambda threads, keep_memory: None)
     logger = logging.getLogger("speakerlab")
     kept = list(logger.handlers), logger.level, logger.propagate
     yield

@@ -1,9 +1,12 @@
 """How commands end."""
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from processes import ROOT
 
 from speakerlab.cli import main as module
 from speakerlab.cli.main import main
@@ -45,6 +48,13 @@ def test_a_target_that_is_a_folder_is_named(tmp_path):
         (tmp_path / "to").mkdir()
         main(["trials", "convert", str(tmp_path / "list.txt"), str(tmp_path / "to")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["list.txt", "to"]
+
+
+def test_help_imports_nothing_that_takes_long():
+    code = "import sys; from speakerlab.cli.main import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    heavy = {"numpy", "torch", "omegaconf", "hydra", "yaml", "pyarrow", "multiprocessing", "urllib.request", "rich"}
+    assert "speakerlab.cli.demo" in done.stdout.split() and not heavy & set(done.stdout.split())
 
 
 def test_every_family_is_a_module_with_commands():

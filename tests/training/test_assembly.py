@@ -8,9 +8,10 @@ import torch
 from omegaconf import OmegaConf
 
 from speakerlab import InputError
-from speakerlab.build import build_corpus, build_network
+from speakerlab.build import build, build_corpus, build_network
 from speakerlab.config import check
 from speakerlab.training.assembly import build_datamodule, build_system, build_trainer, try_components
+from speakerlab.training.compiling import Compiling
 
 
 @pytest.mark.parametrize(
@@ -339,3 +340,63 @@ def test_each_branch_of_a_fusion_is_begun_by_itself(compose, folders, tiny, tmp_
         assert [norm.training for norm in norms] == [False] * (len(norms) - 1) + [True]
     resumed = build_system(cfg, build_datamodule(cfg, build_corpus(cfg)), resumed=True)
     assert not resumed.network.branches["new"].features.norm.mean.any()
+
+
+def adamw(weights: np.ndarray, gradients: list[np.ndarray], lr: float, decay: float) -> np.ndarray:
+    """Loshchilov, Hutter: "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2, in 64 bits."""
+    first, second = np.zeros_like(weights), np.zeros_like(weights)
+    for step, gradient in enumerate(gradients, 1):
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        mean, square = first / (1 - 0.9**step), second / (1 - 0.999**step)
+        weights = weights - lr * decay * weights - lr * mean / (np.sqrt(square) + 1e-8)
+    return weights
+
+
+@pytest.mark.parametrize("member", ["adamw", "adam", "sgd"])
+def test_a_fused_optimizer_takes_the_same_steps(compose, member):
+    start, *gradients = torch.randn(6, 40, 30, generator=torch.Generator().manual_seed(0))
+    found = {}
+    for fused in (True, False):
+        cfg, _ = compose(f"optimizer={member}", f"optimizer.fused={str(fused).lower()}")
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = build(cfg.optimizer, "optimizer", [weight])
+        assert optimizer.param_groups[0]["fused"] is fused
+        for gradient in gradients:
+            weight.grad = gradient.clone()
+            optimizer.step()
+        found[fused] = weight.detach()
+    torch.testing.assert_close(found[True], found[False], rtol=1e-6, atol=1e-7)
+    if member == "adamw":
+        in_64_bits = [tensor.double().numpy() for tensor in (start, *gradients)]
+        expected = adamw(in_64_bits[0], in_64_bits[1:], cfg.optimizer.lr, cfg.optimizer.weight_decay)
+        np.testing.assert_allclose(found[True].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "overrides, expected",
+    [
+        ((), True),
+        (("compile=false",), False),
+        (("compile=true",), False),  # from the first step on
+        (("loader.crop_seconds=null",), False),
+        (("checkpoint_activations=true",), False),
+    ],
+)
+def test_compiling_is_tried_unless_somebody_has_chosen(compose, tmp_path, overrides, expected):
+    cfg, _ = compose("trainer=cpu", *overrides)
+    trainer = build_trainer(cfg, tmp_path, 0)
+    assert any(isinstance(callback, Compiling) for callback in trainer.callbacks) is expected
+
+
+@pytest.mark.parametrize("setting, hooks", [("null", True), ("true", True), ("false", False)])
+def test_channels_last_has_a_switch(compose, folders, tiny, setting, hooks):
+    cfg, choices = compose(
+        *(given for given in tiny if not given.startswith(("model.", "pooling."))),
+        "model=resnet18",
+        "model.encoder.width=4",
+        *folders.overrides(),
+        f"channels_last={setting}",
+    )
+    cfg = check(cfg, "train", choices)
+    encoder = build_system(cfg, build_datamodule(cfg, build_corpus(cfg))).network.encoder
+    assert bool(encoder.stem.conv._forward_pre_hooks) is hooks

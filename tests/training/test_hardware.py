@@ -1,11 +1,22 @@
 """What `precision: auto` becomes on machines that are not here."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from processes import ROOT
 
 from speakerlab import InputError
 from speakerlab.training import hardware
-from speakerlab.training.hardware import check_devices, has_gpu, prepare_cpu, resolve_precision
+from speakerlab.training.hardware import (
+    check_compiler,
+    check_devices,
+    has_gpu,
+    prepare_cpu,
+    resolve_channels_last,
+    resolve_precision,
+)
 
 
 @pytest.fixture
@@ -95,6 +106,58 @@ def test_devices_that_are_not_here(machine, monkeypatch, devices, accelerator, g
         return check_devices(devices, accelerator)
     with pytest.raises(InputError, match=expected):
         check_devices(devices, accelerator)
+
+
+@pytest.mark.parametrize(
+    "gpu, accelerator, precision, expected",
+    [
+        (False, "auto", "32-true", True),
+        (False, "cpu", "bf16-mixed", True),
+        (True, "cpu", "32-true", True),
+        (True, "auto", "32-true", False),  # tensor cores multiply 16 bits
+        (True, "auto", "16-mixed", True),
+        (True, "gpu", "bf16-mixed", True),
+        (False, "mps", "32-true", False),
+    ],
+)
+def test_channels_last_where_it_is_faster(machine, gpu, accelerator, precision, expected):
+    machine(gpu=gpu)
+    assert resolve_channels_last(None, precision, accelerator) is expected
+    assert resolve_channels_last(True, precision, accelerator) and not resolve_channels_last(False, precision, "cpu")
+
+
+def test_compiling_needs_a_compiler(monkeypatch, tmp_path):
+    for compile_encoder in (True, False, None):
+        check_compiler(compile_encoder)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check_compiler(False)
+    check_compiler(None)
+    with pytest.raises(InputError, match=r"^compile=true needs a C\+\+ compiler \(g\+\+, clang\+\+\)"):
+        check_compiler(True)
+    (tmp_path / "mine").touch(mode=0o755)
+    monkeypatch.setenv("CXX", "mine")
+    check_compiler(True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_freed_memory_is_kept_unless_that_is_switched_off():
+    """Page faults of taking 64 MB again and again, in a process whose allocator nobody has set."""
+    code = """
+import resource, torch
+from speakerlab.training.hardware import prepare_cpu
+
+for keep in (False, True):
+    prepare_cpu(1, keep_memory=keep)
+    for _ in range(10):
+        torch.ones(2**24)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(2**24)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    given_back, kept = map(int, done.stdout.split())
+    assert given_back > 1000 and kept < 100
 
 
 def test_threads():
