@@ -13,14 +13,14 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = [ROOT / name for name in ("train.py", "evaluate.py", "sweep.py") if (ROOT / name).is_file()]
 
 LEAVES = ("data", "augment", "features", "encoders", "fusion", "losses", "scoring")
-CORE = (*LEAVES, "record", "network", "schema", "config", "untrusted", "build")
+CORE = (*LEAVES, "record", "network", "schema", "shipped", "config", "untrusted", "build")
 # Part of speakerlab -> the other parts that it may import. Everything may import the package itself (InputError).
 ALLOWED = {
-    **dict.fromkeys((*LEAVES, "record", "schema"), ()),
+    **dict.fromkeys((*LEAVES, "record", "schema", "shipped"), ()),
     "network": LEAVES,
-    "config": (*LEAVES, "schema"),
-    "untrusted": ("config",),
-    "build": (*LEAVES, "network", "config", "untrusted"),
+    "config": (*LEAVES, "schema", "shipped"),
+    "untrusted": ("shipped",),
+    "build": (*LEAVES, "network", "shipped", "config", "untrusted"),
     **dict.fromkeys(("training", "inference", "reports", "sweeping"), CORE),
     "cli": (*CORE, "training", "inference", "reports", "sweeping"),
 }

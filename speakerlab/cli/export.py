@@ -6,12 +6,11 @@ speakerlab export best.ckpt --to folder -o ecapa
 """
 
 import argparse
-import json
 import math
-import sys
 from pathlib import Path
 
 from speakerlab import InputError
+from speakerlab.cli.chosen_model import print_json, tell
 
 KINDS = {
     "onnx": "ONNX in float32",
@@ -24,6 +23,7 @@ MAX_DRIFT = 0.05
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `export`."""
     parser = commands.add_parser(
         "export",
         help="write a trained model as ONNX, a torch.export program or a self-contained folder",
@@ -68,19 +68,17 @@ def run(chosen: argparse.Namespace) -> None:
     from speakerlab.inference.model import find_checkpoint
 
     model = Path(chosen.model).expanduser()
+    if model.suffix.lower() in (".onnx", ".pt2"):
+        raise InputError(f"{model}: is exported already; give the checkpoint that it was made of, or its folder")
     engine = TorchEngine(model, "cpu", tuple(chosen.trust))
     model = model if is_exported(model) else find_checkpoint(str(model))
     target = target_of(model, chosen.to, chosen.output)
-    settings = {"audio": chosen.audio, "max_drift": chosen.max_drift, "note": _note}
+    settings = {"audio": chosen.audio, "max_drift": chosen.max_drift, "note": tell}
     found = export(engine, model, chosen.to, target, **settings)
     if chosen.json:
-        print(json.dumps(_plain(found)))
+        print_json(_plain(found))
         return
     show(*_lines(found))
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _plain(found) -> dict:

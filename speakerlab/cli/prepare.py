@@ -143,7 +143,7 @@ def _login(user: str | None, addresses: list[str]) -> "Login | None":
 
 
 def _folder() -> Path:
-    from speakerlab.config import CONF
+    from speakerlab.shipped import CONF
 
     return CONF / "prepare"
 
@@ -153,7 +153,7 @@ def _corpora() -> list[str]:
 
 
 def _conf(corpus: str) -> Path:
-    from speakerlab.config import nearest
+    from speakerlab.shipped import nearest
 
     path = _folder() / f"{corpus}.yaml"
     if not path.is_file():

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from speakerlab import InputError
 from speakerlab.inference.card import ModelCard
 
 
@@ -43,7 +44,10 @@ def load_engine(path: str | Path, device: str = "auto", trust: tuple[str, ...] =
     Raises:
         InputError: if it is none of these, damaged, or the device is not here.
     """
-    if Path(path).suffix.lower() == ".onnx":
+    suffix = Path(path).suffix.lower()
+    if suffix == ".pt2":
+        raise InputError(f"{path}: is a program for torch.export.load; here give the checkpoint or its ONNX export")
+    if suffix == ".onnx":
         from speakerlab.inference.engines.onnx import OnnxEngine
 
         return OnnxEngine(path, device)

@@ -83,9 +83,21 @@ def _without_denormals() -> Iterator[None]:
 
 
 def network_config(config: dict) -> dict:
-    """What of a checkpoint's config its network depends on, and its name."""
+    """What of a checkpoint's config its network depends on, and not where its first weights came from: equal networks
+    have equal ones, without paths of the machine that trained them."""
+    return _network_parts(config) | {"loader": {"sample_rate": config["loader"]["sample_rate"]}}
+
+
+def _network_parts(config: dict) -> dict:
+    """Of a network or a fusion's branch; `overrides` and `ckpt` of a branch and `weights` of an encoder are origins."""
     parts = {part: config[part] for part in (*NETWORK_PARTS, "frames")}
-    return parts | {"loader": {"sample_rate": config["loader"]["sample_rate"]}}
+    model = parts["model"]
+    if "branches" in model:
+        branches = {name: _network_parts(branch) for name, branch in model["branches"].items()}
+        return parts | {"model": {**model, "branches": branches}}
+    if "weights" not in model["encoder"]:
+        return parts
+    return parts | {"model": {**model, "encoder": {**model["encoder"], "weights": None}}}
 
 
 def _fingerprint(config: dict, network: nn.Module) -> str:

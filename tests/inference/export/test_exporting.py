@@ -140,7 +140,7 @@ def test_where_it_is_written(tmp_path):
 
 FAMILIES = {
     "xvector": ["model=xvector", "model.encoder.channels=32", "model.encoder.pooled_channels=64"],
-    "resnet34": ["model=resnet34", "model.encoder.channels=8"],
+    "resnet34": ["model=resnet34", "model.encoder.width=8"],
     "resnet18_image": ["model=resnet18_image"],
     "mobilenet_v2": ["model=mobilenet_v2"],
     "mel_cnn": ["model=mel_cnn"],
