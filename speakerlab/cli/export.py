@@ -7,10 +7,15 @@ speakerlab export best.ckpt --to folder -o ecapa
 
 import argparse
 import math
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speakerlab import InputError
 from speakerlab.cli.chosen_model import print_json, tell
+
+if TYPE_CHECKING:
+    from speakerlab.inference.export.exporting import Exported
 
 KINDS = {
     "onnx": "ONNX in float32",
@@ -76,12 +81,13 @@ def run(chosen: argparse.Namespace) -> None:
     settings = {"audio": chosen.audio, "max_drift": chosen.max_drift, "note": tell}
     found = export(engine, model, chosen.to, target, **settings)
     if chosen.json:
-        print_json(_plain(found))
+        print_json(plain(found))
         return
-    show(*_lines(found))
+    show(*lines(found))
 
 
-def _plain(found) -> dict:
+def plain(found: "Exported") -> dict:
+    """What `--json` prints."""
     drift = None if found.drift is None else found.drift.plain()
     times = None if found.times_real_time is None else dict(zip(("export", "pytorch"), found.times_real_time))
     plain = {
@@ -96,15 +102,16 @@ def _plain(found) -> dict:
     return {name: value for name, value in plain.items() if value is not None}
 
 
-def _lines(found) -> list[str]:
-    lines = [f"{KINDS[found.kind]:12} {found.path} ({found.size / 1e6:,.1f} MB)"]
+def lines(found: "Exported") -> list[str]:
+    """What is printed for people."""
+    told = [f"written      {found.path} ({found.size / 1e6:,.1f} MB: {KINDS[found.kind]})"]
     if found.difference is not None:
-        lines.append(f"checked      {found.difference:.1g} of an embedding's length from PyTorch: {found.recordings}")
+        told.append(f"checked      {found.difference:.1g} of an embedding's length from PyTorch: {found.recordings}")
     if found.drift is not None:
-        lines += found.drift.lines()
+        told += found.drift.lines()
     if found.times_real_time is not None:
         export, torch = found.times_real_time
-        lines.append(f"speed        {export:,.0f} times real time, PyTorch {torch:,.0f} times (one by one, here)")
-    if found.path.suffix == ".onnx":
-        lines.append(f"use          speakerlab verify A.wav B.wav --model {found.path}")
-    return lines
+        told.append(f"speed        {export:,.0f} times real time, PyTorch {torch:,.0f} times (one by one, here)")
+    if found.kind != "torch":
+        told.append(f"use          speakerlab verify A.wav B.wav --model {shlex.quote(str(found.path))}")
+    return told

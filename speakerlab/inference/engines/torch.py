@@ -51,8 +51,7 @@ class TorchEngine:
         if (path / WEIGHTS).is_file():
             self.config, network, self.card = _load_folder(path, trust)
         else:
-            checkpoint = find_checkpoint(str(path))
-            contents = load_checkpoint(checkpoint)
+            checkpoint, contents = _read(path)
             network = network_from_checkpoint(contents, trust)
             self.config = network_config(contents["config"])
             self.card = _card(checkpoint, contents, self.config, network)
@@ -105,6 +104,19 @@ def _fingerprint(config: dict, network: nn.Module) -> str:
     return fingerprint(config, weights)
 
 
+def _read(path: Path) -> tuple[Path, dict]:
+    """The checkpoint that a path means, and what is in it.
+
+    Raises:
+        InputError: without `ckpt=`, as which train.py and evaluate.py alone are given it.
+    """
+    try:
+        checkpoint = find_checkpoint(str(path))
+        return checkpoint, load_checkpoint(checkpoint)
+    except InputError as error:
+        raise InputError(str(error).removeprefix("ckpt=")) from error
+
+
 def _load_folder(folder: Path, trust: tuple[str, ...]) -> tuple[dict, nn.Module, ModelCard]:
     """Config, network and card of an exported folder.
 
@@ -155,7 +167,7 @@ def _card(checkpoint: Path, contents: dict, config: dict, network: nn.Module) ->
         metrics={f"development {key}": value for key, value in measured.items() if key != "threshold"},
         threshold=threshold,
         threshold_from=threshold_from,
-        calibration=kept,
+        calibration=None if kept is None else kept.without_paths(),
         fingerprint=_fingerprint(config, network),
     )
     return ModelCard.from_json(card.to_json())  # a checkpoint may say anything of itself

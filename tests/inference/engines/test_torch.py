@@ -47,11 +47,12 @@ def test_a_checkpoint_alone_has_no_threshold(tmp_path):
 @pytest.mark.parametrize("norm, threshold", [("none", 0.75), ("s", 0.25)])
 def test_the_calibration_of_cosines_gives_the_threshold(tmp_path, norm, threshold):
     checkpoint = write_run(tmp_path / "run") / "checkpoints" / "best.ckpt"
-    recipe = {"backend": "cosine", "norm": norm, "crops": 0, "measures": []}
+    recipe = {"backend": "cosine", "norm": norm, "crops": 0, "measures": [], "train": None, "cohort": "/data/me/vox2"}
     kept = KeptCalibration(recipe, Calibration(("score",), (2.0,), -1.0), {"eer": 0.75}, {"eer": 0.5}, "/a/dev.txt")
     keep(checkpoint, kept)
     card = load_engine(checkpoint, "cpu").card
-    assert card.calibration == kept and card.threshold == threshold
+    assert card.calibration == replace(kept, trials="dev.txt", recipe=recipe | {"cohort": "vox2"})
+    assert "/a/" not in card.to_json() and "/data/" not in card.to_json() and card.threshold == threshold
     if norm == "none":
         assert card.threshold_from == "equal error rate on dev.txt, kept with the model"
     assert card.fingerprint == load_engine(write_checkpoint(tmp_path / "other.ckpt"), "cpu").card.fingerprint
