@@ -94,7 +94,7 @@ def plain(found: "Exported") -> dict:
         "kind": found.kind,
         "path": str(found.path),
         "bytes": found.size,
-        "checked_on": found.recordings,
+        "checked_on": found.recordings or None,
         "largest_difference": found.difference,
         "drift": drift,
         "times_real_time": times,

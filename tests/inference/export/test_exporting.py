@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import torch
@@ -53,11 +54,11 @@ def test_onnx_gives_the_networks_embeddings(model, trace, tmp_path):
     target, told = tmp_path / "deep" / "a.onnx", []
     found = export(engine, path, "onnx", target, note=told.append)
     assert found.size == target.stat().st_size and found.difference < 2e-5 and "synthetic voices" in found.recordings
-    onnx = OnnxEngine(target, "cpu")
-    assert onnx.card == engine.card and 400 <= onnx.shortest < 4000
+    small = OnnxEngine(target, "cpu")
+    assert small.card == engine.card and 400 <= small.shortest < 4000
     for lengths in ((1.0,), (0.3, 2.0, 0.3), (0.5,) * 5):
         exact = embed_one_by_one(engine.network)(waveforms(*lengths))
-        np.testing.assert_allclose(onnx(waveforms(*lengths)), exact, atol=1e-4 * np.abs(exact).max())
+        np.testing.assert_allclose(small(waveforms(*lengths)), exact, atol=1e-4 * np.abs(exact).max())
     assert list(target.parent.iterdir()) == [target]
     assert told == ["tracing the network", f"checking on {found.recordings}"]
 
@@ -138,6 +139,11 @@ def test_where_it_is_written(tmp_path):
         target_of(run, "onnx", str(tmp_path / "a.onnx"))
 
 
+SSL = [
+    *(f"model.encoder.{size}" for size in ("width=16", "layers=2", "heads=2", "hidden=32", "conv_width=8")),
+    *(one for one in SMALL if one.startswith("model.encoder.") and "se_bottleneck" not in one),
+    "pooling.bottleneck=8",
+]
 FAMILIES = {
     "xvector": ["model=xvector", "model.encoder.channels=32", "model.encoder.pooled_channels=64"],
     "resnet34": ["model=resnet34", "model.encoder.width=8"],
@@ -156,6 +162,8 @@ FAMILIES = {
     "simam_resnet34": ["model=simam_resnet34"],
     "titanet": ["model=titanet"],
     "mfa_conformer": ["model=mfa_conformer"],
+    "wav2vec2": ["model=wav2vec2_base_ecapa", *SSL],
+    "wavlm": ["model=wavlm_base_ecapa", *SSL],
     "ecapa_speechbrain": ["model=ecapa_speechbrain"],
     "fusion": ["model=fusion"],
 }
@@ -176,3 +184,12 @@ def test_every_family_and_front_end(case, tmp_path):
     engine = TorchEngine(write_checkpoint(tmp_path / "best.ckpt", *overrides), "cpu")
     found = export(engine, tmp_path / "best.ckpt", "onnx", tmp_path / "a.onnx")
     assert found.difference < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["lstm", "blstm", "cnn_lstm"])
+def test_recurrent_networks_with_8_bit_weights(family, tmp_path):
+    engine = TorchEngine(write_checkpoint(tmp_path / "best.ckpt", f"model={family}"), "cpu")
+    found = export(engine, tmp_path / "best.ckpt", "int8", tmp_path / "a.onnx", max_drift=0.2)
+    operators = {node.op_type for node in onnx.load(tmp_path / "a.onnx").graph.node}
+    assert "DynamicQuantizeLSTM" in operators and 0 < found.drift.mean < 0.2
