@@ -8,6 +8,7 @@ import onnx
 import pytest
 import soundfile
 import torch
+from onnx_files import make_model
 from small_models import TINY, write_checkpoint
 
 from speakerlab import InputError
@@ -79,6 +80,15 @@ def test_what_differs_is_not_written(model, trace, tmp_path):
     for kind in ("onnx", "int8"):
         with pytest.raises(InputError, match="nothing is written: on 12 sentences of synthetic voices"):
             export(other, path, kind, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_is_refused_is_not_the_users_fault(model, tmp_path, monkeypatch):
+    engine, path = model
+    graph = make_model([onnx.helper.make_node("NoSuchOperator", ["waveform"], ["embedding"])])
+    monkeypatch.setattr(exporting, "to_onnx", lambda network, sample_rate: (graph, 1))
+    with pytest.raises(InputError, match=r"^Ecapa can't be exported to ONNX as ONNX Runtime takes it \(\w+: .*NoSuch"):
+        export(engine, path, "onnx", tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
 
 
