@@ -32,9 +32,9 @@ from speakerlab.cli.models import chosen_models, processor
 from speakerlab.data.corpora.mini import make_mini
 from speakerlab.inference.cost import sizes
 from speakerlab.inference.model import pick_devices
+from speakerlab.record import environment
 from speakerlab.reports.curves import read_metrics
 from speakerlab.training.hardware import prepare_cpu, resolve_precision
-from speakerlab.training.run import environment
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 RUNS = ROOT / "outputs" / "every_model"

@@ -30,7 +30,7 @@ import pytorch_lightning as pl
 from speakerlab.data.corpora.mini import make_mini
 from speakerlab.data.scan import scan_folder
 from speakerlab.data.shards.packing import Packing, pack
-from speakerlab.training.run import environment
+from speakerlab.record import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 3

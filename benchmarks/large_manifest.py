@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -127,21 +128,17 @@ def measure(folder: Path, start: str) -> None:
     loader = DataLoader(
         data.dataset, batch_sampler=keys, collate_fn=collate, num_workers=WORKERS, multiprocessing_context=start
     )
+    print(json.dumps({"steps": steps} | memory_of_loading(loader, step)))
+
+
+def memory_of_loading(loader: Iterable, step: Callable) -> dict[str, dict[str, float]]:
+    """Memory of this process, and of its workers on average, while they load; the first batch is a step of its own."""
     batches = iter(loader)
     step("start workers, first batch", lambda: next(batches))
     for _ in range(BATCHES - 1):
         next(batches)
-    workers = [Memory(worker.pid) for worker in batches._workers]
-    parent = Memory()
-    print(
-        json.dumps(
-            {
-                "steps": steps,
-                "parent": vars(parent),
-                "worker": {name: float(np.mean([getattr(w, name) for w in workers])) for name in vars(parent)},
-            }
-        )
-    )
+    workers, parent = [Memory(worker.pid) for worker in batches._workers], vars(Memory())
+    return {"parent": parent, "worker": {name: float(np.mean([vars(w)[name] for w in workers])) for name in parent}}
 
 
 def link(folder: Path, files: list[Path]) -> None:

@@ -19,7 +19,7 @@ import torch
 
 from speakerlab.build import build, build_loss
 from speakerlab.cli.launch import compose
-from speakerlab.training.run import environment
+from speakerlab.record import environment
 
 DIM = 192
 MB = 2**20

@@ -126,7 +126,7 @@ def features_of(cfg, choices: dict[str, str]) -> str:
 def machine(with_cost: bool) -> list[str]:
     """When and with what a page was made."""
     from speakerlab.inference.cost import REPEATS
-    from speakerlab.training.run import environment
+    from speakerlab.record import environment
 
     facts = environment()
     versions = ", ".join(f"{name} {facts['libraries'][name]}" for name in ("torch", "torchaudio"))

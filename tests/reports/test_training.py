@@ -12,9 +12,9 @@ from speakerlab.data.manifest import write_manifest
 from speakerlab.data.scan import scan_folder
 from speakerlab.data.trial_speakers import speakers_by_targets
 from speakerlab.data.trials import locate_utterances, read_trials
+from speakerlab.record import environment
 from speakerlab.reports.training import epoch_images, last_measured, training_report
 from speakerlab.training.measured import write_measured
-from speakerlab.training.run import environment
 
 
 @pytest.fixture
