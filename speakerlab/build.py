@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import check_hears, known_targets, lacks_folder, locate, untrained_branches
+from speakerlab.config import check_hears, lacks_folder, locate, untrained_branches
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.clip_folders import Clip, ClipFinder, assumed_clips
@@ -24,6 +24,7 @@ from speakerlab.data.tree import make_folder
 from speakerlab.features.pipeline import FeaturePipeline
 from speakerlab.losses.weighted_sum import WeightedSum
 from speakerlab.network import FusionNetwork, SpeakerNetwork
+from speakerlab.shipped import known_targets
 from speakerlab.untrusted import check_archive, check_contents, check_loss, check_network, frugal
 
 CHAINS = ("recording", "waveform", "spectrum")

@@ -1,14 +1,11 @@
 """The checks that stop a typo before anything is built."""
 
-import difflib
 import inspect
 import os
-import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -16,21 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from speakerlab import InputError
 from speakerlab.schema import SCHEMAS
-from speakerlab.shipped import CONF
+from speakerlab.shipped import CONF, known_targets, nearest
 
 HYDRA_KEYS = {"_target_", "_convert_", "_partial_", "_recursive_"}
-
-
-@cache
-def known_targets(group: str = "") -> tuple[str, ...]:
-    """Every `_target_` that the shipped `conf/`, or a group of it, names: exact names, which is all that a config may
-    build. What Hydra itself builds, named in `conf/hydra/`, is none of them.
-
-    A wildcard would let a config reach whatever a module imports (`torch.load` under `speakerlab.*`, for one).
-    """
-    pattern = re.compile(r"^\s*_target_:\s*([\w.]+)\s*$", re.MULTILINE)
-    files = [path for path in (CONF / group).rglob("*.yaml") if CONF / "hydra" not in path.parents]
-    return tuple(sorted({target for path in files for target in pattern.findall(path.read_text("utf-8"))}))
 
 
 def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tuple[str, ...] = ()) -> DictConfig:
@@ -226,9 +211,3 @@ def _described(annotation: Any) -> str:
         kinds = [_described(kind) for kind in arguments]
         return f"list of {kinds[0]}" if len(kinds) == 1 or Ellipsis in arguments else f"[{', '.join(kinds)}]"
     return "null" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
-
-
-def nearest(name: str, known: list[str], cutoff: float = 0.5) -> str:
-    """`; did you mean X?`, or nothing where no known name is close."""
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
-    return f"; did you mean {matches[0]}?" if matches else ""

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from speakerlab import InputError
-from speakerlab.config import known_targets
+from speakerlab.shipped import known_targets
 
 MOST_PICKLED = 16 << 20  # bytes of all that is no tensor
 MOST_NODES, DEEPEST = 100_000, 50  # of a config

@@ -19,8 +19,8 @@ ALLOWED = {
     **dict.fromkeys((*LEAVES, "record", "schema", "shipped"), ()),
     "network": LEAVES,
     "config": (*LEAVES, "schema", "shipped"),
-    "untrusted": ("config",),
-    "build": (*LEAVES, "network", "config", "untrusted"),
+    "untrusted": ("shipped",),
+    "build": (*LEAVES, "network", "shipped", "config", "untrusted"),
     **dict.fromkeys(("training", "inference", "reports", "sweeping"), CORE),
     "cli": (*CORE, "training", "inference", "reports", "sweeping"),
 }

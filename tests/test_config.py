@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from speakerlab import InputError
-from speakerlab.config import check, check_hears, known_targets, nearest
+from speakerlab.config import check, check_hears
 
 
 @pytest.fixture
@@ -142,16 +142,6 @@ def test_a_folder_is_read_by_whatever_names_it(compose, tmp_path):
     for added in ("+augment/waveform=noise", "augment=voxceleb"):  # what the refusal advises
         cfg, choices = compose(added, f"augment.noise_dir={tmp_path}")
         assert check(cfg, "train", choices).augment.noise_dir == str(tmp_path)
-
-
-def test_known_targets_are_those_of_conf():
-    assert "speakerlab.losses.aam.AamSoftmax" in known_targets()
-    assert not [target for target in known_targets() if "*" in target]
-
-
-def test_nearest():
-    assert nearest("chanels", ["channels", "scale"]) == "; did you mean channels?"
-    assert nearest("zzz", ["channels"]) == ""
 
 
 def test_an_empty_config_is_refused():

@@ -41,6 +41,7 @@ def write_crafted(good: Path, folder: Path) -> None:
     files = entries(good)
     first = next(name for name in files if "/data/" in name)
     write_zip(folder / "packed.ckpt", files | {first: bytes(100 << 20)}, zipfile.ZIP_DEFLATED)
+    write_zip(folder / "short.ckpt", files | {first: files[first][:4]})  # its pickle says that it is longer
     write_zip(folder / "bytes.ckpt", pickled(b"cbuiltins\nbytearray\n(L" + b"9" * 11 + b"L\ntR"))
     write_zip(folder / "tensor.ckpt", pickled(b"ctorch\nTensor\n(L" + b"9" * 11 + b"L\ntR"))
     write_zip(folder / "code.ckpt", pickled(b"cos\nsystem\n(X\x04\x00\x00\x00truetR"))

@@ -9,8 +9,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from speakerlab import InputError
 from speakerlab.cli.explain import explain_composition
-from speakerlab.config import CONF, nearest
 from speakerlab.schema import FramesConfig
+from speakerlab.shipped import CONF, nearest
 
 PARTS = ("features", "frames", "norm", "pooling", "model")
 KEYS = ("overrides", "ckpt")

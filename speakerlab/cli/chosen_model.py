@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from speakerlab.inference.recognizer import SpeakerRecognizer
 
 VARIABLE = "SPEAKERLAB_MODEL"
-# Exit statuses besides 0 and 1; 2 is argparse's. No decision is no success: a script must not take it for a yes.
-ANOTHER, UNDECIDED = 3, 4
 
 MODEL_HELP = """
 which model: the first of

@@ -9,7 +9,15 @@ import argparse
 import sys
 
 from speakerlab import InputError
-from speakerlab.cli.chosen_model import add_model_options, chosen_gallery, load_chosen, say, tell
+from speakerlab.cli.chosen_model import (
+    add_model_options,
+    chosen_gallery,
+    load_chosen,
+    model_facts,
+    print_json,
+    say,
+    tell,
+)
 
 WORD = "ckpt="  # as train.py and evaluate.py have it
 
@@ -32,6 +40,7 @@ def add_commands(commands) -> None:
         "--per-minute", type=int, default=60, metavar="N", help="requests of one address at most (default: 60)"
     )
     add_model_options(parser, with_gallery=True)
+    parser.add_argument("--json", action="store_true", help="print the address as a JSON object once it is served")
     parser.set_defaults(run=run)
 
 
@@ -57,7 +66,10 @@ def run(chosen: argparse.Namespace) -> None:
     with serving(recognizer, recording_svg, chosen.host, chosen.port, limits) as address:
         if not is_loopback(chosen.host):
             tell(f"warning: whoever reaches {chosen.host} may use this page and enrol voices; there is no password")
-        print(f"{recognizer.card.name} at {address} (Ctrl-C ends it)", flush=True)
+        if chosen.json:
+            print_json({"address": address, "gallery": str(recognizer.gallery.path), "model": model_facts(recognizer)})
+        else:
+            print(f"{recognizer.card.name} at {address} (Ctrl-C ends it)", flush=True)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

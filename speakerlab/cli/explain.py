@@ -4,7 +4,7 @@ import re
 
 from omegaconf import DictConfig, OmegaConf
 
-from speakerlab.config import CONF, nearest
+from speakerlab.shipped import CONF, nearest
 
 
 def explain_composition(error: Exception, config_name: str, overrides: list[str]) -> str:

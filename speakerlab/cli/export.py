@@ -6,12 +6,16 @@ speakerlab export best.ckpt --to folder -o ecapa
 """
 
 import argparse
-import json
 import math
-import sys
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speakerlab import InputError
+from speakerlab.cli.chosen_model import print_json, tell
+
+if TYPE_CHECKING:
+    from speakerlab.inference.export.exporting import Exported
 
 KINDS = {
     "onnx": "ONNX in float32",
@@ -24,6 +28,7 @@ MAX_DRIFT = 0.05
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `export`."""
     parser = commands.add_parser(
         "export",
         help="write a trained model as ONNX, a torch.export program or a self-contained folder",
@@ -68,29 +73,28 @@ def run(chosen: argparse.Namespace) -> None:
     from speakerlab.inference.model import find_checkpoint
 
     model = Path(chosen.model).expanduser()
+    if model.suffix.lower() in (".onnx", ".pt2"):
+        raise InputError(f"{model}: is exported already; give the checkpoint that it was made of, or its folder")
     engine = TorchEngine(model, "cpu", tuple(chosen.trust))
     model = model if is_exported(model) else find_checkpoint(str(model))
     target = target_of(model, chosen.to, chosen.output)
-    settings = {"audio": chosen.audio, "max_drift": chosen.max_drift, "note": _note}
+    settings = {"audio": chosen.audio, "max_drift": chosen.max_drift, "note": tell}
     found = export(engine, model, chosen.to, target, **settings)
     if chosen.json:
-        print(json.dumps(_plain(found)))
+        print_json(plain(found))
         return
-    show(*_lines(found))
+    show(*lines(found))
 
 
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _plain(found) -> dict:
+def plain(found: "Exported") -> dict:
+    """What `--json` prints."""
     drift = None if found.drift is None else found.drift.plain()
     times = None if found.times_real_time is None else dict(zip(("export", "pytorch"), found.times_real_time))
     plain = {
         "kind": found.kind,
         "path": str(found.path),
         "bytes": found.size,
-        "checked_on": found.recordings,
+        "checked_on": found.recordings or None,
         "largest_difference": found.difference,
         "drift": drift,
         "times_real_time": times,
@@ -98,15 +102,16 @@ def _plain(found) -> dict:
     return {name: value for name, value in plain.items() if value is not None}
 
 
-def _lines(found) -> list[str]:
-    lines = [f"{KINDS[found.kind]:12} {found.path} ({found.size / 1e6:,.1f} MB)"]
+def lines(found: "Exported") -> list[str]:
+    """What is printed for people."""
+    told = [f"written      {found.path} ({found.size / 1e6:,.1f} MB: {KINDS[found.kind]})"]
     if found.difference is not None:
-        lines.append(f"checked      {found.difference:.1g} of an embedding's length from PyTorch: {found.recordings}")
+        told.append(f"checked      {found.difference:.1g} of an embedding's length from PyTorch: {found.recordings}")
     if found.drift is not None:
-        lines += found.drift.lines()
+        told += found.drift.lines()
     if found.times_real_time is not None:
         export, torch = found.times_real_time
-        lines.append(f"speed        {export:,.0f} times real time, PyTorch {torch:,.0f} times (one by one, here)")
-    if found.path.suffix == ".onnx":
-        lines.append(f"use          speakerlab verify A.wav B.wav --model {found.path}")
-    return lines
+        told.append(f"speed        {export:,.0f} times real time, PyTorch {torch:,.0f} times (one by one, here)")
+    if found.kind != "torch":
+        told.append(f"use          speakerlab verify A.wav B.wav --model {shlex.quote(str(found.path))}")
+    return told

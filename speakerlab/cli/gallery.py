@@ -10,9 +10,7 @@ import argparse
 import sys
 
 from speakerlab.cli.chosen_model import (
-    ANOTHER,
     GALLERY_HELP,
-    UNDECIDED,
     add_gallery_option,
     add_model_options,
     chosen_gallery,
@@ -22,21 +20,14 @@ from speakerlab.cli.chosen_model import (
     say,
     tell,
 )
+from speakerlab.cli.decision import add_decision_options, numbers_of, score_words, status_of, threshold_words
 from speakerlab.cli.embed import recordings_in
-from speakerlab.cli.verify import add_prior_option, score_words
 
 ENROLL_STATUSES = """
 exit status:
   0  all files are enrolled
   1  some could not be used, a line each says why, and the others are enrolled; or
      something given is wrong
-"""
-IDENTIFY_STATUSES = """
-exit status:
-  0  an enrolled speaker
-  3  a stranger
-  4  no decision: the model has no threshold, and none was given
-  1  something given is wrong; one line says what
 """
 
 
@@ -62,13 +53,9 @@ def add_commands(commands) -> None:
     )
     identify.add_argument("file", metavar="FILE", help="a recording")
     identify.add_argument("--top", type=int, default=5, metavar="N", help="speakers to name (default: 5)")
-    identify.add_argument(
-        "--threshold", type=float, metavar="COSINE", help="below which it is a stranger (default: the model's own)"
-    )
-    add_prior_option(identify)
     add_model_options(identify, with_gallery=True)
+    add_decision_options(identify, "below which it is a stranger", "an enrolled speaker", "a stranger")
     _add_json(identify)
-    identify.epilog += IDENTIFY_STATUSES
     identify.set_defaults(run=run_identify)
     speakers = commands.add_parser("speakers", help="who is enrolled", description="List the enrolled speakers.")
     speakers.set_defaults(run=run_speakers)
@@ -126,25 +113,20 @@ def run_identify(chosen: argparse.Namespace) -> None:
     recognizer = load_chosen(chosen, path)
     found = recognizer.identify(chosen.file, chosen.top, chosen.threshold, chosen.p_target)
     say(f"{chosen.file}: {note}" for note in found.notes)
+    decision = None if found.threshold is None else found.accepted is not None
     if chosen.json:
-        candidates = [
-            {name: getattr(one, name) for name in ("name", "score", "llr", "probability")} for one in found.candidates
-        ]
+        candidates = [{"name": one.name, **numbers_of(one)} for one in found.candidates]
         facts = {"file": chosen.file, "accepted": found.accepted, "threshold": found.threshold}
         facts |= {"candidates": candidates, "notes": found.notes, "gallery": str(path)}
         print_json({**facts, "model": model_facts(recognizer)})
     else:
-        decided = found.threshold is not None
-        print(found.accepted or ("a stranger" if decided else "no decision"))
+        print({True: found.accepted, False: "a stranger", None: "no decision"}[decision])
         width = max(len(one.name) for one in found.candidates)
         for one in found.candidates:
-            print(f"  {one.name:{width}}  {score_words(one.score, one.llr, one.probability)}")
-        if decided:
-            source = "given" if chosen.threshold is not None else recognizer.card.threshold_from
-            print(f"threshold {found.threshold:.4f} ({source})")
-    if found.accepted is not None:
-        sys.exit(0)
-    sys.exit(UNDECIDED if found.threshold is None else ANOTHER)
+            print(f"  {one.name:{width}}  {score_words(one)}")
+        if found.threshold is not None:
+            print(f"threshold {threshold_words(found.threshold, chosen.threshold, recognizer.card)}")
+    sys.exit(status_of(decision))
 
 
 def run_speakers(chosen: argparse.Namespace) -> None:

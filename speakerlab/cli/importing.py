@@ -7,8 +7,9 @@ python evaluate.py ckpt=speechbrain_ecapa.ckpt trials=vox1_o_cleaned trials_root
 """
 
 import argparse
-import json
 from pathlib import Path
+
+from speakerlab.cli.chosen_model import print_json
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -45,7 +46,7 @@ def run(chosen: argparse.Namespace) -> None:
     write(checkpoint, target)
     found = facts(imported, checkpoint, choices, target) | {"parameters": parameters}
     if chosen.json:
-        print(json.dumps(found, ensure_ascii=False))
+        print_json(found)
         return
     speakers = f", {found['speakers']:,} training speakers" if found["speakers"] else ""
     show(

@@ -19,8 +19,8 @@ from speakerlab import InputError
 from speakerlab.cli.branches import branch_arguments, expand_branches
 from speakerlab.cli.explain import explain_composition
 from speakerlab.cli.outcome import Outcome, leave_outcome
-from speakerlab.config import CONF, known_targets
 from speakerlab.schema import SCHEMAS
+from speakerlab.shipped import CONF, known_targets
 
 # What is wrong with the user's disk, not with this program, wherever it strikes.
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)

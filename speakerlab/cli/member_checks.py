@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from omegaconf import DictConfig, open_dict
 
 from speakerlab import InputError
-from speakerlab.config import CONF, check
+from speakerlab.config import check
+from speakerlab.shipped import CONF
 
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"

@@ -3,13 +3,16 @@
 speakerlab models                                   # parameters, embedding, features, published figures
 speakerlab models ecapa resnet34 --cost             # and multiply-accumulates, and milliseconds on one core
 speakerlab models --cost --markdown docs/models.md  # as a page, with sources
+speakerlab models ecapa --json
 """
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from speakerlab import InputError
+from speakerlab.cli.chosen_model import print_json
 
 
 def add_commands(commands) -> None:
@@ -23,18 +26,23 @@ def add_commands(commands) -> None:
     models.add_argument(
         "--cost", action="store_true", help="count multiply-accumulates and time 2 s on one core, too: minutes for all"
     )
-    models.add_argument("--markdown", metavar="FILE", type=Path, help="write the table as a page, with its sources")
+    ways = models.add_mutually_exclusive_group()
+    ways.add_argument("--markdown", metavar="FILE", type=Path, help="write the table as a page, with its sources")
+    ways.add_argument("--json", action="store_true", help="print one JSON object")
     models.set_defaults(run=run_models)
 
 
 def run_models(chosen: argparse.Namespace) -> None:
-    """Print the table, or write the page."""
+    """Print the table or its numbers, or write the page."""
     names = chosen_models(chosen.models)
 
     from speakerlab.cli.tables import show, text_table
-    from speakerlab.reports.models import cells, models_page
+    from speakerlab.reports.models import cells, models_page, published
 
     rows = measured(names, chosen.cost)
+    if chosen.json:
+        print_json({"models": facts(rows, published())})
+        return
     if chosen.markdown is None:
         table = text_table("", cells(rows), ("features",))
         table.columns[0].no_wrap = True  # a narrow terminal leaves the names whole
@@ -56,7 +64,7 @@ def chosen_models(given: list[str]) -> list[str]:
     Raises:
         InputError: for a name that is none, with the nearest that is one.
     """
-    from speakerlab.config import CONF, nearest
+    from speakerlab.shipped import CONF, nearest
 
     members = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
     for name in given:
@@ -85,6 +93,23 @@ def measured(names: list[str], with_cost: bool) -> dict:
             cost = (macs(cfg), milliseconds(cfg)) if with_cost else (None, None)
             rows[name] = Row(*sizes(cfg), features_of(cfg, choices), *cost)
     return rows
+
+
+def facts(rows: dict, figures: dict) -> list[dict]:
+    """What `--json` prints of each model: what is counted here, and figures as papers print them; null is not measured.
+
+    Args:
+        rows: name -> `reports.models.Row`.
+        figures: as `reports.models.published` gives them.
+    """
+    return [
+        {
+            "name": name,
+            **asdict(row),
+            "published": {key: asdict(figure) for key, figure in figures.get(name, {}).items()},
+        }
+        for name, row in rows.items()
+    ]
 
 
 def features_of(cfg, choices: dict[str, str]) -> str:

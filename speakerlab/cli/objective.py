@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from omegaconf import DictConfig
 
 from speakerlab import InputError
-from speakerlab.config import nearest
 from speakerlab.reports.metric_names import HIGHER_IS_BETTER
+from speakerlab.shipped import nearest
 
 # What a run measures of each task; the first is what the best checkpoint is chosen by.
 MEASURED = {

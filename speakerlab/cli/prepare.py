@@ -153,7 +153,7 @@ def _corpora() -> list[str]:
 
 
 def _conf(corpus: str) -> Path:
-    from speakerlab.config import nearest
+    from speakerlab.shipped import nearest
 
     path = _folder() / f"{corpus}.yaml"
     if not path.is_file():

@@ -15,10 +15,10 @@ from speakerlab.cli.branches import branch_arguments
 from speakerlab.cli.explain import explain_composition
 from speakerlab.cli.launch import compose, offer_experiment_file, trusted_on_command_line
 from speakerlab.cli.objective import objectives
-from speakerlab.config import CONF, nearest
 from speakerlab.data import usable_cpus
 from speakerlab.reports.metric_names import HIGHER_IS_BETTER
 from speakerlab.schema import SweepConfig
+from speakerlab.shipped import CONF, nearest
 from speakerlab.sweeping.hardware import Share, shares, visible_gpus
 from speakerlab.sweeping.measurements import PARAMETERS
 from speakerlab.sweeping.plan import Plan

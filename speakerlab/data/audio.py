@@ -309,6 +309,8 @@ def _check_present(path: Source) -> None:
         found = None if isinstance(path, AudioBytes) else os.stat(path)
     except OSError as error:
         raise AudioError(path, f"{CANNOT_OPEN} ({error.strerror})") from error
+    except ValueError as error:  # a zero character
+        raise AudioError(repr(str(path)), f"{CANNOT_OPEN} (no file can be called so)") from error
     if found is not None and stat.S_ISDIR(found.st_mode):
         raise AudioError(path, "is a folder, not an audio file")
     if (len(path.data) if found is None else found.st_size) == 0:

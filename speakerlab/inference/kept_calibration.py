@@ -1,7 +1,8 @@
 """The score calibration that goes with a model: of one recipe, with thresholds in the units of its scores."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from speakerlab import InputError
@@ -35,6 +36,13 @@ class KeptCalibration:
         plain = recipe.get("backend") == "cosine" and recipe.get("norm") == "none"
         further = ("crops", "subtract_mean", "lda", "wccn", "measures")
         return plain and not any(recipe.get(key) for key in further) and len(self.calibration.weights) == 1
+
+    def without_paths(self) -> "KeptCalibration":
+        """To hand on: lists and manifests by their names, not by where they lie on this machine."""
+        files = {
+            key: Path(self.recipe[key]).name for key in ("train", "cohort") if isinstance(self.recipe.get(key), str)
+        }
+        return replace(self, recipe=self.recipe | files, trials=Path(self.trials).name)
 
     def plain(self) -> dict:
         """As dicts, lists and numbers, for a checkpoint or JSON."""

@@ -73,10 +73,10 @@ def embed_files(
     if isinstance(paths, str | os.PathLike):
         raise InputError(f"{paths}: give a list of files, such as [{str(paths)!r}]")
     most = MOST_WORKERS * usable_cpus()
-    if not 0 <= num_workers <= most or not 1 <= batch_size <= MOST_BATCH:
-        raise InputError(
-            f"num_workers={num_workers} must lie in 0 to {most} and batch_size={batch_size} in 1 to {MOST_BATCH}"
-        )
+    if not 0 <= num_workers <= most:
+        raise InputError(f"num_workers={num_workers} must lie in 0 to {most}")
+    if not 1 <= batch_size <= MOST_BATCH:
+        raise InputError(f"batch_size={batch_size} must lie in 1 to {MOST_BATCH}")
     names, found = [os.fspath(path) for path in paths], _Found()
     batches = _batches(names, found, batch_size)
     tell = progress or (lambda done, total: None)

@@ -8,12 +8,12 @@ from omegaconf import DictConfig, ListConfig
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.config import nearest
 from speakerlab.data.amounts import counted
 from speakerlab.data.embedding_files.branches import check_size
 from speakerlab.data.embedding_files.embeddings import Embeddings
 from speakerlab.data.embedding_files.formats import read_embeddings
 from speakerlab.data.utterances import Utterances
+from speakerlab.shipped import nearest
 
 AT_ONCE = 4096  # utterances
 KEY = "embeddings"

@@ -10,7 +10,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.config import CONF, nearest
 from speakerlab.data.manifest import MANIFEST
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import Utterances
@@ -25,6 +24,7 @@ from speakerlab.scoring.normalisation import normalise
 from speakerlab.scoring.products import product_statistics, trial_products
 from speakerlab.scoring.quality import MEASURES, quality_columns
 from speakerlab.scoring.speaker_statistics import speaker_means
+from speakerlab.shipped import CONF, nearest
 
 PAIR_MLP = "pair_mlp"  # a back end that a checkpoint has
 BACKENDS = (*KINDS, PAIR_MLP)

@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
-from speakerlab.config import CONF
 from speakerlab.data.manifest import replacing
+from speakerlab.shipped import CONF
 from speakerlab.sweeping.results import command_of, objectives_of, pick_trial
 
 BEST = "best.yaml"

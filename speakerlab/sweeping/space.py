@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 
 from speakerlab import InputError
-from speakerlab.config import nearest
+from speakerlab.shipped import nearest
 
 FORMS = "interval(a, b), int(interval(a, b)), tag(log, interval(a, b)), range(a, b, step) or choice(x, y, ...)"
 Value = float | int | str | bool  # of a parameter, as it is written after `key=`

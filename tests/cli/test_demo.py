@@ -1,5 +1,6 @@
 """The command as typed, until it is ended."""
 
+import json
 import os
 import signal
 import subprocess
@@ -35,13 +36,15 @@ def test_mistakes_are_one_line(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_onnx_model_is_served_until_the_end(tmp_path, end):
+@pytest.mark.parametrize(
+    "end, options", [(signal.SIGINT, []), (signal.SIGTERM, ["--json"]), (signal.SIGHUP, [])], ids=str
+)
+def test_an_onnx_model_is_served_until_the_end(tmp_path, end, options):
     model = onnx_files.write_model(tmp_path / "model.onnx")
     (tmp_path / "temporary").mkdir()
     variables = {"SPEAKERLAB_GALLERY": str(tmp_path / "gallery.sqlite"), "TMPDIR": str(tmp_path / "temporary")}
     with subprocess.Popen(
-        [sys.executable, "-m", "speakerlab.cli.main", "demo", f"ckpt={model}"],
+        [sys.executable, "-m", "speakerlab.cli.main", "demo", f"ckpt={model}", *options],
         env=os.environ | variables,
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
@@ -50,8 +53,14 @@ def test_an_onnx_model_is_served_until_the_end(tmp_path, end):
     ) as server:
         try:
             line = server.stdout.readline()
-            assert line.startswith("by hand at http://127.0.0.1:") and line.endswith("/ (Ctrl-C ends it)\n")
-            assert requests.get(line.split()[3], timeout=60).status_code == 200
+            if options:
+                found = json.loads(line)
+                address = found["address"]
+                assert found["model"]["name"] == "by hand" and found["gallery"] == str(tmp_path / "gallery.sqlite")
+            else:
+                address = line.split()[3]
+                assert line == f"by hand at {address} (Ctrl-C ends it)\n"
+            assert address.startswith("http://127.0.0.1:") and requests.get(address, timeout=60).status_code == 200
             assert len(list((tmp_path / "temporary").glob(f"{PREFIX}*"))) == 1
             for _ in range(3):  # as of an impatient user
                 server.send_signal(end)

@@ -1,5 +1,7 @@
 """The command as typed."""
 
+import json
+
 import pytest
 
 from speakerlab.cli import models
@@ -18,6 +20,18 @@ def test_some_models(capsys):
     (ecapa,) = (line for line in out.splitlines() if "ecapa" in line)
     assert all(text in ecapa for text in ("6,194,432", "6.2 M", "192", "fbank", "1.01"))
     assert "spectrogram, image" in out and "lstm" not in out and "MACs" not in out
+
+
+def test_json(capsys):
+    main(["models", "ecapa", "lstm", "--json"])
+    ecapa, lstm = json.loads(capsys.readouterr().out)["models"]
+    assert (ecapa["name"], ecapa["parameters"], ecapa["embed_dim"]) == ("ecapa", 6_194_432, 192)
+    assert ecapa["features"] == "fbank" and ecapa["macs"] is ecapa["milliseconds"] is None
+    assert ecapa["published"]["parameters"]["value"] == "6.2 M" and ecapa["published"]["eer"]["source"]
+    assert lstm["name"] == "lstm"
+    with pytest.raises(SystemExit):
+        main(["models", "ecapa", "--json", "--markdown", "page.md"])
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_a_typo_names_the_nearest():

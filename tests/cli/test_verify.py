@@ -4,9 +4,11 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from onnx_files import CARD, write_model
 from recognizers import write_checkpoint, write_run
 
 from speakerlab.cli.main import main
@@ -92,11 +94,31 @@ def test_what_is_wrong_is_one_line(run, pair, tmp_path, capsys, monkeypatch):
     assert verify(first, first).endswith("(SPEAKERLAB_MODEL names it)")
 
 
+HEAVY = ("torch", "torchaudio", "omegaconf", "hydra", "pytorch_lightning", "pyarrow", "rich", "numpy", "scipy")
+IMPORTED = f"""
+import sys
+from speakerlab.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    sys.exit(f"{{end.code}} {{sorted(set({HEAVY}) & sys.modules.keys())}}")
+"""
+
+
+def in_a_new_process(*arguments: object) -> subprocess.CompletedProcess:
+    """The command; at the end of standard error its status and which heavy libraries it imported."""
+    command = [sys.executable, "-c", IMPORTED, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+
+
 def test_help_needs_nothing_and_says_how_the_model_is_chosen():
-    code = (
-        "import sys\nfrom speakerlab.cli.main import main\ntry:\n    main(['verify', '--help'])\nexcept SystemExit:\n"
-        "    heavy = {'torch', 'numpy', 'pyarrow', 'rich', 'soundfile'} & set(sys.modules)\n    sys.exit(str(heavy))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert done.stderr == "set()\n"
+    done = in_a_new_process("verify", "--help")
+    assert done.stderr == "0 []\n"
     assert "\n  --model PATH\n  $SPEAKERLAB_MODEL\nPATH is" in done.stdout and "\n  3  another speaker\n" in done.stdout
+
+
+def test_onnx_needs_of_these_numpy_alone(pair, tmp_path):
+    model = write_model(tmp_path / "a.onnx", card=replace(CARD, threshold=0.5).to_json())
+    done = in_a_new_process("verify", pair[0], pair[0], "--model", model)
+    assert done.stdout.startswith("the same speaker  score 1.0000\n")
+    assert done.stderr == "0 ['numpy']\n"

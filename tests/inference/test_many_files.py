@@ -65,6 +65,14 @@ def test_a_networks_rows_are_those_of_each_file_alone(files, tmp_path):
     np.testing.assert_allclose(unit_rows(found.rows), unit_rows(np.stack(alone)), atol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".wav", ".m4a"])  # by each of the two decoders
+def test_a_name_that_no_file_can_have_costs_itself_alone(tmp_path, suffix):
+    good = write(tmp_path / "0.wav", 0.5)
+    found = embed_files(KnownEngine(card()), [f"a\0b{suffix}", good])
+    assert found.names == [good]
+    assert found.faults == {f"a\0b{suffix}": "can't be opened (no file can be called so)"}
+
+
 def test_one_too_short_for_the_model_costs_itself_alone(tmp_path):
     files = [write(tmp_path / f"{n}.wav", seconds) for n, seconds in enumerate((0.5, 0.15, 0.4))]
     found = embed_files(KnownEngine(card()), files)

@@ -47,7 +47,10 @@ def load_engine(
     Raises:
         InputError: if it is none of these, damaged, or the device is not here.
     """
-    if Path(path).suffix.lower() == ".onnx":
+    suffix = Path(path).suffix.lower()
+    if suffix == ".pt2":
+        raise InputError(f"{path}: is a program for torch.export.load; here give the checkpoint or its ONNX export")
+    if suffix == ".onnx":
         if precision != "float32":
             raise InputError(
                 f"{path}: precision={precision} is for PyTorch; an ONNX file computes in what it was exported to "

@@ -60,8 +60,7 @@ class TorchEngine:
         if (path / WEIGHTS).is_file():
             self.config, network, self.card = _load_folder(path, trust)
         else:
-            checkpoint = find_checkpoint(str(path))
-            contents = load_checkpoint(checkpoint)
+            checkpoint, contents = _read(path)
             network = network_from_checkpoint(contents, trust)
             self.config = network_config(contents["config"])
             self.card = _card(checkpoint, contents, self.config, network)
@@ -98,14 +97,39 @@ def _without_denormals() -> Iterator[None]:
 
 
 def network_config(config: dict) -> dict:
-    """What of a checkpoint's config its network depends on, and its name."""
+    """What of a checkpoint's config its network depends on, and not where its first weights came from: equal networks
+    have equal ones, without paths of the machine that trained them."""
+    return _network_parts(config) | {"loader": {"sample_rate": config["loader"]["sample_rate"]}}
+
+
+def _network_parts(config: dict) -> dict:
+    """Of a network or a fusion's branch; `overrides` and `ckpt` of a branch and `weights` of an encoder are origins."""
     parts = {part: config[part] for part in (*NETWORK_PARTS, "frames")}
-    return parts | {"loader": {"sample_rate": config["loader"]["sample_rate"]}}
+    model = parts["model"]
+    if "branches" in model:
+        branches = {name: _network_parts(branch) for name, branch in model["branches"].items()}
+        return parts | {"model": {**model, "branches": branches}}
+    if "weights" not in model["encoder"]:
+        return parts
+    return parts | {"model": {**model, "encoder": {**model["encoder"], "weights": None}}}
 
 
 def _fingerprint(config: dict, network: nn.Module) -> str:
     weights = ((name, values.detach().cpu().numpy()) for name, values in network.state_dict().items())
     return fingerprint(config, weights)
+
+
+def _read(path: Path) -> tuple[Path, dict]:
+    """The checkpoint that a path means, and what is in it.
+
+    Raises:
+        InputError: without `ckpt=`, as which train.py and evaluate.py alone are given it.
+    """
+    try:
+        checkpoint = find_checkpoint(str(path))
+        return checkpoint, load_checkpoint(checkpoint)
+    except InputError as error:
+        raise InputError(str(error).removeprefix("ckpt=")) from error
 
 
 def _load_folder(folder: Path, trust: tuple[str, ...]) -> tuple[dict, nn.Module, ModelCard]:
@@ -158,7 +182,7 @@ def _card(checkpoint: Path, contents: dict, config: dict, network: nn.Module) ->
         metrics={f"development {key}": value for key, value in measured.items() if key != "threshold"},
         threshold=threshold,
         threshold_from=threshold_from,
-        calibration=kept,
+        calibration=None if kept is None else kept.without_paths(),
         fingerprint=_fingerprint(config, network),
     )
     return ModelCard.from_json(card.to_json())  # a checkpoint may say anything of itself

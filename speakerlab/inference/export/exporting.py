@@ -16,7 +16,7 @@ from speakerlab.inference.engines.onnx import OnnxEngine
 from speakerlab.inference.engines.torch import TorchEngine
 from speakerlab.inference.export.drift import Drift, Embed, measure_drift
 from speakerlab.inference.export.folder import write_folder
-from speakerlab.inference.export.onnx import check, embed_one_by_one, to_onnx, write_onnx
+from speakerlab.inference.export.onnx import check, embed_one_by_one, failure, to_onnx, write_onnx
 from speakerlab.inference.export.program import load_program, write_program
 from speakerlab.inference.export.quantised import to_fp16, to_int8
 from speakerlab.inference.export.specimens import Specimens, find_specimens
@@ -120,7 +120,7 @@ def _write_onnx(
     with replacing(target) as draft:
         write_onnx(model, card, least, draft)
         note(f"checking on {specimens.origin}")
-        engine = OnnxEngine(draft, "cpu")
+        engine = _opened(draft, network)
         difference = check(engine, network, specimens, least)
         times = _times(engine, network, specimens, card.sample_rate)
     return Exported(kind, target, target.stat().st_size, specimens.origin, difference, None, times)
@@ -137,9 +137,9 @@ def _write_smaller(
     with replacing(target) as draft:
         write_onnx(model, card, least, draft)
         note(f"checking on {specimens.origin}")
-        check(OnnxEngine(draft, "cpu"), network, specimens, least)  # or else it is not the rounding that is measured
+        check(_opened(draft, network), network, specimens, least)  # or else it is not the rounding that is measured
         write_onnx(smaller, card, least, draft)
-        engine = OnnxEngine(draft, "cpu")
+        engine = _opened(draft, network)
         found, expected = engine(specimens.waveforms), embed_one_by_one(network)(specimens.waveforms)
         drift = measure_drift(found, expected, specimens)
         if not drift.largest <= max_drift:
@@ -150,6 +150,18 @@ def _write_smaller(
         write_onnx(smaller, with_drift(card, kind, drift), least, draft)
         times = _times(engine, network, specimens, card.sample_rate)
     return Exported(kind, target, target.stat().st_size, specimens.origin, None, drift, times)
+
+
+def _opened(draft: Path, network: nn.Module) -> OnnxEngine:
+    """What was just written, as whoever uses it opens it.
+
+    Raises:
+        InputError: if it is refused, which is no fault of the user's file.
+    """
+    try:
+        return OnnxEngine(draft, "cpu")
+    except InputError as error:
+        raise InputError(failure(network, "to ONNX as ONNX Runtime takes it", error)) from error
 
 
 def with_drift(card: ModelCard, kind: str, drift: Drift) -> ModelCard:

@@ -21,6 +21,7 @@ from speakerlab.inference.export.drift import Embed, largest_difference
 from speakerlab.inference.export.specimens import Specimens
 
 if TYPE_CHECKING:
+    import onnx_ir
     from onnx import ModelProto
 
 TOLERANCE = 1e-4  # of an embedding's length
@@ -68,7 +69,7 @@ def to_onnx(network: nn.Module, sample_rate: int) -> tuple["ModelProto", int]:
         raise InputError(MISSING) from error
     except Exception as error:  # of half a dozen kinds, most of them torch's private ones
         raise InputError(failure(network, "to ONNX", error)) from error
-    _tidy(program.model)
+    tidy(program.model)
     model = program.model_proto
     for value, axes in ((model.graph.input[0], ("batch", "samples")), (model.graph.output[0], ("batch", None))):
         for dimension, name in zip(value.type.tensor_type.shape.dim, axes, strict=True):
@@ -162,7 +163,7 @@ def _least(program: torch.export.ExportedProgram) -> int:
     return int(bounds.lower)
 
 
-def _tidy(model) -> None:
+def tidy(model: "onnx_ir.Model") -> None:
     """Give nodes the names of their parts, and drop what else torch says of them, which quotes sources."""
     model.graph.metadata_props.clear()
     for number, node in enumerate(model.graph):
@@ -171,6 +172,9 @@ def _tidy(model) -> None:
         node.name = f"{part.removeprefix('network').removeprefix('.')}/{node.op_type}_{number}"
         node.doc_string = None
         node.metadata_props.clear()
+        for value in node.outputs:
+            if value.name in (WAVEFORM, EMBEDDING) and not value.is_graph_output():  # of a layer called so, in WavLM
+                value.name = f"{node.name}/{value.name}"
         for value in (*node.inputs, *node.outputs):
             if value is not None:
                 value.metadata_props.clear()

@@ -31,8 +31,9 @@ def write_program(network: nn.Module, card: ModelCard, path: Path) -> None:
             program = torch.export.export(WholePath(network), (example(card.sample_rate),), dynamic_shapes=dynamic)
     except Exception as error:  # of half a dozen kinds, most of them torch's private ones
         raise InputError(failure(network, "as a program of torch.export", error)) from error
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # quotes sources and their places
+    for module in program.graph_module.modules():  # what runs without autocast is a graph of its own
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # quotes sources and their places
     archive = io.BytesIO()  # torch complains of a file, such as a draft, that does not end in .pt2
     torch.export.save(program, archive, extra_files={f"{METADATA_KEY}.json": card.to_json()})
     path.write_bytes(archive.getbuffer())

@@ -93,9 +93,7 @@ def to_int8(model: "ModelProto") -> "ModelProto":
             quantised = onnx.load(target)
     finally:
         logger.setLevel(level)
-    if not any(
-        node.op_type in ("ConvInteger", "MatMulInteger", "DynamicQuantizeLSTM") for node in quantised.graph.node
-    ):
+    if not any(node.op_type in QUANTISED for node in quantised.graph.node):
         raise InputError("nothing in this network can be quantised to 8 bits; use --to fp16")
     return quantised
 

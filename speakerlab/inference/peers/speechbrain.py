@@ -17,7 +17,6 @@ from speakerlab import InputError
 from speakerlab.inference.peers.imported import (
     Imported,
     Rules,
-    blocks_of_layers,
     file_in,
     flat_blocks,
     in_encoder,
@@ -27,6 +26,7 @@ from speakerlab.inference.peers.imported import (
     shape_of,
     split_context,
 )
+from speakerlab.inference.peers.se_resnet import ATTENTION_RULES, BLOCK_RULES, stage_sizes
 from speakerlab.inference.peers.settings import check_settings, part, read_settings
 
 WEIGHTS, SETTINGS, CLASSIFIER, LABELS = (
@@ -56,16 +56,10 @@ ECAPA_RULES: Rules = (  # it wraps each convolution and batch norm of torch's on
 )
 LINEAR = ("squeeze.weight", "excite.weight", "project.weight")  # 1x1 convolutions over one frame there
 RESNET_RULES: Rules = (
+    *BLOCK_RULES,
+    *ATTENTION_RULES,
     (r"^conv1\.", "stem.layer.conv."),
     (r"^bn1\.", "stem.layer.norm."),
-    (r"^(layer\d\.\d+)\.bn(\d)\.", r"\1.norm\2."),
-    (r"^(layer\d\.\d+)\.se\.fc\.0\.", r"\1.gate.squeeze."),
-    (r"^(layer\d\.\d+)\.se\.fc\.2\.", r"\1.gate.excite."),
-    (r"^(layer\d\.\d+)\.downsample\.0\.", r"\1.shortcut.conv."),
-    (r"^(layer\d\.\d+)\.downsample\.1\.", r"\1.shortcut.norm."),
-    (r"^attention\.0\.", "pooling.frame_projection."),
-    (r"^attention\.2\.", "pooling.norm."),
-    (r"^attention\.3\.", "pooling.score."),
     (r"^norm_stats\.", "pooling_norm."),
     (r"^fc_embed\.", "project."),
     (r"^norm_embed\.", "embedding_norm."),
@@ -163,18 +157,9 @@ def _sees_context(state: dict[str, Tensor]) -> bool:
 
 def _resnet(source: Path, state: dict[str, Tensor], settings: dict[str, Any]) -> Imported:
     model = "ResNet of SpeechBrain"
-    depths = blocks_of_layers(state, model)
-    widths = [shape_of(state, f"layer{stage}.0.conv1.weight", 4, model)[0] for stage in range(1, 5)]
-    gated = [f"layer{stage}.0.se.fc.0.weight" in state for stage in range(1, 5)]
-    reduction = 1
-    if gated[0]:
-        reduction = max(widths[0] // shape_of(state, "layer1.0.se.fc.0.weight", 2, model)[0], 1)
-    sizes = {
-        "depths": depths,
-        "widths": widths,
+    sizes = stage_sizes(state, model) | {
         "strides": part(settings, "embedding_model").get("strides", [1, 2, 2, 2]),
-        "se_stages": sum(gated),
-        "se_reduction": reduction,
+        "se_stages": sum(f"layer{stage}.0.se.fc.0.weight" in state for stage in range(1, 5)),
         "embed_dim": shape_of(state, "fc_embed.weight", 2, model)[0],
     }
     overrides = [
@@ -185,7 +170,7 @@ def _resnet(source: Path, state: dict[str, Tensor], settings: dict[str, Any]) ->
     weights, origins = renamed(state, RESNET_RULES)
     # Their planes are (frames, mels), ours (mels, frames).
     weights = {name: tensor.transpose(2, 3) if tensor.ndim == 4 else tensor for name, tensor in weights.items()}
-    weights, origins = (in_encoder(flat_blocks(found, depths, "blocks")) for found in (weights, origins))
+    weights, origins = (in_encoder(flat_blocks(found, sizes["depths"], "blocks")) for found in (weights, origins))
     return Imported(source, f"a {model}", "speechbrain_resnet34", overrides, weights, origins)
 
 

@@ -14,7 +14,6 @@ from speakerlab.features.voxceleb_trainer_mel import VoxcelebTrainerMel
 from speakerlab.inference.peers.imported import (
     Imported,
     Rules,
-    blocks_of_layers,
     file_in,
     flat_blocks,
     in_encoder,
@@ -23,34 +22,28 @@ from speakerlab.inference.peers.imported import (
     renamed,
     shape_of,
 )
+from speakerlab.inference.peers.se_resnet import ATTENTION_RULES, BLOCK_RULES, stage_sizes
 
 NETWORK, LOSS = "__S__.", "__L__."
 FRONT_END = "torchfb."
 PREEMPHASIS = 0.97  # of ResNetSE34V2
 EPS = "1.0e-5"  # of torch's InstanceNorm1d
 
-RULES: Rules = (
-    (r"^(layer\d\.\d+)\.bn(\d)\.", r"\1.norm\2."),
-    (r"^(layer\d\.\d+)\.se\.fc\.0\.", r"\1.gate.squeeze."),
-    (r"^(layer\d\.\d+)\.se\.fc\.2\.", r"\1.gate.excite."),
-    (r"^(layer\d\.\d+)\.downsample\.0\.", r"\1.shortcut.conv."),
-    (r"^(layer\d\.\d+)\.downsample\.1\.", r"\1.shortcut.norm."),
-    (r"^fc\.", "project."),
-)
+PROJECT_RULE = (r"^fc\.", "project.")
 FAST_RULES: Rules = (
-    *RULES,
+    *BLOCK_RULES,
+    PROJECT_RULE,
     (r"^conv1\.", "stem.layer.conv."),
     (r"^bn1\.", "stem.layer.norm."),
     (r"^sap_linear\.", "pooling.hidden."),
     (r"^attention$", "pooling.score.weight"),
 )
 HALF_RULES: Rules = (
-    *RULES,
+    *BLOCK_RULES,
+    *ATTENTION_RULES,
+    PROJECT_RULE,
     (r"^conv1\.", "stem.conv."),
     (r"^bn1\.", "stem.norm."),
-    (r"^attention\.0\.", "pooling.frame_projection."),
-    (r"^attention\.2\.", "pooling.norm."),
-    (r"^attention\.3\.", "pooling.score."),
 )
 
 
@@ -118,16 +111,9 @@ def _half(source: Path, state: dict[str, Tensor]) -> Imported:
 
 def _stages(state: dict[str, Tensor], model: str, member: str) -> tuple[list[str], list[int]]:
     """What the stages' shapes say of the network: overrides, and blocks a stage."""
-    depths = blocks_of_layers(state, model)
-    widths = [shape_of(state, f"layer{stage}.0.conv1.weight", 4, model)[0] for stage in range(1, 5)]
-    squeezed = shape_of(state, "layer1.0.se.fc.0.weight", 2, model)[0]
-    sizes = {
-        "depths": depths,
-        "widths": widths,
-        "se_reduction": max(widths[0] // max(squeezed, 1), 1),
-        "embed_dim": shape_of(state, "fc.weight", 2, model)[0],
-    }
-    return [f"model={member}", *(override(f"model.encoder.{name}", size) for name, size in sizes.items())], depths
+    sizes = stage_sizes(state, model) | {"embed_dim": shape_of(state, "fc.weight", 2, model)[0]}
+    overrides = [f"model={member}", *(override(f"model.encoder.{name}", size) for name, size in sizes.items())]
+    return overrides, sizes["depths"]
 
 
 def _mels(front_end: dict[str, Tensor], name: str) -> int:

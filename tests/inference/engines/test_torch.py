@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from recognizers import STEP, write_checkpoint, write_run
+from recognizers import SMALL, STEP, write_checkpoint, write_run
 from safetensors.torch import save_file
 
 from speakerlab import InputError
@@ -48,11 +48,12 @@ def test_a_checkpoint_alone_has_no_threshold(tmp_path):
 @pytest.mark.parametrize("norm, threshold", [("none", 0.75), ("s", 0.25)])
 def test_the_calibration_of_cosines_gives_the_threshold(tmp_path, norm, threshold):
     checkpoint = write_run(tmp_path / "run") / "checkpoints" / "best.ckpt"
-    recipe = {"backend": "cosine", "norm": norm, "crops": 0, "measures": []}
+    recipe = {"backend": "cosine", "norm": norm, "crops": 0, "measures": [], "train": None, "cohort": "/data/me/vox2"}
     kept = KeptCalibration(recipe, Calibration(("score",), (2.0,), -1.0), {"eer": 0.75}, {"eer": 0.5}, "/a/dev.txt")
     keep(checkpoint, kept)
     card = load_engine(checkpoint, "cpu").card
-    assert card.calibration == kept and card.threshold == threshold
+    assert card.calibration == replace(kept, trials="dev.txt", recipe=recipe | {"cohort": "vox2"})
+    assert "/a/" not in card.to_json() and "/data/" not in card.to_json() and card.threshold == threshold
     if norm == "none":
         assert card.threshold_from == "equal error rate on dev.txt, kept with the model"
     assert card.fingerprint == load_engine(write_checkpoint(tmp_path / "other.ckpt"), "cpu").card.fingerprint
@@ -122,6 +123,31 @@ def test_an_exported_folder_is_the_same_model(run, tmp_path):
     assert again.card == engine.card and again.config == engine.config
     waveform = [0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)]
     np.testing.assert_array_equal(again(waveform), engine(waveform))
+
+
+def test_a_fusion_forgets_where_its_branches_came_from(tmp_path):
+    """However its branches were given, it is one model; and paths of this machine go nowhere."""
+
+    def fusion(folder, first):
+        base = ["model=fusion", f"model.branches={{a: {first}, b: {{overrides: {SMALL}}}}}", "model.fusion.embed_dim=8"]
+        return write_checkpoint(tmp_path / folder / "best.ckpt", base=base)
+
+    one, other = (write_checkpoint(tmp_path / place / "best.ckpt") for place in ("one", "other"))
+    given = fusion("x", f"{{ckpt: {one}}}"), fusion("y", f"{{ckpt: {other}}}"), fusion("z", f"{{overrides: {SMALL}}}")
+    assert str(one) in json.dumps(load_checkpoint(given[0])["config"])
+    engines = [TorchEngine(checkpoint, "cpu") for checkpoint in given]
+    assert len({engine.card.fingerprint for engine in engines}) == 1
+    exported(given[0], tmp_path / "out")
+    assert str(tmp_path) not in (tmp_path / "out" / CONFIG).read_text()
+    assert load_engine(tmp_path / "out", "cpu").card.fingerprint == engines[0].card.fingerprint
+
+
+def test_a_front_end_forgets_the_file_of_its_weights():
+    encoder = {"_target_": "speakerlab.encoders.ssl_ecapa.SslEcapa", "kind": "wavlm", "weights": "/data/wavlm.pt"}
+    parts = dict.fromkeys(("features", "norm", "pooling", "frames")) | {"loader": {"sample_rate": 16000}}
+    config = network_config(parts | {"model": {"encoder": encoder}, "seed": 1})
+    assert config == parts | {"model": {"encoder": encoder | {"weights": None}}}
+    assert encoder["weights"] == "/data/wavlm.pt"  # the checkpoint's own stays
 
 
 def test_exported_folders_that_are_refused(run, tmp_path):

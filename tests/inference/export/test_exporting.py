@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import torch
+from onnx_files import make_model
 from small_models import TINY, write_checkpoint
 
 from speakerlab import InputError
@@ -53,11 +55,11 @@ def test_onnx_gives_the_networks_embeddings(model, trace, tmp_path):
     target, told = tmp_path / "deep" / "a.onnx", []
     found = export(engine, path, "onnx", target, note=told.append)
     assert found.size == target.stat().st_size and found.difference < 2e-5 and "synthetic voices" in found.recordings
-    onnx = OnnxEngine(target, "cpu")
-    assert onnx.card == engine.card and 400 <= onnx.shortest < 4000
+    small = OnnxEngine(target, "cpu")
+    assert small.card == engine.card and 400 <= small.shortest < 4000
     for lengths in ((1.0,), (0.3, 2.0, 0.3), (0.5,) * 5):
         exact = embed_one_by_one(engine.network)(waveforms(*lengths))
-        np.testing.assert_allclose(onnx(waveforms(*lengths)), exact, atol=1e-4 * np.abs(exact).max())
+        np.testing.assert_allclose(small(waveforms(*lengths)), exact, atol=1e-4 * np.abs(exact).max())
     assert list(target.parent.iterdir()) == [target]
     assert told == ["tracing the network", f"checking on {found.recordings}"]
 
@@ -78,6 +80,15 @@ def test_what_differs_is_not_written(model, trace, tmp_path):
     for kind in ("onnx", "int8"):
         with pytest.raises(InputError, match="nothing is written: on 12 sentences of synthetic voices"):
             export(other, path, kind, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_is_refused_is_not_the_users_fault(model, tmp_path, monkeypatch):
+    engine, path = model
+    graph = make_model([onnx.helper.make_node("NoSuchOperator", ["waveform"], ["embedding"])])
+    monkeypatch.setattr(exporting, "to_onnx", lambda network, sample_rate: (graph, 1))
+    with pytest.raises(InputError, match=r"^Ecapa can't be exported to ONNX as ONNX Runtime takes it \(\w+: .*NoSuch"):
+        export(engine, path, "onnx", tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -138,9 +149,14 @@ def test_where_it_is_written(tmp_path):
         target_of(run, "onnx", str(tmp_path / "a.onnx"))
 
 
+SSL = [
+    *(f"model.encoder.{size}" for size in ("width=16", "layers=2", "heads=2", "hidden=32", "conv_width=8")),
+    *(one for one in SMALL if one.startswith("model.encoder.") and "se_bottleneck" not in one),
+    "pooling.bottleneck=8",
+]
 FAMILIES = {
     "xvector": ["model=xvector", "model.encoder.channels=32", "model.encoder.pooled_channels=64"],
-    "resnet34": ["model=resnet34", "model.encoder.channels=8"],
+    "resnet34": ["model=resnet34", "model.encoder.width=8"],
     "resnet18_image": ["model=resnet18_image"],
     "mobilenet_v2": ["model=mobilenet_v2"],
     "mel_cnn": ["model=mel_cnn"],
@@ -156,6 +172,8 @@ FAMILIES = {
     "simam_resnet34": ["model=simam_resnet34"],
     "titanet": ["model=titanet"],
     "mfa_conformer": ["model=mfa_conformer"],
+    "wav2vec2": ["model=wav2vec2_base_ecapa", *SSL],
+    "wavlm": ["model=wavlm_base_ecapa", *SSL],
     "ecapa_speechbrain": ["model=ecapa_speechbrain"],
     "fusion": ["model=fusion"],
 }
@@ -176,3 +194,12 @@ def test_every_family_and_front_end(case, tmp_path):
     engine = TorchEngine(write_checkpoint(tmp_path / "best.ckpt", *overrides), "cpu")
     found = export(engine, tmp_path / "best.ckpt", "onnx", tmp_path / "a.onnx")
     assert found.difference < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["lstm", "blstm", "cnn_lstm"])
+def test_recurrent_networks_with_8_bit_weights(family, tmp_path):
+    engine = TorchEngine(write_checkpoint(tmp_path / "best.ckpt", f"model={family}"), "cpu")
+    found = export(engine, tmp_path / "best.ckpt", "int8", tmp_path / "a.onnx", max_drift=0.2)
+    operators = {node.op_type for node in onnx.load(tmp_path / "a.onnx").graph.node}
+    assert "DynamicQuantizeLSTM" in operators and 0 < found.drift.mean < 0.2

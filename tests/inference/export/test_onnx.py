@@ -1,6 +1,7 @@
 """Of a graph: what is in the file. That it gives the network's embeddings is in `test_exporting`."""
 
 import numpy as np
+import onnx_ir
 import pytest
 import torch
 from onnx_files import CARD, make_model
@@ -10,7 +11,7 @@ from speakerlab.inference.card import METADATA_KEY
 from speakerlab.inference.engines.onnx import SHORTEST, OnnxEngine
 from speakerlab.inference.engines.onnx_file import read_metadata
 from speakerlab.inference.export import onnx
-from speakerlab.inference.export.onnx import check, embed_one_by_one, failure, shortest, write_onnx
+from speakerlab.inference.export.onnx import check, embed_one_by_one, failure, shortest, tidy, write_onnx
 from speakerlab.inference.export.specimens import Specimens
 
 
@@ -35,6 +36,14 @@ def test_the_file_has_card_and_least_length(tmp_path):
     assert read_metadata(tmp_path / "a.onnx") == {METADATA_KEY: CARD.to_json(), SHORTEST: "400"}
     engine = OnnxEngine(tmp_path / "a.onnx", "cpu")
     assert (engine.card, engine.shortest) == (CARD, 400)
+
+
+def test_a_layer_called_as_the_output(tmp_path):
+    model = onnx_ir.from_proto(make_model())
+    model.graph[0].outputs[0].name = "embedding"  # as torch calls what its nn.Embedding gives
+    tidy(model)
+    write_onnx(onnx_ir.to_proto(model), CARD, 400, tmp_path / "a.onnx")
+    assert check(OnnxEngine(tmp_path / "a.onnx", "cpu"), MeanAndSquare(), specimens(5000, 700), 400) < 1e-6
 
 
 def test_too_large_for_onnx(tmp_path, monkeypatch):
