@@ -24,8 +24,8 @@ import numpy as np
 from resumable import ROOT, alone, append_result, read_results, train, untrained_metrics
 
 from speakerlab.cli.launch import compose
-from speakerlab.config import CONF
 from speakerlab.reports.curves import read_metrics
+from speakerlab.shipped import CONF
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 RUNS = ROOT / "outputs" / "every_loss"

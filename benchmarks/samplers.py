@@ -18,9 +18,9 @@ import torch
 from omegaconf import OmegaConf
 
 from speakerlab.build import build
-from speakerlab.config import CONF
 from speakerlab.data.batches import EpochBatches, Items
 from speakerlab.record import environment
+from speakerlab.shipped import CONF
 from speakerlab.training.similar_speakers import nearest
 
 UTTERANCES, SPEAKERS = 1_100_000, 6_000

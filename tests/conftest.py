@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from speakerlab.cli.branches import branch_arguments, expand_branches
-from speakerlab.config import CONF
+from speakerlab.shipped import CONF
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tests/processes.py, here and in the processes that it starts
 SAMPLE_RATE = 16000

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from speakerlab.build import build_network
 from speakerlab.cli.branches import branch_arguments, expand_branches
-from speakerlab.config import CONF
+from speakerlab.shipped import CONF
 
 KEPT = ("features", "norm", "pooling", "model", "frames", "loader")
 TINY = [

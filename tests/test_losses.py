@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from speakerlab.build import build_loss
 from speakerlab.cli.launch import compose
-from speakerlab.config import CONF
+from speakerlab.shipped import CONF
 
 DIM, SPEAKERS = 16, 5
 UTTERANCES = 4  # a speaker, side by side, as metric losses want them

@@ -17,10 +17,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from speakerlab import build
 from speakerlab.build import build_network
 from speakerlab.cli.branches import expand_branches
-from speakerlab.config import CONF
 from speakerlab.inference.cost import macs
 from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.reports.models import agrees, parameters_in, published
+from speakerlab.shipped import CONF
 
 RATE = 16000
 LARGEST_QUICK = 60_000_000  # parameters of a model that the quick suite runs

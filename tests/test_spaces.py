@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from speakerlab.cli.launch import compose as compose_checked
 from speakerlab.cli.member_checks import check_members
 from speakerlab.cli.multirun import _settle
-from speakerlab.config import CONF
+from speakerlab.shipped import CONF
 
 SPACES = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
 

@@ -12,9 +12,9 @@ import numpy as np
 import soundfile
 import yaml
 
-from speakerlab.config import CONF
 from speakerlab.data.corpora.mini import make_mini
 from speakerlab.data.synthesis.layout import MiniLayout
+from speakerlab.shipped import CONF
 
 LAYOUT = MiniLayout(train_speakers=3, test_speakers=4, sessions=2, utterances=2)
 NATIONS = ("Ireland", "USA", "India")

@@ -10,7 +10,7 @@ from speakerlab import InputError
 from speakerlab.build import build_network
 from speakerlab.cli.branches import branch_arguments, expand_branches
 from speakerlab.cli.launch import compose
-from speakerlab.config import CONF
+from speakerlab.shipped import CONF
 
 SMALL_SINCNET = ["model=sincnet", "model.encoder.hidden=8", "model.encoder.filters=6"]
 TWO = "model.branches={a: {overrides: [model=xvector]}, b: {overrides: [model=lstm,features=mfcc,frames.deltas=1]}}"

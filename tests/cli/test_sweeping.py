@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from speakerlab import InputError
 from speakerlab.cli.launch import compose, take_others
 from speakerlab.cli.sweeping import Sweep, plan_sweep, read_trials
-from speakerlab.config import CONF
+from speakerlab.shipped import CONF
 from speakerlab.sweeping.study import POINT, load
 
 RANGES = ["loss.margin=interval(0.1, 0.5)", "optimizer.lr=tag(log, interval(1e-4, 1e-2))"]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speakerlab.config import CONF
 from speakerlab.data.fraction import check_fraction, fraction_of_shards, fraction_rows
 from speakerlab.data.shards.index import Shard, ShardIndex
+from speakerlab.shipped import CONF
 
 CLASSES = np.random.default_rng(0).integers(0, 7, 500)
 

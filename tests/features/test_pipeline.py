@@ -8,13 +8,13 @@ from PIL import Image
 
 from speakerlab import InputError
 from speakerlab.build import build_network
-from speakerlab.config import CONF
 from speakerlab.features.fbank import Fbank
 from speakerlab.features.mfcc import Mfcc
 from speakerlab.features.norm.mean import MeanNorm
 from speakerlab.features.norm.training_set import TrainingSetNorm
 from speakerlab.features.pipeline import FeaturePipeline, fixed_frames, to_image
 from speakerlab.features.raw import Raw
+from speakerlab.shipped import CONF
 
 FEATURES, NORMS, FRAMES = (
     sorted({path.stem for path in (CONF / group).glob("*.yaml")} - without)

@@ -9,7 +9,6 @@ from torch import nn
 
 from speakerlab import InputError
 from speakerlab.cli.launch import compose
-from speakerlab.config import CONF
 from speakerlab.data.trials import Trials
 from speakerlab.data.utterances import Utterances, utterances_in_files
 from speakerlab.inference.crops import CroppedNetwork
@@ -18,6 +17,7 @@ from speakerlab.inference.scoring import check_scoring, is_plain, recipe_name, s
 from speakerlab.losses.pair_mlp import PairMlp
 from speakerlab.scoring.cosine import cosine_scores
 from speakerlab.scoring.plda import length_normalised, train_plda
+from speakerlab.shipped import CONF
 
 DIM = 6
 GENERATOR = np.random.default_rng(0)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from speakerlab.config import CONF
 from speakerlab.reports.models import Row, agrees, cells, models_page, parameters_in, published
+from speakerlab.shipped import CONF
 
 ROWS = {
     "ecapa": Row(6_194_432, 192, "fbank", 949_444_608, 61.4),

@@ -7,7 +7,7 @@ from studies import make_study, write_command
 
 from speakerlab.cli.branches import branch_arguments
 from speakerlab.cli.launch import compose
-from speakerlab.config import CONF
+from speakerlab.shipped import CONF
 from speakerlab.sweeping.best import NOT_KEPT, as_experiment, write_best
 
 

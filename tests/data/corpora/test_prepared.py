@@ -157,7 +157,7 @@ def test_what_is_not_there(corpus, voxceleb, tmp_path):
 
 
 def test_every_member_of_the_group_names_it():
-    from speakerlab.config import CONF
+    from speakerlab.shipped import CONF
 
     for name in ("voxceleb1", "voxceleb2", "voxceleb12", "manifest"):
         text = (CONF / "data" / f"{name}.yaml").read_text()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from speakerlab.config import CONF
 from speakerlab.data.prepare.lists import copy_lists, missing_lists
 from speakerlab.data.prepare.sources import read_sources
+from speakerlab.shipped import CONF
 
 LISTS = read_sources(CONF / "prepare/voxceleb1.yaml").lists
 VOICES = read_sources(CONF / "prepare/voices.yaml").lists

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from speakerlab import InputError
-from speakerlab.config import CONF
 from speakerlab.data.prepare.sources import read_sources
+from speakerlab.shipped import CONF
 
 FILES = sorted((CONF / "prepare").glob("*.yaml"))
 

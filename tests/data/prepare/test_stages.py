@@ -17,7 +17,6 @@ from hosts import serve
 from trees import NATIONS, host_voxceleb, write_m4a
 
 from speakerlab import InputError
-from speakerlab.config import CONF
 from speakerlab.data.audio import read_audio
 from speakerlab.data.download import Login
 from speakerlab.data.manifest import file_of, read_manifest
@@ -25,6 +24,7 @@ from speakerlab.data.prepare.options import Options
 from speakerlab.data.prepare.rows import Prepared
 from speakerlab.data.prepare.sources import read_sources
 from speakerlab.data.prepare.stages import prepare
+from speakerlab.shipped import CONF
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ("manifest.parquet", "manifest.arrow", "rejected.csv", "speakers.csv")
