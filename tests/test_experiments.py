@@ -87,6 +87,9 @@ def test_the_commands_of_the_page_on_training_compose():
             compose_checked("train", without_runs(words[2:]))
         elif words[1] == "evaluate.py":
             compose_checked("evaluate", words[2:])
+        elif words[1].startswith("benchmarks/"):
+            assert (PAGE.parent.parent / words[1]).is_file()
+            compose_checked("train", words[words.index("--") + 1 :])
         else:
             compose_checked("train", getattr(parser.parse_args(words[1:]), "overrides", []))
 

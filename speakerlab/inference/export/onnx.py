@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -205,4 +206,5 @@ def failure(network: nn.Module, target: str, error: BaseException) -> str:
     names = " and ".join(type(branch.encoder).__name__ for branch in network.branches.values())
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{names} can't be exported {target} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+    reason = re.sub(r"Load model from .* failed: *", "", " ".join(str(error).split()))  # a draft's path tells nothing
+    return f"{names} can't be exported {target} ({type(error).__name__}: {reason[:200]})"
