@@ -146,7 +146,9 @@ def test_a_compiled_run_leaves_a_plain_checkpoint_and_goes_on_bit_for_bit(tmp_pa
     if model == "resnet18":
         given = [word for word in tiny if not word.startswith(("model.", "pooling."))]
         given += ["model=resnet18", "model.encoder.width=8", "model.encoder.embed_dim=8"]
-    given = [*folders.overrides(), *given, "name=tiny", "trainer.max_epochs=2"]
+    # Not Adam, which would make steps of full size of what is zero but for roundings, such as the gradient of an
+    # attention's last bias.
+    given = [*folders.overrides(), *given, "optimizer=sgd", "name=tiny", "trainer.max_epochs=2"]
 
     def train(name: str, *more: str) -> dict:
         done = run_new("train.py", *given, f"output_dir={tmp_path / name}", *more, cwd=tmp_path)
