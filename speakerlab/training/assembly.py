@@ -207,7 +207,7 @@ def build_system(
     if shares_batch_norms(cfg):
         # Here and not by Lightning, which would put new modules in the place of frozen ones, and these would train.
         network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    notes = _unmasked(network, data.augment)
+    notes = data.notes + _unmasked(network, data.augment)
     on_audio = data.corpus.saved is None
     if not on_audio:
         take_embeddings(network, data.corpus.saved, untrained_branches(OmegaConf.to_container(cfg, resolve=True)))

@@ -68,6 +68,8 @@ class SpeakerDataModule(pl.LightningDataModule):
         self.dataset = self._dataset(augment)
         sampler.batches_per_epoch(self.items)  # raises what there is to raise before a run has a folder
         self.sampler = sampler
+        note = sampler.note(self.items) if hasattr(sampler, "note") else None
+        self.notes = () if note is None else (note,)  # for the log
         self.num_workers = num_workers if corpus.saved is None else 0
         if corpus.validation is not None:
             self.validation_classes = speaker_classes(corpus.validation, self.speakers)

@@ -10,54 +10,81 @@ from speakerlab.data.samplers.walk import walk
 class SpeakersXUtterancesSampler:
     """Batches of `speakers_per_batch` different speakers with `utterances_per_speaker` different utterances each.
 
-    The utterances of a speaker stand side by side in the batch and stay on one rank. A speaker who has fewer is there
-    with several crops of an utterance. Every batch is full; an epoch is as many batches as come nearest to visiting
-    each utterance `crops_per_utterance` times on average, and visits each speaker equally often, give or take one. A
-    speaker's utterances are walked through, from epoch to epoch, before any is repeated; those of a round that do not
-    fill a visit are left to the next round.
+    The utterances of a speaker stand side by side in the batch and stay on one rank. A speaker who has fewer, though
+    `min_utterances`, is there with several crops of an utterance. Every batch is full; an epoch is as many batches as
+    come nearest to visiting each utterance of those who are drawn `crops_per_utterance` times on average, and visits
+    each of them equally often, give or take one. A speaker's utterances are walked through, from epoch to epoch, before
+    any is repeated; those of a round that do not fill a visit are left to the next round.
 
     Args:
         speakers_per_batch: P, over all ranks together.
         utterances_per_speaker: K.
         crops_per_utterance: length of an epoch.
+        min_utterances: speakers with fewer are not drawn. Two crops of one utterance share its channel and noise, and
+            a loss that is to tell them from others learns these.
 
     Raises:
         ValueError: if a batch has less than two speakers or a count is not positive.
     """
 
-    def __init__(self, speakers_per_batch: int = 32, utterances_per_speaker: int = 2, crops_per_utterance: int = 1):
+    def __init__(
+        self,
+        speakers_per_batch: int = 32,
+        utterances_per_speaker: int = 2,
+        crops_per_utterance: int = 1,
+        min_utterances: int = 2,
+    ):
         if speakers_per_batch < LEAST:
             raise ValueError(f"speakers_per_batch={speakers_per_batch} must be at least {LEAST}")
         if utterances_per_speaker < 1:
             raise ValueError(f"utterances_per_speaker={utterances_per_speaker} must be at least 1")
         if crops_per_utterance < 1:
             raise ValueError(f"crops_per_utterance={crops_per_utterance} must be at least 1")
+        if min_utterances < 1:
+            raise ValueError(f"min_utterances={min_utterances} must be at least 1")
         self.speakers_per_batch = speakers_per_batch
         self.utterances_per_speaker = utterances_per_speaker
         self.crops_per_utterance = crops_per_utterance
+        self.min_utterances = min_utterances
         self.group = utterances_per_speaker
 
     def batches_per_epoch(self, items: Items) -> int:
-        if self.speakers_per_batch > len(items.counts):
-            raise InputError(
-                f"sampler.speakers_per_batch={self.speakers_per_batch}: there are only {len(items.counts)} speakers"
-            )
         if self.utterances_per_speaker > items.counts.max():
             raise InputError(
                 f"sampler.utterances_per_speaker={self.utterances_per_speaker}: no speaker has so many utterances; "
                 f"the most that one has is {items.counts.max()}"
             )
+        drawn = self._drawn(items)
+        if self.speakers_per_batch > len(drawn):
+            few = "" if len(drawn) == len(items.counts) else f" with sampler.min_utterances={self.min_utterances}"
+            raise InputError(
+                f"sampler.speakers_per_batch={self.speakers_per_batch}: there are only {len(drawn)} speakers{few}"
+            )
         batch = self.speakers_per_batch * self.utterances_per_speaker
-        return max(1, round(len(items) * self.crops_per_utterance / batch))
+        return max(1, round(int(items.counts[drawn].sum()) * self.crops_per_utterance / batch))
 
     def batches(self, items: Items, seed: int, epoch: int) -> Batches:
-        count = self.batches_per_epoch(items)
+        count, drawn = self.batches_per_epoch(items), self._drawn(items)
         visits = count * self.speakers_per_batch
-        rounds = -(-visits // len(items.counts))
-        order = distinct_rounds(order_generator(seed, epoch), len(items.counts), rounds, self.speakers_per_batch)
-        nth = epoch * rounds + np.arange(visits) // len(items.counts)
-        rows = walk(items, order[:visits], nth, self.utterances_per_speaker, [seed])
+        rounds = -(-visits // len(drawn))
+        order = distinct_rounds(order_generator(seed, epoch), len(drawn), rounds, self.speakers_per_batch)
+        nth = epoch * rounds + np.arange(visits) // len(drawn)
+        rows = walk(items, drawn[order[:visits]], nth, self.utterances_per_speaker, [seed])
         return Batches.even(rows.ravel(), count)
+
+    def note(self, items: Items) -> str | None:
+        """For the log: who is not drawn; None if everybody is."""
+        left = len(items.counts) - len(self._drawn(items))
+        if not left:
+            return None
+        return (
+            f"{left} of {len(items.counts)} speakers have fewer than {self.min_utterances} utterances and are not "
+            "trained on; sampler.min_utterances=1 trains on them too, with several crops of an utterance"
+        )
+
+    def _drawn(self, items: Items) -> np.ndarray:
+        """Classes of the speakers who have enough utterances."""
+        return np.flatnonzero(items.counts >= self.min_utterances)
 
 
 def distinct_rounds(generator: np.random.Generator, speakers: int, rounds: int, batch: int) -> np.ndarray:

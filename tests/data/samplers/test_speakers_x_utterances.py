@@ -20,7 +20,7 @@ def items() -> Items:
 
 def groups(items: Items, p: int, k: int, epoch: int) -> np.ndarray:
     """`(batches, p, k)` items."""
-    batches = SpeakersXUtterancesSampler(p, k).batches(items, 1, epoch)
+    batches = SpeakersXUtterancesSampler(p, k, min_utterances=1).batches(items, 1, epoch)
     assert set(batches.sizes) == {p * k}
     return batches.order.reshape(-1, p, k)
 
@@ -43,6 +43,23 @@ def test_speakers_come_equally_often(items, p, k):
     for epoch in range(4):
         counts = Counter(items.speakers[groups(items, p, k, epoch)[:, :, 0]].ravel().tolist())
         assert len(counts) == 11 and max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize("least, left", [(2, [0]), (5, [0, 1, 2])])
+def test_speakers_of_few_utterances_are_not_drawn(items, least, left):
+    sampler = SpeakersXUtterancesSampler(4, 2, min_utterances=least)
+    drawn = set(range(11)) - set(left)
+    assert sampler.batches_per_epoch(items) == round(sum(COUNTS[speaker] for speaker in drawn) / 8)
+    visits = Counter(np.concatenate([items.speakers[sampler.batches(items, 1, epoch).order] for epoch in range(3)]))
+    assert set(visits) == drawn
+    assert sampler.note(items).startswith(f"{len(left)} of 11 speakers have fewer than {least} utterances")
+
+
+def test_with_as_many_utterances_as_wanted_everybody_is_drawn(items):
+    plenty = Items(np.repeat(np.arange(11), 4), np.ones(44))
+    found = [SpeakersXUtterancesSampler(4, 2, min_utterances=least).batches(plenty, 1, 2).order for least in (1, 4)]
+    np.testing.assert_array_equal(*found)
+    assert SpeakersXUtterancesSampler(4, 2).note(plenty) is None
 
 
 def test_utterances_are_used_up_before_they_come_again(items):
@@ -82,6 +99,7 @@ def test_distinct_rounds(speakers, rounds, batch):
         ((1, 2), "speakers_per_batch=1 must be at least 2"),
         ((4, 0), "utterances_per_speaker=0 must be at least 1"),
         ((4, 2, 0), "crops_per_utterance=0 must be at least 1"),
+        ((4, 2, 1, 0), "min_utterances=0 must be at least 1"),
     ],
 )
 def test_bad_counts_are_refused(arguments, message):
@@ -92,7 +110,8 @@ def test_bad_counts_are_refused(arguments, message):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ((12, 2), r"sampler\.speakers_per_batch=12: there are only 11 speakers"),
+        ((12, 2, 1, 1), r"sampler\.speakers_per_batch=12: there are only 11 speakers$"),
+        ((11, 2), r"speakers_per_batch=11: there are only 10 speakers with sampler\.min_utterances=2"),
         (
             (4, 35),
             r"sampler\.utterances_per_speaker=35: no speaker has so many utterances; the most that one has is 34",
