@@ -54,6 +54,9 @@ def check(cfg: DictConfig, config_name: str, choices: dict[str, str], trust: tup
         raise InputError("ckpt must be given: add ckpt=CHECKPOINT, or embeddings=PATH, to the command line")
     if cfg.get("ckpt") == "":
         raise InputError("ckpt= is empty: give a checkpoint's path")
+    # What an experiment demands so, since its ??? would leave the root's null as it is.
+    if config_name == "train" and typed.fine_tuning.ckpt == "":
+        raise InputError("fine_tuning.ckpt must be given: add fine_tuning.ckpt=... to the command line")
     targets = {*known_targets(), *trust}
     if config_name == "train":
         _check_folders_are_read(typed.augment)

@@ -52,6 +52,7 @@ def refusal(compose):
         (["~loss", "name=x"], ["loss is missing", "~loss"]),
         (["~frames"], ["frames is missing", "~frames"]),
         (["ckpt="], ["ckpt= is empty"]),
+        (["fine_tuning.ckpt="], ["fine_tuning.ckpt must be given"]),
         # a list, or what is none
         (["data=folder", "data.root=3"], ["data.root=3 must be str or list of str"]),
         (["data=folder", "data.root=[a,3]"], ["data.root=['a', 3] must be str or list of str"]),

@@ -52,6 +52,8 @@ def fill(cfg) -> None:
     """What a user must give (`???`), given."""
     for key in OmegaConf.missing_keys(cfg):
         OmegaConf.update(cfg, key, "given")
+    if "fine_tuning" in cfg and cfg.fine_tuning.ckpt == "":
+        cfg.fine_tuning.ckpt = None  # there is no first stage
 
 
 def targets_of(path: Path) -> list[str]:

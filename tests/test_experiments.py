@@ -40,7 +40,7 @@ def debugging(compose: Callable, experiment: str) -> list[str]:
 
 
 def needs_a_start(compose: Callable, experiment: str) -> bool:
-    return OmegaConf.is_missing(composed(compose, experiment).fine_tuning, "ckpt")
+    return composed(compose, experiment).fine_tuning.ckpt == ""
 
 
 def commands(experiment: str) -> list[str]:
@@ -97,8 +97,8 @@ def test_the_commands_of_the_page_on_training_compose():
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_it_passes_with_its_debug_overlay(compose, experiment):
     cfg, choices = compose(*debugging(compose, experiment))
-    if OmegaConf.is_missing(cfg.fine_tuning, "ckpt"):
-        cfg.fine_tuning.ckpt = "given"
+    if cfg.fine_tuning.ckpt == "":
+        cfg.fine_tuning.ckpt = None  # there is no first stage
     cfg = check(cfg, "train", choices)
     assert choices["data"] == "mini" and cfg.trainer.max_epochs == 2
     try_components(cfg)
@@ -107,12 +107,23 @@ def test_it_passes_with_its_debug_overlay(compose, experiment):
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_what_must_be_given_is_named_in_a_line(compose, experiment):
     missing = OmegaConf.missing_keys(composed(compose, experiment))
+    if needs_a_start(compose, experiment):
+        missing.add("fine_tuning.ckpt")
     if not missing:
         return
     with pytest.raises(InputError) as caught:
         compose_checked("train", [f"experiment={experiment}"])
     first = sorted(missing)[0]
     assert str(caught.value) == f"{first} must be given: add {first}=... to the command line"
+
+
+def test_a_second_stage_needs_the_first(compose):
+    """Else it would train from scratch, and nobody would see it."""
+    second = {name for name in EXPERIMENTS if any(part in name for part in FIRST_STAGES)}
+    assert {name for name in EXPERIMENTS if needs_a_start(compose, name)} == second
+    for name in second:
+        with pytest.raises(InputError, match=r"^fine_tuning\.ckpt must be given: add fine_tuning\.ckpt=\.\.\."):
+            compose_checked("train", debugging(compose, name))
 
 
 def test_a_process_without_its_data_stops_in_a_line(tmp_path):
