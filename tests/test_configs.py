@@ -30,7 +30,7 @@ FILES = sorted(path for path in CONF.rglob("*.yaml") if path.relative_to(CONF).p
 MEMBERS = [path for path in FILES if path.parent != CONF]
 BATCH, SAMPLES, SPEAKERS = 4, 16000, 5
 # What a member needs besides itself.
-WITH = {("debug", "mini_pairs"): ["loss=triplet"]}
+WITH = {("debug/batch", path.stem): [f"sampler={path.stem}"] for path in (CONF / "sampler").glob("*.yaml")}
 # What the default encoder refuses, and how.
 FOR_OTHER_ENCODERS = {
     ("features", "none"): "only model=fusion has none of its own",

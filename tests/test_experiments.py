@@ -32,11 +32,9 @@ def composed(compose: Callable, experiment: str) -> DictConfig:
     return cfg
 
 
-def debugging(compose: Callable, experiment: str) -> list[str]:
+def debugging(experiment: str) -> list[str]:
     """The arguments that train it for real in seconds, but for what a second stage goes on from."""
-    pairs = "speakers_x_utterances" in composed(compose, experiment).sampler._target_
-    overlay = "debug=mini_pairs" if pairs else "debug=mini"
-    return [f"experiment={experiment}", *MORE.get(experiment, []), overlay]
+    return [f"experiment={experiment}", *MORE.get(experiment, []), "debug=mini"]
 
 
 def needs_a_start(compose: Callable, experiment: str) -> bool:
@@ -96,12 +94,19 @@ def test_the_commands_of_the_page_on_training_compose():
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_it_passes_with_its_debug_overlay(compose, experiment):
-    cfg, choices = compose(*debugging(compose, experiment))
+    cfg, choices = compose(*debugging(experiment))
     if cfg.fine_tuning.ckpt == "":
         cfg.fine_tuning.ckpt = None  # there is no first stage
     cfg = check(cfg, "train", choices)
     assert choices["data"] == "mini" and cfg.trainer.max_epochs == 2
+    small = OmegaConf.load(CONF / "debug" / "batch" / f"{choices['sampler']}.yaml").sampler
+    assert small.items() <= cfg.sampler.items()
     try_components(cfg)
+
+
+def test_debugging_knows_small_batches_of_every_sampler():
+    small, samplers = ({path.stem for path in (CONF / group).glob("*.yaml")} for group in ("debug/batch", "sampler"))
+    assert small == samplers
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -123,7 +128,7 @@ def test_a_second_stage_needs_the_first(compose):
     assert {name for name in EXPERIMENTS if needs_a_start(compose, name)} == second
     for name in second:
         with pytest.raises(InputError, match=r"^fine_tuning\.ckpt must be given: add fine_tuning\.ckpt=\.\.\."):
-            compose_checked("train", debugging(compose, name))
+            compose_checked("train", debugging(name))
 
 
 def test_a_process_without_its_data_stops_in_a_line(tmp_path):
@@ -145,7 +150,7 @@ def train(compose, tmp_path_factory, trained_runs) -> Train:
     def train_one(experiment: str) -> Path:
         if experiment in trained_runs:
             return trained_runs[experiment]
-        arguments = [*debugging(compose, experiment), "threads=1"]
+        arguments = [*debugging(experiment), "threads=1"]
         if needs_a_start(compose, experiment):
             arguments.append(f"fine_tuning.ckpt={train_one(first_stage(experiment)) / 'checkpoints' / 'last.ckpt'}")
         cwd = tmp_path_factory.mktemp(experiment)
