@@ -6,6 +6,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from speakerlab.shipped import CONF, nearest
 
+SUMMED = "; several losses are summed by loss=weighted_sum with named children"
+
 
 def explain_composition(error: Exception, config_name: str, overrides: list[str]) -> str:
     """One line for an error that Hydra raised while composing: the key, the file and the nearest right name."""
@@ -37,6 +39,15 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
     if unknown is not None:
         hint = _holders(unknown[1], groups) or _nearest_key(unknown[1], config_name, overrides)
         return f"unknown key {unknown[1]!r} on the command line{hint}"
+    several = re.match(r"Ambiguous value for argument '(([^=]+)=(.*))'", text)
+    if several is not None:
+        override, key, values = several.groups()
+        right = "give one" if (CONF / key).is_dir() else f"a list is written {key}=[{values}]"
+        return f"{override}: several values are for -m, a run each; {right}{SUMMED if key == 'loss' else ''}"
+    twice = re.match(r"Multiple values for ([\w/]+)\.", text)
+    if twice is not None and f"+{twice[1]}" in [override.partition("=")[0] for override in overrides]:
+        right = f"write {twice[1]}=..., without the +" if twice[1] in groups else f"write +{twice[1]}=[a,b] for several"
+        return f"+{twice[1]}=: there is one already; {right}"
     merging = re.match(r"Error merging override (.+)", text)
     if merging is not None and error.__cause__ is not None:
         return f"{merging[1]} does not fit what the config has there: {str(error.__cause__).splitlines()[0]}"

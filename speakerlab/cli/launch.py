@@ -17,7 +17,7 @@ from yaml import YAMLError
 
 from speakerlab import InputError
 from speakerlab.cli.branches import branch_arguments, expand_branches
-from speakerlab.cli.explain import explain_composition
+from speakerlab.cli.explain import SUMMED, explain_composition
 from speakerlab.cli.outcome import Outcome, leave_outcome
 from speakerlab.schema import SCHEMAS
 from speakerlab.shipped import CONF, known_targets
@@ -106,7 +106,7 @@ def _refuse_merged_members(overrides: list[str]) -> None:
     for override in overrides:
         group, _, members = override.lstrip("+").partition("=")
         if members.startswith("[") and "/" not in group and (CONF / group).is_dir():
-            hint = "; several losses are summed by loss=weighted_sum with named children" if group == "loss" else ""
+            hint = SUMMED if group == "loss" else ""
             raise InputError(
                 f"{group}={members}: give one member of the group, since Hydra merges a list into one{hint}"
             )

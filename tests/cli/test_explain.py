@@ -36,6 +36,12 @@ from speakerlab.config import check
             ["+augment/waveform=gain", "augment.waveform.gain.gain_dbs=[0,1]"],
             ["augment.waveform.gain.gain_dbs", "did you mean augment.waveform.gain.gain_db?"],
         ),
+        (["+augment/waveform=gain", "+augment/waveform=telephone"], ["write +augment/waveform=[a,b] for several"]),
+        # What is chosen already, and several of what there is one of
+        (["+debug=mini"], ["+debug=: there is one already; write debug=..., without the +"]),
+        (["+loss=am"], ["+loss=: there is one already; write loss=..., without the +"]),
+        (["loss=aam,triplet"], ["loss=aam,triplet: several values are for -m", "give one; several losses are summed"]),
+        (["optimizer.betas=0.9,0.98"], ["are for -m, a run each; a list is written optimizer.betas=[0.9,0.98]"]),
         # Losses that add up
         (["loss=weighted_sum", "+loss@loss.losses.a=supcn"], ["losses.a=supcn", "did you mean supcon?"]),
         (["loss=weighted_sum", "loss@loss.losses.a=supcon"], ["write +loss@loss.losses.a=..."]),
