@@ -101,9 +101,13 @@ def steepest(rates: list[float], losses: list[float]) -> float:
 def batch_sizes(
     cfg: DictConfig, corpus: Corpus, most: int, trust: tuple[str, ...] = (), steps: int = 3
 ) -> Iterator[Fit]:
-    """Train some steps with batches twice as large each time, up to `most` or as long as they fit."""
+    """Train some steps with batches twice as large each time, up to `most` or as long as they fit.
+
+    Raises:
+        InputError: for what stops the smallest batches, too.
+    """
     key = size_key(cfg)
-    size = 2 * math.ceil(cfg.sampler[key] / 16)
+    size = smallest = 2 * math.ceil(cfg.sampler[key] / 16)
     while size <= most:
         trial = _alone(cfg)
         trial.sampler[key] = size
@@ -115,8 +119,10 @@ def batch_sizes(
             _train(trial, data, trust, watch, steps, lambda epoch, total: 1.0)
         except torch.OutOfMemoryError:
             return
-        except InputError:  # more than the corpus has
-            return
+        except InputError:
+            if size == smallest:
+                raise
+            return  # more than the corpus has
         seconds, items = watch.seconds[1:] or watch.seconds, watch.items[1:] or watch.items
         fit = Fit(size, sum(items) / sum(seconds), _peak())
         yield fit

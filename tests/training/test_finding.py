@@ -86,6 +86,12 @@ def test_batches_double(composed):
     assert all(fit.items_per_second > 1 and 1e8 < fit.memory < 1e11 for fit in fits)
 
 
+def test_what_stops_any_batch_is_no_lack_of_memory(composed):
+    cfg, corpus = composed("loss=triplet", "sampler.utterances_per_speaker=99")
+    with pytest.raises(InputError, match=r"sampler\.utterances_per_speaker=99: no speaker has so many"):
+        next(batch_sizes(cfg, corpus, 32))
+
+
 def test_what_a_sampler_grows_by(composed):
     assert size_key(composed("sampler=speakers_x_utterances")[0]) == "speakers_per_batch"
     with pytest.raises(InputError, match="choose another sampler"):
