@@ -49,10 +49,12 @@ class SpeakersXUtterancesSampler:
         self.group = utterances_per_speaker
 
     def batches_per_epoch(self, items: Items) -> int:
-        if self.utterances_per_speaker > items.counts.max():
+        most = items.counts.max()
+        if self.utterances_per_speaker > most:
+            hint = "" if most > 1 else "; choose sampler=random and a loss that classifies, such as loss=aam"
             raise InputError(
                 f"sampler.utterances_per_speaker={self.utterances_per_speaker}: no speaker has so many utterances; "
-                f"the most that one has is {items.counts.max()}"
+                f"the most that one has is {most}{hint}"
             )
         drawn = self._drawn(items)
         if self.speakers_per_batch > len(drawn):

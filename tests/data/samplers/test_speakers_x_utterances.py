@@ -123,6 +123,12 @@ def test_too_small_corpora_are_refused(items, arguments, message):
         SpeakersXUtterancesSampler(*arguments).batches_per_epoch(items)
 
 
+def test_a_corpus_of_one_utterance_a_speaker_has_nothing_to_compare():
+    items = Items(np.arange(9), np.ones(9))
+    with pytest.raises(InputError, match=r"the most that one has is 1; choose sampler=random and a loss that class"):
+        SpeakersXUtterancesSampler(4, 2).batches_per_epoch(items)
+
+
 def test_too_many_ranks_are_refused(items):
     with pytest.raises(InputError, match=r"3 groups of 2 items, but 4 are needed"):
         next(iter(EpochBatches(SpeakersXUtterancesSampler(3, 2), items, 1, 0, 2)))
