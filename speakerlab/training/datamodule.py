@@ -17,7 +17,7 @@ from speakerlab.data.embedding_files.dataset import BranchDataset, as_it_is, bat
 from speakerlab.data.length_batches import LengthBatches
 from speakerlab.data.manifest import seconds_of, speaker_classes
 from speakerlab.data.recordings import AudioFiles, Recordings
-from speakerlab.data.shards.dataset import ShardBatches, ShardDataset, sampler_items
+from speakerlab.data.shards.dataset import ShardBatches, ShardDataset, check_sampler, sampler_items
 from speakerlab.data.shards.index import Shards
 from speakerlab.data.utterances import RowDataset, UtteranceDataset, measure, pad_utterances
 from speakerlab.training.workers import worker_options
@@ -61,6 +61,7 @@ class SpeakerDataModule(pl.LightningDataModule):
         self.sample_rate = sample_rate
         self.seed = seed
         if isinstance(corpus.train, Shards):
+            check_sampler(sampler)  # first, since it would ask for speakers that it is not told of
             self.items = sampler_items(corpus.train)
         else:
             seconds = seconds_of(corpus.train) if crop_seconds is None else np.full(corpus.utterances, crop_seconds)

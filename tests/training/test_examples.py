@@ -8,6 +8,7 @@ import soundfile
 import torch
 from omegaconf import OmegaConf
 
+from speakerlab import InputError
 from speakerlab.augment.chain import RecordingChain
 from speakerlab.augment.recipe import Recipe
 from speakerlab.build import build_corpus, build_network
@@ -85,6 +86,12 @@ def test_examples_are_what_training_meets(request, cfg, source, epoch):
             assert item.speaker == data.speakers[int(batch["speaker"][row])]
             met += 1
     assert met == 6
+
+
+def test_shards_refuse_another_sampler_before_it_asks_for_speakers(cfg, packed):
+    cfg.sampler = {"_target_": "speakerlab.data.samplers.speakers_x_utterances.SpeakersXUtterancesSampler"}
+    with pytest.raises(InputError, match="can't change: use sampler=random, and a loss that does not compare"):
+        build_datamodule(cfg, packed[0])
 
 
 def test_before_is_the_crop_that_was_read(data, cfg, folders):

@@ -58,6 +58,15 @@ def sampler_items(shards: Shards) -> Items:
     return Items(zero, np.broadcast_to(np.float64(1.0), len(shards)))
 
 
+def check_sampler(sampler: object) -> None:
+    """InputError if it wants another order than the shards'."""
+    if not isinstance(sampler, RandomSampler):
+        raise InputError(
+            f"data=shards reads utterances in the shards' order, which {type(sampler).__name__} can't change: "
+            "use sampler=random, and a loss that does not compare utterances, such as loss=aam"
+        )
+
+
 class ShardDataset(Dataset):
     """Crops of the utterances of shards, read in the shards' order and shuffled in a buffer.
 
@@ -107,11 +116,7 @@ class ShardDataset(Dataset):
         Raises:
             InputError: if the sampler wants another order than the shards', or batches are too small.
         """
-        if not isinstance(sampler, RandomSampler):
-            raise InputError(
-                f"data=shards reads utterances in the shards' order, which {type(sampler).__name__} can't change: "
-                "use sampler=random"
-            )
+        check_sampler(sampler)
         layout = Layout(count, sampler.crops_per_utterance, rank, ranks, max(workers, 1))
         layout.check(self.utterances)
         self.layout = layout
