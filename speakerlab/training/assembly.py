@@ -71,11 +71,12 @@ def try_components(cfg: DictConfig, trust: tuple[str, ...] = ()) -> None:
     if cfg.augment.mixup is not None and cfg.loader.crop_seconds is None:
         raise InputError("augment.mixup needs items of equal length: set loader.crop_seconds, or augment.mixup=null")
     sampler = build_sampler(cfg, augment, trust)
-    _check_pairs(cfg, loss, sampler)
     if cfg.callbacks.get("similar_speakers") is not None:
         check_use(sampler, loss)
+    _check_pairs(cfg, loss, sampler)
     build(cfg.scheduler, "scheduler", trust=trust)
     build(cfg.margin, "margin", trust=trust)
+    build_callbacks(cfg, trust)
     for key, node in optimizer_nodes(cfg).items():
         build(node, key, [torch.nn.Parameter(torch.zeros(1, 1))], trust=trust)
 
@@ -127,9 +128,10 @@ def _check_pairs(cfg: DictConfig, loss: torch.nn.Module, sampler: Sampler) -> No
         return
     name = cfg.loss._target_.split(".")[-1]
     if getattr(sampler, "utterances_per_speaker", 1) < needed:
+        other = "" if hasattr(sampler, "utterances_per_speaker") else "sampler=speakers_x_utterances "
         raise InputError(
             f"loss: {name} compares a speaker's utterances, {needed} or more in a batch: give "
-            f"sampler=speakers_x_utterances sampler.utterances_per_speaker={needed}"
+            f"{other}sampler.utterances_per_speaker={needed}"
         )
     if cfg.augment.mixup is not None:
         raise InputError(
@@ -262,6 +264,15 @@ def _unmasked(network: SpeakerNetwork | FusionNetwork, augment: Recipe) -> tuple
     )
 
 
+def build_callbacks(cfg: DictConfig, trust: tuple[str, ...] = ()) -> list[pl.Callback]:
+    """Those that are not null, and of the ones that measure the task's own."""
+    return [
+        build(node, f"callbacks.{name}", trust=trust)
+        for name, node in cfg.callbacks.items()
+        if node is not None and (name == cfg.task.name or name not in TASKS)
+    ]
+
+
 def build_trainer(
     cfg: DictConfig,
     folder: Path,
@@ -279,11 +290,7 @@ def build_trainer(
         draw: makes figures of each measured epoch; see `speakerlab.training.pictures`.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its import sets it to INFO, tips and all
-    callbacks = [
-        build(node, f"callbacks.{name}", trust=trust)
-        for name, node in cfg.callbacks.items()
-        if node is not None and (name == cfg.task.name or name not in TASKS)
-    ]
+    callbacks = build_callbacks(cfg, trust)
     # Padded utterances have a length of their own in each batch, which would compile anew.
     if cfg.compile is None and cfg.loader.crop_seconds is not None and not cfg.checkpoint_activations:
         callbacks.append(Compiling())

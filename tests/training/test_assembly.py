@@ -83,6 +83,8 @@ from speakerlab.training.compiling import Compiling
             r"^model\.branches\.mel_cnn\.frames: pad=x must be wrap or zero",
         ),
         ("fine_tuning.unfreeze_epoch=3", r"^fine_tuning\.unfreeze_epoch=3: fine_tuning\.freeze names nothing"),
+        ("callbacks.early_stopping.patience=0", r"^callbacks\.early_stopping: patience=0 must be at least 1, or null"),
+        ("callbacks.ema.decay=2", r"^callbacks\.ema: decay=2 must lie between 0 and 1"),
     ],
 )
 def test_out_of_range_values_stop_before_any_data(compose, override, message):
@@ -135,7 +137,9 @@ def test_new_voices_would_break_up_groups_of_speakers(compose, sampler, voices, 
 
 
 METRIC = ("triplet", "contrastive", "prototypical", "angular_prototypical", "ge2e", "supcon", "weighted_sum")
-TO_COMPARE = r"compares a speaker's utterances, 2 or more in a batch: give sampler=speakers_x_utterances"
+TO_COMPARE = r"compares a speaker's utterances, 2 or more in a batch: give "
+TO_COMPARE_BY_ANOTHER = TO_COMPARE + r"sampler=speakers_x_utterances sampler\.utterances_per_speaker=2$"
+TO_COMPARE_MORE = TO_COMPARE + r"sampler\.utterances_per_speaker=2$"
 MIXED = r"^augment\.mixup needs a loss that classifies; \w+ compares embeddings"
 
 
@@ -143,12 +147,15 @@ MIXED = r"^augment\.mixup needs a loss that classifies; \w+ compares embeddings"
     "overrides, message",
     [
         *((f"loss={loss}", None) for loss in METRIC),
-        *((f"loss={loss} sampler=random", TO_COMPARE) for loss in METRIC),
+        *((f"loss={loss} sampler=random", TO_COMPARE_BY_ANOTHER) for loss in METRIC),
         *((f"loss={loss} +augment/mixup=mixup", MIXED) for loss in METRIC),
-        ("loss=triplet sampler=length_bucketed", TO_COMPARE),
-        ("loss=triplet sampler.utterances_per_speaker=1", TO_COMPARE),
+        ("loss=triplet sampler=length_bucketed", TO_COMPARE_BY_ANOTHER),
+        ("loss=triplet sampler.utterances_per_speaker=1", TO_COMPARE_MORE),
+        ("loss=weighted_sum sampler=hard_speakers", TO_COMPARE_MORE),
+        ("loss=weighted_sum sampler=hard_speakers sampler.utterances_per_speaker=2", None),
+        ("loss=triplet sampler=hard_speakers", "sampler=hard_speakers needs a loss with weights for each speaker"),
         ("loss=triplet regulariser=center", None),
-        ("loss=triplet regulariser=center sampler=random", TO_COMPARE),
+        ("loss=triplet regulariser=center sampler=random", TO_COMPARE_BY_ANOTHER),
         ("regulariser=center +augment/mixup=mixup", None),
     ],
 )
