@@ -252,6 +252,11 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     return checkpoint
 
 
+def last_epoch(checkpoint: dict) -> int | None:
+    """The epoch that a checkpoint was written in, from 1 as the log counts; None if it knows of none."""
+    return checkpoint["epoch"] + 1 if "epoch" in checkpoint else None  # Lightning counts from 0
+
+
 def network_from_checkpoint(
     checkpoint: dict, trust: tuple[str, ...] = (), for_audio: bool = True
 ) -> SpeakerNetwork | FusionNetwork:

@@ -109,13 +109,14 @@ def run_attention(chosen: argparse.Namespace) -> None:
 
 def run_filters(chosen: argparse.Namespace) -> None:
     """Write the page; print where it is."""
+    from speakerlab.build import last_epoch
     from speakerlab.cli.tables import show
     from speakerlab.reports.filters import sinc_bands, write_filters
 
     checkpoint, contents, network = _load(chosen)
     bands = sinc_bands(network)
     folder = chosen.to or _folder(checkpoint, "filters")
-    facts = {"checkpoint": checkpoint, "epochs": contents.get("epoch", "unknown")}
+    facts = {"checkpoint": checkpoint, "epochs": last_epoch(contents) or "unknown"}
     page = write_filters(folder, f"Filters of {checkpoint}", bands, facts)
     show(f"page     {page}", f"figure   {folder / 'filters.png'}")
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.build import load_checkpoint
+from speakerlab.build import last_epoch, load_checkpoint
 from speakerlab.data.audio import read_audio
 from speakerlab.data.tree import paths_of
 from speakerlab.data.utterances import Utterances
@@ -68,8 +68,9 @@ def about(cfg: DictConfig, source: Source | None) -> dict[str, object]:
     here = environment()
     contents = {} if source is None or source.checkpoint is None else load_checkpoint(source.checkpoint)
     facts = {} if source is None else {"evaluated": source.path, "computed on": ", ".join(map(str, source.devices))}
-    if "epoch" in contents:
-        facts["trained"] = f"{contents['epoch']} epochs, {contents.get('global_step', 0):,} steps"
+    epochs = last_epoch(contents)
+    if epochs is not None:
+        facts["trained"] = f"{epochs} epochs, {contents.get('global_step', 0):,} steps"
     texts = {"Configuration of the evaluation": OmegaConf.to_yaml(cfg)}
     if contents:
         texts["Configuration of the model"] = OmegaConf.to_yaml(OmegaConf.create(contents["config"]))

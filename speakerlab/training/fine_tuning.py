@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from speakerlab import InputError
-from speakerlab.build import load_checkpoint
+from speakerlab.build import last_epoch, load_checkpoint
 
 
 def read_start(cfg: DictConfig) -> dict | None:
@@ -58,7 +58,7 @@ def start_from(system: nn.Module, contents: dict, parts: list[str], speakers: li
         except RuntimeError as error:
             reason = str(error).splitlines()[1].strip()
             raise InputError(f"fine_tuning.load: the checkpoint's {part} does not fit this one: {reason}") from error
-    return f"weights of {', '.join(parts)} from a checkpoint of epoch {contents.get('epoch', '?')}"
+    return f"weights of {', '.join(parts)} from a checkpoint of epoch {last_epoch(contents) or '?'}"
 
 
 def _rows_of(

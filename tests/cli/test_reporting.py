@@ -59,7 +59,7 @@ def test_crops_are_heard_by_the_network_within(found, tiny):
 
 def test_how_it_was_done(tmp_path):
     checkpoint = tmp_path / "best.ckpt"
-    torch.save({"config": {"seed": 3}, "speakers": [], "state_dict": {}, "epoch": 4, "global_step": 1234}, checkpoint)
+    torch.save({"config": {"seed": 3}, "speakers": [], "state_dict": {}, "epoch": 3, "global_step": 1234}, checkpoint)
     cfg, devices = OmegaConf.create({"device": "cpu"}), [torch.device("cpu")]
     said = about(cfg, Source(checkpoint, checkpoint, {}, devices))
     assert said["step"] == 1234 and said["facts"]["trained"] == "4 epochs, 1,234 steps"
