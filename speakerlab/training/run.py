@@ -84,9 +84,9 @@ class Run:
                 f"ckpt={self.checkpoint} was trained on {len(self.saved['speakers'])} speakers and "
                 f"{self.saved['utterances']} utterances; now there are others ({len(speakers)} and {utterances})"
             )
-        if self.saved["epoch"] > cfg.trainer.max_epochs:
+        if self.saved["epoch"] >= cfg.trainer.max_epochs:  # counted from 0
             raise InputError(
-                f"trainer.max_epochs={cfg.trainer.max_epochs}: the checkpoint is {self.saved['epoch']} epochs old"
+                f"trainer.max_epochs={cfg.trainer.max_epochs}: the checkpoint is of epoch {self.saved['epoch'] + 1}"
             )
 
     def start(self, cfg: DictConfig, corpus: Corpus, hardware: dict[str, object], notes: tuple[str, ...] = ()) -> None:

@@ -80,8 +80,8 @@ class SpeakersXUtterancesSampler:
         if not left:
             return None
         return (
-            f"{left} of {len(items.counts)} speakers have fewer than {self.min_utterances} utterances and are not "
-            "trained on; sampler.min_utterances=1 trains on them too, with several crops of an utterance"
+            f"not trained on, with fewer than {self.min_utterances} utterances: {left} of {len(items.counts)} speakers; "
+            "sampler.min_utterances=1 trains on them too, with several crops of an utterance"
         )
 
     def _drawn(self, items: Items) -> np.ndarray:
