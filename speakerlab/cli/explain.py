@@ -36,7 +36,7 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
         return f"{unknown[1]}= adds to the config: write +{unknown[1]}=..."
     if unknown is not None:
         hint = _holders(unknown[1], groups) or _nearest_key(unknown[1], config_name, overrides)
-        return f"unknown key {unknown[1]!r} on the command line{hint}"
+        return f"unknown key {unknown[1]!r} {_place(unknown[1], overrides)}{hint}"
     merging = re.match(r"Error merging override (.+)", text)
     if merging is not None and error.__cause__ is not None:
         return f"{merging[1]} does not fit what the config has there: {str(error.__cause__).splitlines()[0]}"
@@ -44,6 +44,18 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
         hint = "arguments are key=value; a value with brackets, commas, = or spaces needs quotes: \"key='a (b)'\""
         return f"{text.strip().splitlines()[0]}; {hint}"
     return text.strip().splitlines()[0]
+
+
+def _place(key: str, overrides: list[str]) -> str:
+    """Where a key was written: in the space of a sweep, or on the command line."""
+    for override in overrides:
+        group, _, member = override.partition("=")
+        file = CONF / "sweep" / f"{member}.yaml"
+        if group == "sweep" and file.is_file():
+            params = OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.params") or {}
+            if key in [str(name).lstrip("+~") for name in params]:
+                return f"in conf/sweep/{member}.yaml"
+    return "on the command line"
 
 
 def _groups(config_name: str) -> list[str]:

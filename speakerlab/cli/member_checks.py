@@ -91,6 +91,9 @@ def _written(values: dict[str, str]) -> list[str]:
 def _listed(override) -> list[str]:
     """A parameter's values; of numbers in a range, its ends."""
     if override.is_interval_sweep():
+        from speakerlab.sweeping.space import distribution_of
+
+        distribution_of(override)  # refuses one that ends before it begins
         interval = override.value()
         return [str(interval.start), str(interval.end)]
     try:

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from speakerlab.sweeping.hardware import Share
-from speakerlab.sweeping.plan import COMPLETE, FAILED, LOST, PRUNED, STOPPED, Begun, Ended, Event, Plan
+from speakerlab.sweeping.plan import COMPLETE, FAILED, KILLED, LOST, PRUNED, STOPPED, Begun, Ended, Event, Plan
 from speakerlab.sweeping.processes import die_with_parent, hold, holding
 from speakerlab.sweeping.recovery import WORKERS, is_double, queue_again, recover
 from speakerlab.sweeping.searching import make_pruner, make_sampler
@@ -128,7 +128,7 @@ class Worker:
                 patiently(lambda: self.record(trial, ended))
             except (ValueError, UpdateFinishedTrialError):  # others have just given it up
                 ended = ended._replace(state=LOST)
-        if ended.state == STOPPED:
+        if ended.state in (STOPPED, KILLED):
             patiently(lambda: queue_again(self.study))
         self.tell(ended)
 
