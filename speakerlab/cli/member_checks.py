@@ -36,6 +36,8 @@ def check_members(config: DictConfig, config_name: str, trust: tuple[str, ...]) 
     """
     if not swept_keys(config):
         raise InputError("-m: nothing varies; give several values such as loss.margin=0.1,0.2, or a space with sweep=")
+    if "sweep" in swept_keys(config):
+        raise InputError("-m sweep=: a study has one space; what several vary can stand in one file of conf/sweep/")
     if config.hydra.sweeper._target_ == BASIC:
         for overrides in _grid(config):
             _check_member(config, config_name, overrides, trust, as_built=True)

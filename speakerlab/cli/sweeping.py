@@ -154,6 +154,9 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
     """
     overrides = branch_arguments(overrides)
     offer_experiment_file(overrides)
+    for override in overrides:
+        if override.startswith("sweep=") and is_range(override):
+            raise InputError(f"{override}: a study has one space; what both vary can stand in one file of conf/sweep/")
     whole = _whole_config([override for override in overrides if not is_range(override)])
     params = OmegaConf.to_container(whole.hydra.sweeper.get("params") or OmegaConf.create())
     when = OmegaConf.to_container(OmegaConf.select(whole, "sweep.when") or OmegaConf.create())

@@ -49,6 +49,8 @@ def test_what_can_run(sweep, overrides):
         (["model=ecapa,resnet33"], r"model=resnet33.*did you mean resnet34"),
         (["model=ecapa,resnet34", "model.encoder.scale=8"], r"model\.encoder\.scale.*\(member: model=resnet34\)"),
         (["sweep=margin"], r"loss\.margin=interval\(0\.05, 0\.5\) is a range to draw from: add hydra/sweeper=optuna"),
+        (["sweep=margin,optimizer"], "a study has one space"),
+        (["sweep=margin,optimizer", *OPTUNA], "a study has one space"),
         (["loss.margin=interval(0.5, 0.1)", *OPTUNA], r"0\.1\): the first number must be below the second"),
         (["loss.margin=interval(0.1, 3)", *OPTUNA], r"margin=3\.0 must be .*member: loss\.margin=3\.0"),
         (["sweep=margin", "loss=softmax", *OPTUNA], r"loss\.margin"),

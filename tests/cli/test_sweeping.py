@@ -83,6 +83,7 @@ def test_help_names_every_space():
             "(trial: loss.margin=-1.0 loss.scale=10.0)",
         ),
         (["sweep=margni"], [], "did you mean margin?"),
+        (["sweep=margin,optimizer"], [], "a study has one space"),
         ([*RANGES, "objective=[f1]"], [], "objective: f1"),
         ([*RANGES, "objective=[parameters]"], [], "name a metric that is measured"),
         ([*RANGES, "+sweep.when={loss.margin: 'losss=aam'}"], [], "losss is no key"),
