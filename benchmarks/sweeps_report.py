@@ -229,7 +229,7 @@ def markdown(ran: Facts, pruned: optuna.Study, whole: optuna.Study, folders: dic
         f"ECAPA-TDNN of 256 channels (512 before pooling), crops of 1 s, at most {ran.epochs} epochs of the "
         f"embedded corpus's 80 speakers. The best trial is number {best.number}, {chosen}, with an EER of "
         f"{100 * best.value:.2f} % on the development trials. The default configuration is trial "
-        f"{default_point.number}: {last_value(default_point)}."
+        f"{default_point.number}; its EER in %: {last_value(default_point)}."
     )
     unseen = (
         f"Both were trained with {len(ran.seeds)} seeds that the sweep did not use, and scored on "
@@ -257,4 +257,4 @@ def machine(facts: dict) -> str:
 
 def _filled(text: str) -> list[str]:
     """Lines of at most 118 characters; a row of a table stays whole."""
-    return [text] if text.startswith("|") or not text else textwrap.wrap(text, 118)
+    return [text] if text.startswith("|") or not text else textwrap.wrap(text, 118, break_on_hyphens=False)

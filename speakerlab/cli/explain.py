@@ -25,6 +25,10 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
             if member not in (*members, "null", "") and "/" not in member:
                 hint = nearest(member, members)
                 return f"{key}={member}: there is no conf/{group}/{member}.yaml{hint} (there are: {', '.join(members)})"
+    own = re.search(r"Could not find '(hydra/[\w/]+)/([\w-]+)'\s+Available options in '[^']+':\n((?:\t\w+\n)+)", text)
+    if own is not None:
+        members = own[3].split()
+        return f"{own[1]}={own[2]}: there is none{nearest(own[2], members)} (there are: {', '.join(members)})"
     absent = re.search(r"To append to your default list use \+([\w/]+)=", text)
     if absent is not None and absent[1].split("/")[0] in groups and (CONF / absent[1]).is_dir():
         return f"{absent[1]}= adds to the config: write +{absent[1]}=..."

@@ -106,7 +106,9 @@ def _listed(override) -> list[str]:
 
 
 def _check_study(config: DictConfig, config_name: str) -> None:
-    """As many directions as objectives, and the right ones."""
+    """A trial at least; as many directions as objectives, and the right ones."""
+    if config.hydra.sweeper.n_trials < 1:
+        raise InputError(f"hydra.sweeper.n_trials={config.hydra.sweeper.n_trials} must be at least 1")
     if config_name != "train":
         return
     from speakerlab.cli.objective import check_directions, objectives

@@ -28,6 +28,7 @@ from speakerlab.config import check
         (["optimizer=sgd", "optimizer.momentun=0.9"], ["'optimizer.momentun'", "did you mean optimizer.momentum?"]),
         (["data=folder", "data.rot=/x"], ["'data.rot'", "did you mean data.root?"]),
         (["lr=0.1"], ["'lr'", "did you mean optimizer.lr?"]),
+        (["hydra/launcher=slrm"], ["hydra/launcher=slrm: there is none", "did you mean slurm?", "basic, local, "]),
         (["name=a(b"], ["name=a(b", "quotes"]),
         # Members of a group that adds up
         (["+augment/waveform=[gain,telphone]"], ["augment/waveform=telphone", "did you mean telephone?"]),

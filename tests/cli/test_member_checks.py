@@ -49,6 +49,7 @@ def test_what_can_run(sweep, overrides):
         (["model=ecapa,resnet33"], r"model=resnet33.*did you mean resnet34"),
         (["model=ecapa,resnet34", "model.encoder.scale=8"], r"model\.encoder\.scale.*\(member: model=resnet34\)"),
         (["sweep=margin"], r"loss\.margin=interval\(0\.05, 0\.5\) is a range to draw from: add hydra/sweeper=optuna"),
+        (["sweep=margin", "hydra.sweeper.n_trials=0", *OPTUNA], "n_trials=0 must be at least 1"),
         (["sweep=margin,optimizer"], "a study has one space"),
         (["sweep=margin,optimizer", *OPTUNA], "a study has one space"),
         (["loss.margin=interval(0.5, 0.1)", *OPTUNA], r"0\.1\): the first number must be below the second"),
