@@ -107,14 +107,15 @@ class Worker:
             if len(begun) >= self.plan.n_trials:
                 return None
             trial = self.study.ask()
-            self.storage.record_heartbeat(trial._trial_id)
-            trial.set_user_attr(WORKER, self.name)
-            if not is_double(self.storage.get_trial(trial._trial_id), trials):
-                params = self.plan.space.suggest(trial)
-                trial.set_user_attr(OVERRIDES, [f"{key}={value}" for key, value in params.items()])
-                return trial, params
-            trial.set_user_attr(REASON, TWICE)
-            self.study.tell(trial, state=TrialState.FAIL)
+            with suppress(UpdateFinishedTrialError):  # a laptop slept just now: others gave it up, and it comes again
+                self.storage.record_heartbeat(trial._trial_id)
+                trial.set_user_attr(WORKER, self.name)
+                if not is_double(self.storage.get_trial(trial._trial_id), trials):
+                    params = self.plan.space.suggest(trial)
+                    trial.set_user_attr(OVERRIDES, [f"{key}={value}" for key, value in params.items()])
+                    return trial, params
+                trial.set_user_attr(REASON, TWICE)
+                self.study.tell(trial, state=TrialState.FAIL)
 
     def others_run(self) -> bool:
         """Whether somebody runs a trial, which may have to be taken over."""
