@@ -27,6 +27,10 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
             if member not in (*members, "null", "") and "/" not in member:
                 hint = nearest(member, members)
                 return f"{key}={member}: there is no conf/{group}/{member}.yaml{hint} (there are: {', '.join(members)})"
+    own = re.search(r"Could not find '(hydra/[\w/]+)/([\w-]+)'\s+Available options in '[^']+':\n((?:\t\w+\n)+)", text)
+    if own is not None:
+        members = own[3].split()
+        return f"{own[1]}={own[2]}: there is none{nearest(own[2], members)} (there are: {', '.join(members)})"
     absent = re.search(r"To append to your default list use \+([\w/]+)=", text)
     if absent is not None and absent[1].split("/")[0] in groups and (CONF / absent[1]).is_dir():
         return f"{absent[1]}= adds to the config: write +{absent[1]}=..."
@@ -38,7 +42,7 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
         return f"{unknown[1]}= adds to the config: write +{unknown[1]}=..."
     if unknown is not None:
         hint = _holders(unknown[1], groups) or _nearest_key(unknown[1], config_name, overrides)
-        return f"unknown key {unknown[1]!r} on the command line{hint}"
+        return f"unknown key {unknown[1]!r} {_place(unknown[1], overrides)}{hint}"
     several = re.match(r"Ambiguous value for argument '(([^=]+)=(.*))'", text)
     if several is not None:
         override, key, values = several.groups()
@@ -55,6 +59,18 @@ def explain_composition(error: Exception, config_name: str, overrides: list[str]
         hint = "arguments are key=value; a value with brackets, commas, = or spaces needs quotes: \"key='a (b)'\""
         return f"{text.strip().splitlines()[0]}; {hint}"
     return text.strip().splitlines()[0]
+
+
+def _place(key: str, overrides: list[str]) -> str:
+    """Where a key was written: in the space of a sweep, or on the command line."""
+    for override in overrides:
+        group, _, member = override.partition("=")
+        file = CONF / "sweep" / f"{member}.yaml"
+        if group == "sweep" and file.is_file():
+            params = OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.params") or {}
+            if key in [str(name).lstrip("+~") for name in params]:
+                return f"in conf/sweep/{member}.yaml"
+    return "on the command line"
 
 
 def _groups(config_name: str) -> list[str]:

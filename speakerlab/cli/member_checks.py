@@ -36,6 +36,8 @@ def check_members(config: DictConfig, config_name: str, trust: tuple[str, ...]) 
     """
     if not swept_keys(config):
         raise InputError("-m: nothing varies; give several values such as loss.margin=0.1,0.2, or a space with sweep=")
+    if "sweep" in swept_keys(config):
+        raise InputError("-m sweep=: a study has one space; what several vary can stand in one file of conf/sweep/")
     if config.hydra.sweeper._target_ == BASIC:
         for overrides in _grid(config):
             _check_member(config, config_name, overrides, trust, as_built=True)
@@ -91,6 +93,9 @@ def _written(values: dict[str, str]) -> list[str]:
 def _listed(override) -> list[str]:
     """A parameter's values; of numbers in a range, its ends."""
     if override.is_interval_sweep():
+        from speakerlab.sweeping.space import distribution_of
+
+        distribution_of(override)  # refuses one that ends before it begins
         interval = override.value()
         return [str(interval.start), str(interval.end)]
     try:
@@ -101,7 +106,9 @@ def _listed(override) -> list[str]:
 
 
 def _check_study(config: DictConfig, config_name: str) -> None:
-    """As many directions as objectives, and the right ones."""
+    """A trial at least; as many directions as objectives, and the right ones."""
+    if config.hydra.sweeper.n_trials < 1:
+        raise InputError(f"hydra.sweeper.n_trials={config.hydra.sweeper.n_trials} must be at least 1")
     if config_name != "train":
         return
     from speakerlab.cli.objective import check_directions, objectives

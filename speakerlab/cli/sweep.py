@@ -99,7 +99,7 @@ def _outlined(study: str | Path, folder: Path, storage: str | None) -> dict[str,
     except InputError as error:
         return {"trials": f"can't be read: {error}", "best": ""}
     front = f"Pareto front: {facts['Pareto front']}" if "Pareto front" in facts else ""
-    return {"trials": facts["trials"] or "none yet", "best": facts.get("best", front)}
+    return {"trials": facts["trials"], "best": facts.get("best", front)}
 
 
 def show_best(chosen: argparse.Namespace) -> None:

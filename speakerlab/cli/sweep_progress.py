@@ -15,7 +15,7 @@ from speakerlab.data.amounts import duration
 from speakerlab.record import FILE_ONLY, log_path
 from speakerlab.reports.metric_names import metric_name, metric_value
 from speakerlab.sweeping.measurements import PARAMETERS
-from speakerlab.sweeping.plan import COMPLETE, FAILED, LOST, PRUNED, Begun, Ended, Event, Measured
+from speakerlab.sweeping.plan import COMPLETE, FAILED, KILLED, LOST, PRUNED, Begun, Ended, Event, Measured
 from speakerlab.sweeping.results import ranked
 from speakerlab.sweeping.space import Value, described
 from speakerlab.sweeping.study import DATABASE, SECONDS, counted, shown_url
@@ -90,6 +90,8 @@ class SweepProgress:
             what = f"pruned{at}"
         elif ended.state == FAILED:
             what = f"failed: {ended.reason}"
+        elif ended.state == KILLED:
+            what = f"{ended.reason}; it is tried once more"
         elif ended.state == LOST:
             what = "was taken over by others, who heard nothing of it for too long"
         else:

@@ -101,7 +101,9 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
     members = {group: member for group, member in base.choices.items() if "/" not in group and group not in NO_MATTER}
     definition = {"space": space.definition(), "choices": members, "config": compared(base.cfg)}
     study = join(study_name, opened, names, directions, definition)
-    queue_points(study, [*points, *(warm if cfg.warm_start is not None and not study.trials else [])])
+    n_trials = cfg.n_trials or base.cfg.sweep.n_trials or TRIALS
+    # No more than will be tried: a trial that is killed is queued behind them.
+    queue_points(study, [*points, *(warm if cfg.warm_start is not None and not study.trials else [])][:n_trials])
     threads = [] if divided[0].threads is None else [f"threads={divided[0].threads}"]
     plan = Plan(
         study=study_name,
@@ -111,7 +113,7 @@ def plan_sweep(cfg: DictConfig, overrides: list[str], script: Path) -> Sweep:
         space=space,
         objectives=names,
         directions=directions,
-        n_trials=cfg.n_trials or base.cfg.sweep.n_trials or TRIALS,
+        n_trials=n_trials,
         epochs=base.cfg.trainer.max_epochs,
         search=search,
         pruning=pruning,
@@ -152,6 +154,9 @@ def read_trials(overrides: list[str]) -> tuple[Space, Base]:
     """
     overrides = branch_arguments(overrides)
     offer_experiment_file(overrides)
+    for override in overrides:
+        if override.startswith("sweep=") and is_range(override):
+            raise InputError(f"{override}: a study has one space; what both vary can stand in one file of conf/sweep/")
     whole = _whole_config([override for override in overrides if not is_range(override)])
     params = OmegaConf.to_container(whole.hydra.sweeper.get("params") or OmegaConf.create())
     when = OmegaConf.to_container(OmegaConf.select(whole, "sweep.when") or OmegaConf.create())

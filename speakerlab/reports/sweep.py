@@ -110,7 +110,10 @@ def outcome(sweep: SweepTrials) -> dict[str, str]:
     """How many trials there are, what was best, and the way on."""
     states = [trial.state for trial in sweep.trials]
     counts = [f"{states.count(state)} {name}" for state, name in STATES.items() if state in states]
-    facts = {"objective": ", ".join(metric_name(name) for name in sweep.objectives), "trials": ", ".join(counts)}
+    facts = {
+        "objective": ", ".join(metric_name(name) for name in sweep.objectives),
+        "trials": ", ".join(counts) or "none yet",
+    }
     if len(sweep.objectives) == 1 and sweep.front:
         facts["best"] = f"trial {sweep.front[0].number}: {values_in_words(sweep, sweep.front[0])}"
     elif sweep.front:

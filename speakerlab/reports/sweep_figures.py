@@ -212,8 +212,8 @@ class Scale:
                 ha="right" if long else "center",
             )
         else:
-            axes.set_xlim(self.low, self.high)
-            axes.margins(x=0.03)
+            room = 0.03 * (self.high - self.low)  # for dots at the ends
+            axes.set_xlim(self.low - room, self.high + room)
             axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
 
 

@@ -13,7 +13,7 @@ import optuna
 
 from speakerlab import InputError
 from speakerlab.sweeping.hardware import Share
-from speakerlab.sweeping.plan import FAILED, Begun, Ended, Event, Plan, Training
+from speakerlab.sweeping.plan import FAILED, KILLED, Begun, Ended, Event, Plan, Training
 from speakerlab.sweeping.processes import kill_group
 from speakerlab.sweeping.recovery import recover
 from speakerlab.sweeping.study import open_storage
@@ -115,6 +115,8 @@ class Crew:
 
     def _count(self, ended: Ended) -> None:
         """Stop where every trial fails: something else than its parameters is wrong."""
+        if ended.state == KILLED:  # which comes again, and then is one or is none
+            return
         self.failures = [*self.failures, ended] if ended.state == FAILED else []
         if len(self.failures) == self.most_failures:
             self.fault = f"the last {len(self.failures)} trials failed, the last one with: {ended.reason}"

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from speakerlab.sweeping.searching import Pruning, Search
 from speakerlab.sweeping.space import Space, Value
 
-COMPLETE, PRUNED, FAILED, STOPPED, LOST = "complete", "pruned", "failed", "stopped", "lost"  # how a trial ends
+# How a trial ends; KILLED is one that nobody asked to end, which is tried once more.
+COMPLETE, PRUNED, FAILED, KILLED, STOPPED, LOST = "complete", "pruned", "failed", "killed", "stopped", "lost"
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def load(study: str | Path, storage: str | None = None, output_dir: str | Path =
         sweeps = sweeps_folder(output_dir)
         there = [str(path.parent.relative_to(sweeps)) for path in databases(sweeps)]
         known = f"there are: {', '.join(there)}" if there else "there is none"
-        raise InputError(f"{study}: no study in {sweeps} ({known}); storage= names a database")
+        raise InputError(f"{study}: no study in {sweeps} ({known}); storage= or --storage names a database")
     opened = open_storage(storage or f"sqlite:///{folder / DATABASE}")
     names = optuna.get_all_study_names(opened)
     name = names[0] if storage is None and len(names) == 1 else Path(study).name  # the folder may have been renamed

@@ -18,10 +18,23 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from speakerlab.sweeping.hardware import Share
 from speakerlab.sweeping.measurements import OUTPUT, PARAMETERS, measured, values_of, why_it_ended
-from speakerlab.sweeping.plan import COMPLETE, FAILED, LOST, PRUNED, STOPPED, Ended, Event, Measured, Plan, Training
+from speakerlab.sweeping.plan import (
+    COMPLETE,
+    FAILED,
+    KILLED,
+    LOST,
+    PRUNED,
+    STOPPED,
+    Ended,
+    Event,
+    Measured,
+    Plan,
+    Training,
+)
 from speakerlab.sweeping.processes import die_with_parent, is_held, kill_group
+from speakerlab.sweeping.recovery import MOST_KILLS
 from speakerlab.sweeping.space import Value
-from speakerlab.sweeping.study import FOLDER
+from speakerlab.sweeping.study import FOLDER, KILLS
 
 POLL = 0.5  # seconds
 TO_STOP = 300.0  # seconds for a training to end its step, or its measurement, and write its checkpoint
@@ -179,7 +192,8 @@ class TrialRun:
         elif self.ended_by is not None:
             state = self.ended_by
         else:
-            state, reason = FAILED, why_it_ended(self.folder, status)
+            again = status == -signal.SIGKILL and self.trial.user_attrs.get(KILLS, 0) < MOST_KILLS
+            state, reason = KILLED if again else FAILED, why_it_ended(self.folder, status)
         epochs = max([int(row["epoch"]) for row in measured(self.folder)], default=0)
         return Ended(self.trial.number, state, self.params, values, reason, epochs, seconds)
 

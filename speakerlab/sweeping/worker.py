@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from speakerlab.sweeping.hardware import Share
-from speakerlab.sweeping.plan import COMPLETE, FAILED, LOST, PRUNED, STOPPED, Begun, Ended, Event, Plan
+from speakerlab.sweeping.plan import COMPLETE, FAILED, KILLED, LOST, PRUNED, STOPPED, Begun, Ended, Event, Plan
 from speakerlab.sweeping.processes import die_with_parent, hold, holding
 from speakerlab.sweeping.recovery import WORKERS, is_double, queue_again, recover
 from speakerlab.sweeping.searching import make_pruner, make_sampler
@@ -107,14 +107,15 @@ class Worker:
             if len(begun) >= self.plan.n_trials:
                 return None
             trial = self.study.ask()
-            self.storage.record_heartbeat(trial._trial_id)
-            trial.set_user_attr(WORKER, self.name)
-            if not is_double(self.storage.get_trial(trial._trial_id), trials):
-                params = self.plan.space.suggest(trial)
-                trial.set_user_attr(OVERRIDES, [f"{key}={value}" for key, value in params.items()])
-                return trial, params
-            trial.set_user_attr(REASON, TWICE)
-            self.study.tell(trial, state=TrialState.FAIL)
+            with suppress(UpdateFinishedTrialError):  # a laptop slept just now: others gave it up, and it comes again
+                self.storage.record_heartbeat(trial._trial_id)
+                trial.set_user_attr(WORKER, self.name)
+                if not is_double(self.storage.get_trial(trial._trial_id), trials):
+                    params = self.plan.space.suggest(trial)
+                    trial.set_user_attr(OVERRIDES, [f"{key}={value}" for key, value in params.items()])
+                    return trial, params
+                trial.set_user_attr(REASON, TWICE)
+                self.study.tell(trial, state=TrialState.FAIL)
 
     def others_run(self) -> bool:
         """Whether somebody runs a trial, which may have to be taken over."""
@@ -128,7 +129,7 @@ class Worker:
                 patiently(lambda: self.record(trial, ended))
             except (ValueError, UpdateFinishedTrialError):  # others have just given it up
                 ended = ended._replace(state=LOST)
-        if ended.state == STOPPED:
+        if ended.state in (STOPPED, KILLED):
             patiently(lambda: queue_again(self.study))
         self.tell(ended)
 

@@ -4,7 +4,7 @@ import pytest
 from hydra.errors import ConfigCompositionException, HydraException
 
 from speakerlab import InputError
-from speakerlab.cli.explain import explain_composition
+from speakerlab.cli.explain import _place, explain_composition
 from speakerlab.config import check
 
 
@@ -28,6 +28,7 @@ from speakerlab.config import check
         (["optimizer=sgd", "optimizer.momentun=0.9"], ["'optimizer.momentun'", "did you mean optimizer.momentum?"]),
         (["data=folder", "data.rot=/x"], ["'data.rot'", "did you mean data.root?"]),
         (["lr=0.1"], ["'lr'", "did you mean optimizer.lr?"]),
+        (["hydra/launcher=slrm"], ["hydra/launcher=slrm: there is none", "did you mean slurm?", "basic, local, "]),
         (["name=a(b"], ["name=a(b", "quotes"]),
         # Members of a group that adds up
         (["+augment/waveform=[gain,telphone]"], ["augment/waveform=telphone", "did you mean telephone?"]),
@@ -58,6 +59,14 @@ def test_composition_errors_in_a_line(compose, overrides, expected):
     message = explain_composition(caught.value, "train", overrides)
     assert "\n" not in message
     assert all(part in message for part in expected), message
+
+
+def test_a_typo_in_a_space_is_not_on_the_command_line(monkeypatch, tmp_path):
+    monkeypatch.setattr("speakerlab.cli.explain.CONF", tmp_path)
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "mine.yaml").write_text("hydra: {sweeper: {params: {'+los.margin': 'interval(0, 1)'}}}\n")
+    assert _place("los.margin", ["seed=2", "sweep=mine"]) == "in conf/sweep/mine.yaml"
+    assert _place("sed", ["sed=2", "sweep=mine"]) == _place("sed", ["sed=2"]) == "on the command line"
 
 
 @pytest.mark.parametrize("override", ["model=ecapa", "loss.margin=3", "+data=folder", "ckpts=x"])

@@ -9,7 +9,7 @@ from studies import FAILS, TRIALS, make_study, write_command
 from speakerlab.cli.main import main
 from speakerlab.cli.outcome import FILE, Outcome, write_outcome
 from speakerlab.cli.sweep import conclude_multirun
-from speakerlab.sweeping.study import AGAIN_OF, FOLDER, REASON, load
+from speakerlab.sweeping.study import AGAIN_OF, FOLDER, REASON, join, load, open_storage
 
 
 @pytest.fixture
@@ -31,6 +31,15 @@ def test_status_of_one(study, capsys):
     printed = capsys.readouterr().out
     assert f"trial {TRIALS - 1}" in printed and "failed: out of memory: CUDA" in printed
     assert f"best: trial {study.best_trial.number}: {100 * study.best_value:.2f} %" in printed
+
+
+def test_status_of_a_study_without_trials(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs" / "sweeps" / "new").mkdir(parents=True)
+    join("new", open_storage("sqlite:///outputs/sweeps/new/study.db"), ["eer"], ["minimize"], {})
+    main(["sweep", "status", "new"])
+    assert capsys.readouterr().out == "no trial has begun\nobjective: EER\ntrials: none yet\n"
+    assert failing("best", "new") == "error: study new: no trial is complete"
 
 
 def test_status_of_all(study, capsys, tmp_path):

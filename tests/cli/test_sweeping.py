@@ -83,6 +83,7 @@ def test_help_names_every_space():
             "(trial: loss.margin=-1.0 loss.scale=10.0)",
         ),
         (["sweep=margni"], [], "did you mean margin?"),
+        (["sweep=margin,optimizer"], [], "a study has one space"),
         ([*RANGES, "objective=[f1]"], [], "objective: f1"),
         ([*RANGES, "objective=[parameters]"], [], "name a metric that is measured"),
         ([*RANGES, "+sweep.when={loss.margin: 'losss=aam'}"], [], "losss is no key"),
@@ -124,6 +125,9 @@ def test_what_train_takes_sweep_takes(plan, tmp_path):
     (tmp_path / "best.yaml").write_text("# @package _global_\ntrainer: {max_epochs: 3}\n")
     sweep = plan(f"experiment={tmp_path / 'best.yaml'}", RANGES[0])
     assert sweep.plan.epochs == 3 and f"experiment={tmp_path / 'best.yaml'}" in sweep.plan.command
+    ranges = "# @package _global_\nhydra: {sweeper: {params: {loss.margin: 'interval(0, 1)'}}}\n"
+    (tmp_path / "space.yaml").write_text(ranges)
+    assert [one.key for one in read_trials([f"experiment={tmp_path / 'space.yaml'}"])[0]] == ["loss.margin"]
     branches = "model.branches={a: {overrides: [model=xvector]}, b: {overrides: [model=mel_cnn]}}"
     base = read_trials(["model=fusion", branches, "model.fusion.branch_dropout=interval(0, 0.5)"])[1]
     assert set(base.cfg.model.branches) == {"a", "b"}
@@ -167,6 +171,13 @@ def test_points_and_those_of_a_warm_start_are_queued_once(plan, tmp_path):
         ]
         assert all(POINT in trial.user_attrs for trial in waiting)
         assert any("trial 2 is left out" in note and "loss.margin=0.3" in note for note in sweep.notes)
+
+
+def test_no_more_points_are_queued_than_are_tried(plan):
+    """A killed trial waits behind them."""
+    points = "+sweep.points=[{loss.margin: 0.2}, {loss.margin: 0.3}]"
+    for n_trials in (1, 2):
+        assert len(plan(RANGES[0], points, own=[f"n_trials={n_trials}"]).study.trials) == n_trials
 
 
 @pytest.mark.parametrize("storage", [None, "sqlite:///elsewhere.db"])

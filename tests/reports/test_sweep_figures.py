@@ -71,6 +71,11 @@ def test_slices(sweep):
     assert rate.get_xscale() == "log"
     at = rate.collections[0].get_offsets()
     np.testing.assert_allclose(sorted(at[:, 0]), sorted(trial.params["optimizer.lr"] for trial in sweep.complete))
+    for one, name in zip(axes, titles, strict=False):  # dots at the ends are whole
+        if name != "loss":
+            low, high = one.get_xlim()
+            ends = sweep.trials[0].distributions[name]
+            assert low < ends.low and ends.high < high
     labels = [label.get_text() for label in axes[titles.index("loss")].get_xticklabels()]
     assert sorted(labels) == ["aam", "am"]
 

@@ -184,6 +184,26 @@ def test_a_killed_workers_trial_goes_on_and_none_is_lost(tmp_path, trials, datab
     assert f"trial {again.number}  goes on with trial {victim.number}" in said
 
 
+def test_a_killed_training_is_tried_once_more(tmp_path, trials):
+    """Its worker lives: by the system where memory is short, or by somebody's hand."""
+    given = [MARGIN, *trials, "trainer.max_epochs=100000", "n_trials=1"]
+    with started(tmp_path, *given) as process:
+        for epoch in (2, 4):
+            victim = wait_for(lambda epoch=epoch: training(tmp_path, epoch), tmp_path)
+            (train,) = wait_for(lambda victim=victim: children(worker_of(victim)), tmp_path)
+            os.kill(train, signal.SIGKILL)
+            wait_for(lambda victim=victim: study_in(tmp_path).trials[victim.number].state.is_finished(), tmp_path)
+        assert process.wait(timeout=TIMEOUT) == 1
+    first, second = study_in(tmp_path).trials
+    assert_accounted(study_in(tmp_path), 1)
+    assert REASON not in first.user_attrs and "killed from outside" in second.user_attrs[REASON]
+    assert (second.user_attrs[AGAIN_OF], second.user_attrs[KILLS], second.params) == (0, 1, first.params)
+    assert "goes on from" in (tmp_path / "outputs/sweeps/s/0/logs/train.log").read_text()
+    said = (tmp_path / "said").read_text()
+    assert "trial 0  killed from outside" in said and "it is tried once more" in said
+    assert "trial 1  goes on with trial 0" in said and "trial 1  failed: killed from outside" in said
+
+
 def test_a_killed_sweep_leaves_nothing_running_and_goes_on(tmp_path, trials):
     given = [MARGIN, *trials, "trainer.max_epochs=12", "n_trials=2", "pruner=none"]
     with started(tmp_path, *given) as process:

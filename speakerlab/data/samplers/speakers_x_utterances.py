@@ -76,11 +76,12 @@ class SpeakersXUtterancesSampler:
 
     def note(self, items: Items) -> str | None:
         """For the log: who is not drawn; None if everybody is."""
-        left = len(items.counts) - len(self._drawn(items))
+        speakers = len(items.counts)
+        left = speakers - len(self._drawn(items))
         if not left:
             return None
         return (
-            f"not trained on, with fewer than {self.min_utterances} utterances: {left} of {len(items.counts)} speakers; "
+            f"not trained on, with fewer than {self.min_utterances} utterances: {left} of {speakers} speakers; "
             "sampler.min_utterances=1 trains on them too, with several crops of an utterance"
         )
 
