@@ -214,14 +214,14 @@ def manifest(*speakers: str) -> pa.Table:
     "changes, speakers, message",
     [
         ({}, ("a", "b", "b"), None),
-        ({"seed": 2, "trainer": {"max_epochs": 3}}, ("a", "b", "b"), None),
+        ({"seed": 2, "trainer": {"max_epochs": 4}}, ("a", "b", "b"), None),
         ({"loss": {"x": 2}}, ("a", "b", "b"), "trained with another loss"),
         ({"task": {"name": "identification"}}, ("a", "b", "b"), "trained with another task"),
         ({"optimizer": {"lr": 1.0}}, ("a", "b", "b"), "trained with another optimizer"),
         ({"augment": {"speed": {"x": 2}}}, ("a", "b", "b"), "trained with another augment.speed"),
         ({}, ("a", "c", "c"), "trained on 2 speakers and 3 utterances"),
         ({}, ("a", "b"), "trained on 2 speakers and 3 utterances"),
-        ({"trainer": {"max_epochs": 2}}, ("a", "b", "b"), "trainer.max_epochs=2"),
+        ({"trainer": {"max_epochs": 3}}, ("a", "b", "b"), "trainer.max_epochs=3: the checkpoint is of epoch 4"),
     ],
 )
 def test_a_resumed_run_must_fit_its_checkpoint(config, tmp_path, changes, speakers, message):
