@@ -173,6 +173,22 @@ def test_optuna_with_two_objectives(tmp_path, training):
 
 
 @pytest.mark.slow
+def test_optuna_with_one_objective(tmp_path, training):
+    sweeper = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=1"]
+    done = run_forked("train.py", "-m", *training, "sweep=margin", *sweeper, cwd=tmp_path)
+    assert (done.rc, done.stderr) == (0, ""), done.stderr
+    folder = sweep_folder(tmp_path, "margin")
+    rows = members(folder)
+    assert len(rows) == 3 and len({row["loss.margin"] for row in rows}) == 3
+    for number, row in enumerate(rows):
+        with open(folder / str(number) / "metrics" / "val_metrics.csv", newline="") as file:
+            eers = [float(epoch["eer"]) for epoch in csv.DictReader(file)]
+        assert float(row["eer"]) == pytest.approx(min(eers), rel=1e-5)
+    best = min(rows, key=lambda row: float(row["eer"]))
+    assert OmegaConf.load(folder / "best.yaml").loss.margin == float(best["loss.margin"])
+
+
+@pytest.mark.slow
 def test_every_trial_fails(tmp_path, training):
     wild = ["optimizer.lr=interval(1e29,1e30)", "trainer.max_epochs=2"]
     sweeper = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2"]
