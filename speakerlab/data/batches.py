@@ -73,6 +73,8 @@ class Batches:
 class Sampler(Protocol):
     """What `conf/sampler/*.yaml` names: settings alone, checked when it is made; see `speakerlab.data.samplers`.
 
+    It may have `note(items)` too: a line for the run's log, or None.
+
     Attributes:
         group: so many neighbours in a batch stay on one rank, such as the utterances of a speaker. It divides every
             batch.

@@ -17,6 +17,7 @@ from yaml import YAMLError
 
 from speakerlab import InputError
 from speakerlab.augment.recipe import Recipe
+from speakerlab.build import last_epoch, load_checkpoint
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing
@@ -84,10 +85,9 @@ class Run:
                 f"ckpt={self.checkpoint} was trained on {len(self.saved['speakers'])} speakers and "
                 f"{self.saved['utterances']} utterances; now there are others ({len(speakers)} and {utterances})"
             )
-        if self.saved["epoch"] >= cfg.trainer.max_epochs:  # counted from 0
-            raise InputError(
-                f"trainer.max_epochs={cfg.trainer.max_epochs}: the checkpoint is of epoch {self.saved['epoch'] + 1}"
-            )
+        epoch = last_epoch(self.saved)
+        if epoch > cfg.trainer.max_epochs:
+            raise InputError(f"trainer.max_epochs={cfg.trainer.max_epochs}: the checkpoint is of epoch {epoch}")
 
     def start(self, cfg: DictConfig, corpus: Corpus, hardware: dict[str, object], notes: tuple[str, ...] = ()) -> None:
         """Make the folder and write down what is about to run and on what, with notes for the log; on rank 0.
@@ -207,8 +207,6 @@ def find_run(cfg: DictConfig) -> Run:
 
 
 def _resumed(folder: Path, checkpoint: Path) -> Run:
-    from speakerlab.build import load_checkpoint
-
     contents = load_checkpoint(checkpoint)
     return Run(folder, checkpoint, {key: contents[key] for key in SAVED if key in contents})
 

@@ -34,14 +34,14 @@ class SpeakersXUtterancesSampler:
         crops_per_utterance: int = 1,
         min_utterances: int = 2,
     ):
-        if speakers_per_batch < LEAST:
-            raise ValueError(f"speakers_per_batch={speakers_per_batch} must be at least {LEAST}")
-        if utterances_per_speaker < 1:
-            raise ValueError(f"utterances_per_speaker={utterances_per_speaker} must be at least 1")
-        if crops_per_utterance < 1:
-            raise ValueError(f"crops_per_utterance={crops_per_utterance} must be at least 1")
-        if min_utterances < 1:
-            raise ValueError(f"min_utterances={min_utterances} must be at least 1")
+        for name, value, least in (
+            ("speakers_per_batch", speakers_per_batch, LEAST),
+            ("utterances_per_speaker", utterances_per_speaker, 1),
+            ("crops_per_utterance", crops_per_utterance, 1),
+            ("min_utterances", min_utterances, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name}={value} must be at least {least}")
         self.speakers_per_batch = speakers_per_batch
         self.utterances_per_speaker = utterances_per_speaker
         self.crops_per_utterance = crops_per_utterance
