@@ -22,6 +22,7 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import NEEDS_CLOSED_SET
 from speakerlab.data.tree import make_folder
 from speakerlab.features.pipeline import FeaturePipeline
+from speakerlab.features.raw import Raw
 from speakerlab.losses.weighted_sum import WeightedSum
 from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.shipped import known_targets
@@ -96,7 +97,11 @@ def _build_branch(cfg: DictConfig | dict, rate: dict[str, int], prefix: str, tru
         raise InputError(f"{prefix}pooling: {node['_target_']} takes none; use pooling=none")
     if "feature_channels" not in taken and features.channels > 1:
         raise InputError(f"{prefix}features: {node['_target_']} takes one channel, not {features.channels}")
-    return SpeakerNetwork(features, build(node, key, trust=trust, feature_dim=features.dim, **taken))
+    encoder = build(node, key, trust=trust, feature_dim=features.dim, **taken)
+    # The samples would pass for frames, of which there are a hundred times fewer, and a step take minutes.
+    if isinstance(extract, Raw) and not getattr(encoder, "takes_samples", False):
+        raise InputError(f"{prefix}features=raw: {node['_target_']} takes frames; choose features such as fbank")
+    return SpeakerNetwork(features, encoder)
 
 
 def build_loss(

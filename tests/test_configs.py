@@ -34,6 +34,7 @@ WITH = {("debug/batch", path.stem): [f"sampler={path.stem}"] for path in (CONF /
 # What the default encoder refuses, and how.
 FOR_OTHER_ENCODERS = {
     ("features", "none"): "only model=fusion has none of its own",
+    ("features", "raw"): "takes frames; choose features such as fbank",
     ("pooling", "none"): "needs a pooling",
     ("frames", "image"): "takes one channel, not 3",
     ("frames", "delta_channels"): "takes one channel, not 3",

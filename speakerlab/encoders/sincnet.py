@@ -56,6 +56,8 @@ class SincNet(nn.Module):
         ValueError: for features other than the waveform, or a value out of range.
     """
 
+    takes_samples = True  # as frames
+
     def __init__(
         self,
         feature_dim: int,

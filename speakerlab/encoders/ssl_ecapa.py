@@ -148,6 +148,8 @@ class SslEcapa(nn.Module):
         ValueError: for features other than the waveform at 16 kHz, or a value out of range.
     """
 
+    takes_samples = True  # as frames
+
     def __init__(
         self,
         feature_dim: int,
