@@ -216,9 +216,10 @@ def _run_task(task: Task, cfg: DictConfig, config_name: str) -> object:
 
     quiet_logging()
     choices = {str(group): str(choice) for group, choice in HydraConfig.get().runtime.choices.items()}
-    # A sweep gives each of its runs a folder, and perhaps the space that it comes from.
+    # A sweep gives each of its runs a folder or what to resume from, and perhaps the space that it comes from.
     is_asked = any(override.startswith("sweep=") for override in HydraConfig.get().overrides.task)
-    if is_asked and choices["sweep"] != "None" and cfg.get("folder") is None:
+    is_one_run = cfg.get("folder") is not None or cfg.get("ckpt") is not None
+    if is_asked and choices["sweep"] != "None" and not is_one_run:
         raise InputError(
             f"sweep={choices['sweep']} is a space to search, not one run: python sweep.py sweep={choices['sweep']}, or "
             f"python {Path(sys.argv[0]).name} -m sweep={choices['sweep']} hydra/sweeper=optuna"

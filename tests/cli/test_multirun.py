@@ -52,6 +52,8 @@ def test_a_mistake_in_one_member_stops_all_before_the_first(tmp_path, arguments,
 def test_a_space_alone_is_no_run(tmp_path):
     done = run_forked("train.py", "sweep=margin", cwd=tmp_path)
     assert done.rc == 1 and "-m sweep=margin hydra/sweeper=optuna" in done.stderr
+    resumed = run_forked("train.py", "sweep=margin", f"ckpt={tmp_path / 'run'}", cwd=tmp_path)  # as a killed trial is
+    assert resumed.rc == 1 and "-m sweep=margin" not in resumed.stderr and "ckpt=" in resumed.stderr
 
 
 def test_folders_are_claimed_by_one(tmp_path, monkeypatch):

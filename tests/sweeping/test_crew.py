@@ -205,7 +205,7 @@ def test_a_killed_training_is_tried_once_more(tmp_path, trials):
 
 
 def test_a_killed_sweep_leaves_nothing_running_and_goes_on(tmp_path, trials):
-    given = [MARGIN, *trials, "trainer.max_epochs=12", "n_trials=2", "pruner=none"]
+    given = ["sweep=margin", *trials, "trainer.max_epochs=12", "n_trials=2", "pruner=none"]  # a space by its name
     with started(tmp_path, *given) as process:
         victim = wait_for(lambda: training(tmp_path, 2), tmp_path)
         (train,) = children(worker_of(victim))
