@@ -178,7 +178,7 @@ def test_unusable_files_say_why(tmp_path):
         "zero.wav": r"is empty \(0 bytes\)",
         "zero.m4a": r"is empty \(0 bytes\)",
         "text.wav": r"not readable as audio \(Format not recognised\)",
-        "text.m4a": r"not readable as audio \(Invalid data",
+        "text.m4a": r"not readable as audio \(Format not recognised\)",
         "folder.wav": r"is a folder, not an audio file",
         "gone.wav": r"can't be opened \(No such file or directory\)",
     }
@@ -329,6 +329,12 @@ def test_what_browsers_and_telephones_record(tmp_path, suffix, codec, rate):
     assert np.corrcoef(middle, samples[first : first + len(middle)])[0, 1] > 0.995
     part = read_audio(tmp_path / f"a.{suffix}", rate // 2, rate, rate)
     assert np.corrcoef(part, read[rate // 2 : rate // 2 + rate])[0, 1] > 0.99
+
+
+def test_the_content_counts_and_not_the_name(tmp_path, sweep):
+    soundfile.write(tmp_path / "a.wav", sweep, 16000)
+    (tmp_path / "a.wav").rename(tmp_path / "a.m4a")
+    assert np.abs(read_audio(tmp_path / "a.m4a") - sweep).max() < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import soxr
 import torch
+from mp4_files import crafted
 
 from speakerlab import InputError
 from speakerlab.data.audio import AudioBytes, AudioError, read_audio
@@ -177,6 +178,8 @@ def flac_header(samples: int, rate: int = RATE) -> bytes:
 
 def write_crafted(folder: Path) -> None:
     (folder / "declared.wav").write_bytes(wav_header(2**30) + voice().tobytes())
+    for name, content in crafted().items():
+        (folder / f"{name.replace(' ', '_')}.m4a").write_bytes(content)
     (folder / "channels.wav").write_bytes(wav_header(2**15, channels=1000) + bytes(2000 * 2**10))
     (folder / "rate.wav").write_bytes(wav_header(2**20, rate=2**31) + bytes(2**21))
     (folder / "declared.flac").write_bytes(flac_header(2**36 - 1))
@@ -218,7 +221,7 @@ def test_headers_that_lie_cost_neither_memory_nor_time(tmp_path):
     lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert float(lines.pop("MB")) < 300, done.stdout
     assert lines.pop("declared.wav") == "heard"  # 2 GB are stated and 64 kB are there, as in streams: these are read
-    assert len(lines) == 5 and all(line.startswith("0 ") for line in lines.values()), done.stdout
+    assert len(lines) == 5 + len(crafted()) and all(line.startswith("0 ") for line in lines.values()), done.stdout
     assert "2.0 hours; at most 1" in lines["bomb.flac"] and "hours" in lines["declared.flac"]
     assert "1000 channels" in lines["channels.wav"] or "not readable" in lines["channels.wav"]
     assert time.monotonic() - began < 60
