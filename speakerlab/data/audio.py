@@ -200,7 +200,9 @@ def _open_pyav(path: Source):
     _check_present(path)
     demuxers = "mov" if _checked_mp4(path) else DEMUXERS
     try:
-        container = av.open(_openable(path), options={"format_whitelist": demuxers, "protocol_whitelist": "file"})
+        # Tags may be in any encoding; nobody reads them here.
+        options = {"format_whitelist": demuxers, "protocol_whitelist": "file"}
+        container = av.open(_openable(path), options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
         reason = "Format not recognised" if isinstance(error, av.error.ArgumentError) else error.strerror
         raise AudioError(path, f"not readable as audio ({reason})") from error
