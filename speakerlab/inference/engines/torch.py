@@ -71,6 +71,10 @@ class TorchEngine:
         try:
             with _without_denormals():
                 found = embed_batches(self.network, self._batches(waveforms), self.device, self.autocast)
+        except TypeError as error:  # of a setting of another kind than the network's, which fitted its weights
+            raise InputError(
+                f"the model can't embed: its config is damaged ({str(error).splitlines()[0]:.100})"
+            ) from error
         except (ValueError, RuntimeError) as error:
             shortest = min(map(len, waveforms)) / self.card.sample_rate
             if isinstance(error, torch.OutOfMemoryError) or shortest >= 1.0:

@@ -107,6 +107,15 @@ def test_what_is_too_short_says_so(run):
         TorchEngine(run, "cpu")([np.zeros(300, np.float32)])
 
 
+def test_a_setting_of_another_kind_that_fits_the_weights(run, tmp_path):
+    contents = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    contents["config"]["model"]["encoder"]["dilations"][0] = True  # counts as 1 until something is convolved
+    torch.save(contents, tmp_path / "a.ckpt")
+    with pytest.raises(InputError, match="its config is damaged") as caught:
+        TorchEngine(tmp_path / "a.ckpt", "cpu")([np.ones(16000, np.float32)])
+    assert "\n" not in str(caught.value)
+
+
 def exported(run, folder):
     """A folder as an export writes it."""
     engine = TorchEngine(run, "cpu")
