@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -62,7 +62,9 @@ def check_archive(path: Path) -> None:
             if len(pickles) != 1 or pickles[0].file_size > MOST_PICKLED:
                 raise InputError(f"{wrong}it holds no pickle of at most {MOST_PICKLED / 1e6:.0f} MB")
             content = archive.read(pickles[0])
-        named = _classes_in(content, wrong)
+        if not is_archive(path):  # one that lies behind something else, which torch would read
+            raise InputError(f"{wrong}it does not begin as an archive")
+        named = classes_in(content, wrong)
     except InputError:
         raise
     except Exception as error:  # zipfile and pickletools raise half a dozen kinds
@@ -72,18 +74,26 @@ def check_archive(path: Path) -> None:
         raise InputError(f"{wrong}it names {strange[0]:.80}, which no checkpoint of speakerlab does")
 
 
-def _classes_in(pickled: bytes, wrong: str) -> set[str]:
-    """What a pickle names.
+def is_archive(path: str | os.PathLike) -> bool:
+    """Whether torch takes a file for an archive; for anything else that it can't tell, it reads pickles in a row."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def classes_in(pickled: bytes | IO[bytes], what: str, pickles: int = 1) -> set[str]:
+    """What pickles, one after the other in a file, name.
 
     Raises:
-        InputError: if undoing it takes too many steps.
+        InputError: beginning with `what`, if undoing them takes too many steps.
     """
-    named = set()
-    for number, (code, argument, _) in enumerate(pickletools.genops(pickled)):
-        if number >= MOST_STEPS:
-            raise InputError(f"{wrong}its pickle takes over {MOST_STEPS:,} steps")
-        if code.name == "GLOBAL":
-            named.add(argument)
+    named, steps = set(), 0
+    for _ in range(pickles):
+        for code, argument, _ in pickletools.genops(pickled):
+            steps += 1
+            if steps > MOST_STEPS:
+                raise InputError(f"{what}its pickle takes over {MOST_STEPS:,} steps")
+            if code.name == "GLOBAL":
+                named.add(argument)
     return named
 
 
