@@ -204,6 +204,12 @@ def test_metrics_are_those_of_the_checkpoints_own_epoch(tmp_path):
     assert card.metrics == {} and card.threshold is None
 
 
+def test_a_damaged_table_of_metrics_tells_nothing(tmp_path):
+    run = write_run(tmp_path / "small" / "2026-01-31_12-00-00")
+    (run / "metrics" / "val_metrics.csv").write_text("step,eer\n" + "x" * 200_000)
+    assert TorchEngine(run, "cpu").card.metrics == {}
+
+
 @pytest.mark.parametrize("flushed", [False, True])
 def test_the_programs_own_way_with_denormals_stays(run, flushed):
     engine = load_engine(run, "cpu")
