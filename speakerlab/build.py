@@ -26,7 +26,7 @@ from speakerlab.features.raw import Raw
 from speakerlab.losses.weighted_sum import WeightedSum
 from speakerlab.network import FusionNetwork, SpeakerNetwork
 from speakerlab.shipped import known_targets
-from speakerlab.untrusted import check_archive, check_contents, check_loss, check_network, frugal
+from speakerlab.untrusted import check_archive, check_contents, check_loss, check_network, frugal, numbers_in
 
 CHAINS = ("recording", "waveform", "spectrum")
 
@@ -281,8 +281,7 @@ def network_from_checkpoint(
         if for_audio:
             check_hears(config)
         check_network(config, trust)
-        elements = sum(value.numel() for value in checkpoint["state_dict"].values())
-        with frugal(elements):
+        with frugal(numbers_in(checkpoint["state_dict"])):
             network = build_network(config, trust)
         for name in untrained_branches(config):
             network.branches[name].leave_out()
@@ -300,7 +299,7 @@ def loss_from_checkpoint(checkpoint: dict, embed_dim: int, trust: tuple[str, ...
     `network_from_checkpoint`."""
     config = checkpoint["config"]
     check_loss(config, trust)
-    with frugal(sum(value.numel() for value in checkpoint["state_dict"].values())):
+    with frugal(numbers_in(checkpoint["state_dict"])):
         loss = build_loss(config, embed_dim, len(checkpoint["speakers"]), trust)
     load_weights(loss, "loss", checkpoint)
     return loss.eval()

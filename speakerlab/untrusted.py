@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from speakerlab import InputError
 from speakerlab.shipped import known_targets
 
 MOST_PICKLED = 16 << 20  # bytes of all that is no tensor
+MOST_STEPS = 1_000_000  # of unpickling, of which a tensor takes some forty and a speaker two; each may cost 64 bytes
 MOST_NODES, DEEPEST = 100_000, 50  # of a config
 MOST_SETTINGS = 2000  # of one part of a network
 LONGEST = 10_000  # characters of a text in it
@@ -61,7 +62,9 @@ def check_archive(path: Path) -> None:
             if len(pickles) != 1 or pickles[0].file_size > MOST_PICKLED:
                 raise InputError(f"{wrong}it holds no pickle of at most {MOST_PICKLED / 1e6:.0f} MB")
             content = archive.read(pickles[0])
-        named = {argument for code, argument, _ in pickletools.genops(content) if code.name == "GLOBAL"}
+        if not is_archive(path):  # one that lies behind something else, which torch would read
+            raise InputError(f"{wrong}it does not begin as an archive")
+        named = classes_in(content, wrong)
     except InputError:
         raise
     except Exception as error:  # zipfile and pickletools raise half a dozen kinds
@@ -69,6 +72,29 @@ def check_archive(path: Path) -> None:
     strange = sorted(name for name in named if not BUILT_OF.fullmatch(name))
     if strange:
         raise InputError(f"{wrong}it names {strange[0]:.80}, which no checkpoint of speakerlab does")
+
+
+def is_archive(path: str | os.PathLike) -> bool:
+    """Whether torch takes a file for an archive; for anything else that it can't tell, it reads pickles in a row."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def classes_in(pickled: bytes | IO[bytes], what: str, pickles: int = 1) -> set[str]:
+    """What pickles, one after the other in a file, name.
+
+    Raises:
+        InputError: beginning with `what`, if undoing them takes too many steps.
+    """
+    named, steps = set(), 0
+    for _ in range(pickles):
+        for code, argument, _ in pickletools.genops(pickled):
+            steps += 1
+            if steps > MOST_STEPS:
+                raise InputError(f"{what}its pickle takes over {MOST_STEPS:,} steps")
+            if code.name == "GLOBAL":
+                named.add(argument)
+    return named
 
 
 def check_contents(checkpoint: dict, path: Path) -> None:
@@ -93,6 +119,12 @@ def _is_plain_tensor(value: Any) -> bool:
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized or value.is_meta:
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+
+
+def numbers_in(weights: dict[str, Tensor]) -> int:
+    """How many numbers weights take in memory: any number of tensors may be of the same ones."""
+    stores = {one.untyped_storage().data_ptr(): one for one in weights.values()}
+    return sum(one.untyped_storage().nbytes() // one.element_size() for one in stores.values())
 
 
 def _plain_values(config: Any) -> Iterator[tuple[str, Any]]:

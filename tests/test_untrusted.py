@@ -48,6 +48,9 @@ def write_crafted(good: Path, folder: Path) -> None:
     write_zip(folder / "two.ckpt", files | {"b/data.pkl": b"."})
     write_zip(folder / "none.ckpt", {"a": b"b"})
     write_zip(folder / "deep.ckpt", pickled(b"]" * 200_000 + b"a" * 199_999))
+    write_zip(folder / "steps.ckpt", pickled(b"]" * (15 << 20)))
+    old = b"\x80\x02" + b"]" * (15 << 20) + b"."  # which torch would read, and not the archive behind it
+    (folder / "behind.ckpt").write_bytes(old + good.read_bytes())
     contents = load_checkpoint(good)
     laughs = ["ha"] * 10
     for _ in range(30):
@@ -83,6 +86,9 @@ def write_crafted(good: Path, folder: Path) -> None:
                 node = node[part]
             node[last] = value
         crafted[f"config_{name}"] = {"config": config}
+    shared = torch.zeros(10**6)  # of which a thousand tensors are no more numbers
+    weights = contents["state_dict"] | {f"network.{number}": shared for number in range(1000)}
+    crafted["shared"] = crafted["config_channels"] | {"state_dict": weights}
     for name, changes in crafted.items():
         torch.save(contents | changes, folder / f"{name}.ckpt")
 
@@ -120,6 +126,9 @@ def test_crafted_checkpoints_cost_neither_memory_nor_time(good, tmp_path):
         "code": "names os system",
         "laughs": "larger than any config",
         "strided": "no plain tensors",
+        "behind": "does not begin as an archive",
+        "steps": "over 1,000,000 steps",
+        "shared": "larger network than its weights are",
         "config_channels": "larger network than its weights are",
         "config_mels": "num_mels=1000000",
         "config_long": "over 2,000 settings",

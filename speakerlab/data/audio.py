@@ -7,8 +7,10 @@ carries its own FFmpeg libraries, so that no system program is needed.
 
 import io
 import math
+import mmap
 import os
 import stat
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +19,13 @@ import numpy as np
 import soundfile
 
 from speakerlab import InputError
+from speakerlab.data.mp4 import Mp4Error, check_tables, is_mp4
 from speakerlab.data.wav import from_pcm16, read_pcm16
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".m4a", ".mp3", ".mp4", ".aac", ".aiff", ".aif", ".sph")
 PYAV_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".wma", ".amr")
 # FFmpeg goes by the content, and some contents name other files and addresses to open (playlists, ffconcat).
-DEMUXERS = {"format_whitelist": "mov,aac,mp3,wav,flac,ogg,matroska,asf,amr,aiff,caf", "protocol_whitelist": "file"}
+DEMUXERS = "aac,mp3,wav,flac,ogg,matroska,asf,amr,aiff,caf"  # and "mov" for what has been looked through
 AAC_PACKET = 1024  # samples; containers round a duration up to packets, or to milliseconds
 AAC_PREROLL = 2 * AAC_PACKET  # a packet overlaps its neighbour, so that decoding must start before the first sample
 # An MP3 frame needs bits of up to 10 frames before it (1152 samples each at most); libsndfile seeks to it straight and
@@ -195,10 +198,14 @@ def _open_pyav(path: Source):
     import av
 
     _check_present(path)
+    demuxers = "mov" if _checked_mp4(path) else DEMUXERS
     try:
-        container = av.open(_openable(path), options=DEMUXERS)
+        # Tags may be in any encoding; nobody reads them here.
+        options = {"format_whitelist": demuxers, "protocol_whitelist": "file"}
+        container = av.open(_openable(path), options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
-        raise AudioError(path, f"not readable as audio ({error.strerror})") from error
+        reason = "Format not recognised" if isinstance(error, av.error.ArgumentError) else error.strerror
+        raise AudioError(path, f"not readable as audio ({reason})") from error
     if not container.streams.audio:
         container.close()
         raise AudioError(path, "holds no audio stream")
@@ -207,6 +214,25 @@ def _open_pyav(path: Source):
         container.close()
         raise AudioError(path, "not readable as audio (no sample rate)")
     return container, stream
+
+
+def _checked_mp4(path: Source) -> bool:
+    """Whether it is an MP4 file, whose tables claim no more than they may."""
+    try:
+        with nullcontext(path.data) if isinstance(path, AudioBytes) else _mapped(path) as data:
+            found = is_mp4(data)
+            if found:
+                check_tables(data)
+    except Mp4Error as error:
+        raise AudioError(path, f"damaged ({error})") from error
+    except (OSError, ValueError) as error:  # no rights; a pipe
+        raise AudioError(path, f"{CANNOT_OPEN} ({getattr(error, 'strerror', None) or error})") from error
+    return found
+
+
+def _mapped(path: str | Path) -> mmap.mmap:
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _length_pyav(path: Source, container, stream) -> int:

@@ -9,12 +9,21 @@ from speakerlab import InputError
 from speakerlab.data import Progress
 
 LARGEST = 8 << 30  # bytes
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 FRAGMENT = re.compile(r"sha256=([0-9a-fA-F]{64})")
 
 
 def is_url(source: str | os.PathLike) -> bool:
-    """Whether it is on a web server; anything else is a path."""
-    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+    """Whether it is on a web server; anything else is a path.
+
+    Raises:
+        InputError: for an address of another kind.
+    """
+    if not isinstance(source, str) or not SCHEME.match(source):
+        return False
+    if not source.lower().startswith(("http://", "https://")):
+        raise InputError(f"{source}: only https addresses are downloaded; download it otherwise and give the file")
+    return True
 
 
 def fetch_model(url: str, sha256: str | None, cache_dir: str | os.PathLike | None, progress: Progress | None) -> Path:

@@ -7,6 +7,7 @@ or many channels is decoded in blocks.
 import math
 import os
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ MOST_BYTES = 2 << 30  # of a file
 MOST_BYTES_UNINDEXED = 256 << 20  # of raw AAC, all of which is read to learn its length
 LOWEST_RATE, HIGHEST_RATE = 4000, 768_000  # hertz
 MOST_CHANNELS = 64
+# Over all channels: an hour of 17 channels at 48 kHz. Constant sound packs so well that some megabytes of FLAC hold
+# six times as many, which take minutes to decode.
+MOST_VALUES = 3_000_000_000
 BLOCK = 1 << 24  # values, over all channels, that are decoded at a time
 SHORT_SECONDS = 0.3
 SILENCE_DB = -60.0  # below a sine at full scale
@@ -103,6 +107,12 @@ def _check_size(name: Any, info: AudioInfo) -> None:
     seconds = info.samples / info.sample_rate
     if seconds > LONGEST_SECONDS:
         raise AudioError(name, f"states {seconds / 3600:,.1f} hours; at most {LONGEST_SECONDS / 3600:.0f} is embedded")
+    if info.samples * info.channels > MOST_VALUES:
+        raise AudioError(
+            name,
+            f"states {info.samples * info.channels / 1e9:,.1f} billion samples over its channels; at most "
+            f"{MOST_VALUES / 1e9:.0f} are decoded: save one channel, at 16 kHz",
+        )
     if seconds < SHORTEST_SECONDS:
         raise AudioError(name, f"is {seconds:.3f} s long; at least {SHORTEST_SECONDS} s are needed")
 
@@ -141,6 +151,8 @@ def _from_array(audio: Any, rate: int | None, sample_rate: int) -> tuple[np.ndar
         )
     if rate is None:
         raise InputError("an array does not say its sample rate: give sample_rate= in hertz")
+    if not isinstance(rate, Real) or not math.isfinite(rate):
+        raise InputError(f"sample_rate={rate!r:.40} must be a number of hertz, such as 16000")
     if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
         samples = samples.T  # (channels, samples): nobody has more channels than samples
     channels = 1 if samples.ndim == 1 else len(samples)

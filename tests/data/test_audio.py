@@ -25,11 +25,12 @@ def sweep() -> np.ndarray:
     return (0.4 * np.sin(2 * np.pi * np.cumsum(frequency) / 16000)).astype(np.float32)
 
 
-def write_aac(path, samples: np.ndarray, container: str | None = None) -> None:
+def write_aac(path, samples: np.ndarray, container: str | None = None, title: str = "") -> None:
     """`(samples,)` or `(channels, samples)` at 16 kHz."""
     samples = np.atleast_2d(samples)
     layout = "mono" if len(samples) == 1 else "stereo"
     with av.open(str(path), "w", format=container) as output:
+        output.metadata["title"] = title
         stream = output.add_stream("aac", rate=16000, layout=layout, bit_rate=128000)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
         frame.sample_rate, frame.pts = 16000, 0
@@ -178,7 +179,7 @@ def test_unusable_files_say_why(tmp_path):
         "zero.wav": r"is empty \(0 bytes\)",
         "zero.m4a": r"is empty \(0 bytes\)",
         "text.wav": r"not readable as audio \(Format not recognised\)",
-        "text.m4a": r"not readable as audio \(Invalid data",
+        "text.m4a": r"not readable as audio \(Format not recognised\)",
         "folder.wav": r"is a folder, not an audio file",
         "gone.wav": r"can't be opened \(No such file or directory\)",
     }
@@ -329,6 +330,21 @@ def test_what_browsers_and_telephones_record(tmp_path, suffix, codec, rate):
     assert np.corrcoef(middle, samples[first : first + len(middle)])[0, 1] > 0.995
     part = read_audio(tmp_path / f"a.{suffix}", rate // 2, rate, rate)
     assert np.corrcoef(part, read[rate // 2 : rate // 2 + rate])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "mka"])
+def test_tags_in_another_encoding(tmp_path, sweep, suffix):
+    write_aac(tmp_path / f"a.{suffix}", sweep, title="Muenchen")
+    content = (tmp_path / f"a.{suffix}").read_bytes()
+    assert b"Muenchen" in content
+    (tmp_path / f"b.{suffix}").write_bytes(content.replace(b"Muenchen", "Münchenx".encode("latin-1")))
+    np.testing.assert_array_equal(read_audio(tmp_path / f"b.{suffix}"), read_audio(tmp_path / f"a.{suffix}"))
+
+
+def test_the_content_counts_and_not_the_name(tmp_path, sweep):
+    soundfile.write(tmp_path / "a.wav", sweep, 16000)
+    (tmp_path / "a.wav").rename(tmp_path / "a.m4a")
+    assert np.abs(read_audio(tmp_path / "a.m4a") - sweep).max() < 1e-4
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ def sha256(content: bytes) -> str:
 
 def test_what_is_an_address():
     assert is_url("https://a/b.ckpt") and is_url("HTTP://a") and not is_url("a.ckpt") and not is_url(Path("http://a"))
-    assert not is_url("ftp://a/b") and not is_url("file:///etc/passwd")
+    for other in ("ftp://a/b", "file:///etc/passwd", "s3://a/b.ckpt"):
+        with pytest.raises(InputError, match=f"{other}: only https addresses are downloaded"):
+            is_url(other)
 
 
 def test_it_comes_once_and_is_resumed(tmp_path, body):

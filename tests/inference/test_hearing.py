@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import soxr
 import torch
+from mp4_files import crafted
 
 from speakerlab import InputError
 from speakerlab.data.audio import AudioBytes, AudioError, read_audio
@@ -92,6 +93,9 @@ def test_an_array_at_another_rate():
         (np.full(RATE, 0.25, np.float32), RATE, "digital silence"),
         (voice(0.05), RATE, "0.050 s long; at least 0.1 s"),
         (voice(), 10, "states 10 Hz"),
+        (voice(), float("nan"), "sample_rate=nan must be a number of hertz"),
+        (voice(), float("inf"), "sample_rate=inf must be"),
+        (voice(), "16k", "sample_rate='16k' must be"),
         (np.zeros((100, RATE), np.float32), RATE, "100 channels"),
     ],
 )
@@ -168,18 +172,21 @@ def wav_header(samples: int, rate: int = RATE, channels: int = 1, bits: int = 16
     return b"RIFF" + struct.pack("<I", min(36 + size, 2**32 - 1)) + b"WAVE" + form + struct.pack("<4sI", b"data", size)
 
 
-def flac_header(samples: int, rate: int = RATE) -> bytes:
+def flac_header(samples: int, rate: int = RATE, channels: int = 1) -> bytes:
     """A FLAC file that states so many samples and holds none."""
-    facts = (rate << 44) | (0 << 41) | (15 << 36) | samples
+    facts = (rate << 44) | ((channels - 1) << 41) | (15 << 36) | samples
     info = struct.pack(">HH", 4096, 4096) + bytes(6) + facts.to_bytes(8, "big") + bytes(16)
     return b"fLaC" + bytes([0x80, 0, 0, 34]) + info
 
 
 def write_crafted(folder: Path) -> None:
     (folder / "declared.wav").write_bytes(wav_header(2**30) + voice().tobytes())
+    for name, content in crafted().items():
+        (folder / f"{name.replace(' ', '_')}.m4a").write_bytes(content)
     (folder / "channels.wav").write_bytes(wav_header(2**15, channels=1000) + bytes(2000 * 2**10))
     (folder / "rate.wav").write_bytes(wav_header(2**20, rate=2**31) + bytes(2**21))
     (folder / "declared.flac").write_bytes(flac_header(2**36 - 1))
+    (folder / "values.flac").write_bytes(flac_header(3500 * 655_350, 655_350, 8))
     (folder / "short_of.flac").write_bytes(flac_header(3500 * RATE))
     soundfile.write(folder / "bomb.flac", np.zeros(2 * 3600 * 8000, np.int16), 8000)  # 100 MB in 40 kB
 
@@ -218,8 +225,9 @@ def test_headers_that_lie_cost_neither_memory_nor_time(tmp_path):
     lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     assert float(lines.pop("MB")) < 300, done.stdout
     assert lines.pop("declared.wav") == "heard"  # 2 GB are stated and 64 kB are there, as in streams: these are read
-    assert len(lines) == 5 and all(line.startswith("0 ") for line in lines.values()), done.stdout
+    assert len(lines) == 6 + len(crafted()) and all(line.startswith("0 ") for line in lines.values()), done.stdout
     assert "2.0 hours; at most 1" in lines["bomb.flac"] and "hours" in lines["declared.flac"]
+    assert "18.3 billion samples over its channels" in lines["values.flac"]
     assert "1000 channels" in lines["channels.wav"] or "not readable" in lines["channels.wav"]
     assert time.monotonic() - began < 60
 

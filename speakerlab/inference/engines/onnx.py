@@ -79,9 +79,7 @@ class OnnxEngine:
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
         """`(batch, samples) -> (batch, embed_dim)`."""
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
+        options = _runtime().RunOptions()
         options.log_severity_level = 4
         limit = PATIENCE + PATIENCE_A_SECOND * batch.size / self.card.sample_rate
         timer = threading.Timer(limit, setattr, (options, "terminate", True))
@@ -154,6 +152,7 @@ def _runtime():
         import onnxruntime
     except ImportError as error:
         raise InputError("an .onnx needs ONNX Runtime: pip install onnxruntime") from error
+    onnxruntime.set_default_logger_severity(4)  # what fails is told in a line
     return onnxruntime
 
 

@@ -23,7 +23,8 @@ EXPORT = "export it anew with `speakerlab export CKPT`"
 VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # kinds of fields
 GRAPH, METADATA, TRAINING, FUNCTIONS = 7, 14, 20, 25  # of a model
 NODE, INITIALIZER, SPARSE_INITIALIZER = 1, 5, 15  # of a graph
-OPERATOR, ATTRIBUTE, DOMAIN = 4, 5, 7  # of a node
+OUTPUT, OPERATOR, ATTRIBUTE, DOMAIN = 2, 4, 5, 7  # of a node
+NAME, INTEGER = 1, 3  # of an attribute
 TENSOR, TENSORS, GRAPHS, SPARSE = 5, 10, (6, 11), (22, 23)  # of an attribute
 DIMENSION, VALUES, EXTERNAL, LOCATION = 1, (4, 5, 6, 7, 9, 10, 11), 13, 14  # of a tensor
 
@@ -124,9 +125,19 @@ class _Walk:
             if domain not in OWN_DOMAINS and not known:
                 shown = f"{domain}.{'.'.join(operators)}"[:80]
                 raise _Faulty(f"holds the operator {shown!r}, which is not one of ONNX's and never run")
+        outputs = sum(number == OUTPUT for number, _ in parts)
         for number, value in parts:
             if number == ATTRIBUTE:
                 self.attribute(value)
+                if "Split" in operators:
+                    self.split(value, outputs)
+
+    def split(self, attribute: memoryview, outputs: int) -> None:
+        """ONNX Runtime ends the whole process for a Split that states fewer parts than it has outputs."""
+        fields = list(self.fields(attribute))
+        named = any(number == NAME and value == b"num_outputs" for number, value in fields)
+        if named and [value for number, value in fields if number == INTEGER] != [outputs]:
+            raise _Faulty("holds a Split into another number of parts than it has outputs")
 
     def attribute(self, data: memoryview) -> None:
         for number, value in self.messages(data):

@@ -5,7 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,10 @@ class TorchEngine:
         try:
             with _without_denormals():
                 found = embed_batches(self.network, self._batches(waveforms), self.device, self.autocast)
+        except TypeError as error:  # of a setting of another kind than the network's, which fitted its weights
+            raise InputError(
+                f"the model can't embed: its config is damaged ({str(error).splitlines()[0]:.100})"
+            ) from error
         except (ValueError, RuntimeError) as error:
             shortest = min(map(len, waveforms)) / self.card.sample_rate
             if isinstance(error, torch.OutOfMemoryError) or shortest >= 1.0:
@@ -215,7 +219,7 @@ def _measured(run: Path | None, step: object) -> dict[str, float]:
     table = None if run is None else run / "metrics" / "val_metrics.csv"
     if table is None or not table.is_file():
         return {}
-    with open(table, newline="", encoding="utf-8", errors="replace") as file:
+    with open(table, newline="", encoding="utf-8", errors="replace") as file, suppress(csv.Error):
         for row in csv.DictReader(file):
             if row.get("step") == str(step):
                 return _numbers(row)

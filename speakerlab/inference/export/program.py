@@ -41,7 +41,8 @@ def write_program(network: nn.Module, card: ModelCard, path: Path) -> None:
 
 def load_program(path: Path) -> Embed:
     """The program, on each waveform alone. Torch unpickles parts of such files: load none of a stranger's."""
-    module = torch.export.load(io.BytesIO(path.read_bytes())).module()
+    with quiet():
+        module = torch.export.load(io.BytesIO(path.read_bytes())).module()
 
     @torch.inference_mode()
     def embed(waveforms: list[np.ndarray]) -> np.ndarray:

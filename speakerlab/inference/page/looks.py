@@ -28,6 +28,7 @@ CSS = """
 .recording {color: var(--body-text-color); margin: 0} .recording svg {width: 100%; height: auto; display: block}
 .recording figcaption {overflow-wrap: anywhere; margin-bottom: 4px; color: var(--body-text-color-subdued)}
 .card table {display: table; width: 100%} .card thead {display: none}
+.card :is(table, tbody, tr) {border: 0 !important}
 .card td {overflow-wrap: anywhere; border: 0 !important; padding: 6px 12px 6px 0 !important;
   border-bottom: 1px solid var(--border-color-primary) !important}
 """

@@ -1,6 +1,7 @@
 """The page as a running server."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -35,7 +36,7 @@ def serving(
         limits: on what comes from browsers.
 
     Raises:
-        InputError: if Gradio is missing, or the port is taken.
+        InputError: if Gradio is missing, the port is taken, or the address is none of this machine's.
     """
     limits = limits or Limits()
     uploads = Uploads(limits)
@@ -78,6 +79,7 @@ def _launch(answers: Answers, uploads: Uploads, limits: Limits, host: str, port:
         from speakerlab.inference.page.looks import CSS
     except ImportError as error:
         raise InputError(f"the page needs Gradio ({error}): pip install 'speakerlab[web]'") from error
+    _check_address(host, port)
     page = build_page(answers)
     hosts = (*LOCAL_NAMES, host) if is_loopback(host) else ()
     guard = Middleware(Guard, uploads=uploads, limits=limits, hosts=hosts)
@@ -104,7 +106,21 @@ def _launch(answers: Answers, uploads: Uploads, limits: Limits, host: str, port:
             css=CSS,
         )
     except OSError as error:
-        raise InputError(
-            f"{host}:{port or '7860 and those after it'} can't be served on; give another --port"
-        ) from error
+        raise _refusal(host, port, "all of them are taken") from error
     return page, address
+
+
+def _check_address(host: str, port: int | None) -> None:
+    """Bind to it and let go: of an address that can't be had, Gradio tries and reports a hundred ports."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(address)
+    except (OSError, UnicodeError) as error:  # a name of two dots in a row is no name for the codec
+        raise _refusal(host, port, getattr(error, "strerror", None) or "no name of a host") from error
+
+
+def _refusal(host: str, port: int | None, reason: str) -> InputError:
+    ports = f"{port}" if port else "7860 and those after it"
+    return InputError(f"{host}:{ports} can't be served on ({reason}); give another --port or --host")

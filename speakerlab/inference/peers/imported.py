@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from speakerlab import InputError
+from speakerlab.untrusted import classes_in, is_archive
 
 Rules = Sequence[tuple[str, str]]  # a pattern of a peer's name, and what stands for it here
+OLD_PICKLES = 5  # that a file of torch before 1.6 begins with: what and whose it is, the tensors, their keys
 COUNTER = "num_batches_tracked"  # of batch norms, which evaluation does not look at
 
 
@@ -53,7 +55,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, Tensor]:
         InputError: if it can't be read so, or holds anything else.
     """
     try:
-        _check_size(path)
+        _check_cost(path)
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path} can't be read ({error.strerror or error})") from error
@@ -75,13 +77,20 @@ def read_tensors(path: str | os.PathLike) -> dict[str, Tensor]:
     return contents
 
 
-def _check_size(path: str | os.PathLike) -> None:
-    """Refuse an archive that would be larger in memory than it is as a file; torch compresses none."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > Path(path).stat().st_size:
-            raise InputError(f"{path} is a compressed archive, as which torch writes no weights")
+def _check_cost(path: str | os.PathLike) -> None:
+    """Refuse an archive that would be larger in memory than it is as a file; torch compresses none. And pickles of very
+    many steps, which cost more than any weights."""
+    with open(path, "rb") as file:
+        if not is_archive(path):
+            classes_in(file, f"{path}: ", OLD_PICKLES)
+            return
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > Path(path).stat().st_size:
+                raise InputError(f"{path} is a compressed archive, as which torch writes no weights")
+            for entry in entries:
+                if entry.filename.endswith("data.pkl"):
+                    classes_in(archive.read(entry), f"{path}: ")
 
 
 def _check_values(path: str | os.PathLike, tensors: Mapping[str, Tensor]) -> None:

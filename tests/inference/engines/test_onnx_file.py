@@ -113,6 +113,17 @@ def test_graphs_within_graphs(tmp_path):
     assert "functions" in refusal(saved(tmp_path / "functions.onnx", model))
 
 
+@pytest.mark.parametrize("stated, refused", [(1, True), (3, True), (-1, True), (2, False)])
+def test_a_split_of_another_number_of_parts(stated, refused, tmp_path):
+    """With fewer, ONNX Runtime aborts the process."""
+    nodes = [*mean_and_square(), helper.make_node("Split", ["waveform"], ["a", "b"], axis=1, num_outputs=stated)]
+    path = saved(tmp_path / "a.onnx", make_model(nodes))
+    if refused:
+        assert "Split into another number" in refusal(path)
+    else:
+        assert read_metadata(path)
+
+
 def test_sparse_tensors(tmp_path):
     model = make_model()
     model.graph.sparse_initializer.add(dims=[2**60])

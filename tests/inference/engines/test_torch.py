@@ -107,6 +107,15 @@ def test_what_is_too_short_says_so(run):
         TorchEngine(run, "cpu")([np.zeros(300, np.float32)])
 
 
+def test_a_setting_of_another_kind_that_fits_the_weights(run, tmp_path):
+    contents = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    contents["config"]["model"]["encoder"]["dilations"][0] = True  # counts as 1 until something is convolved
+    torch.save(contents, tmp_path / "a.ckpt")
+    with pytest.raises(InputError, match="its config is damaged") as caught:
+        TorchEngine(tmp_path / "a.ckpt", "cpu")([np.ones(16000, np.float32)])
+    assert "\n" not in str(caught.value)
+
+
 def exported(run, folder):
     """A folder as an export writes it."""
     engine = TorchEngine(run, "cpu")
@@ -193,6 +202,12 @@ def test_metrics_are_those_of_the_checkpoints_own_epoch(tmp_path):
     (run / "metrics" / "val_metrics.csv").write_text(f"epoch,step,eer,threshold\n1,{STEP - 1},0.3,0.9\n2,{STEP},nan,\n")
     card = load_engine(run, "cpu").card
     assert card.metrics == {} and card.threshold is None
+
+
+def test_a_damaged_table_of_metrics_tells_nothing(tmp_path):
+    run = write_run(tmp_path / "small" / "2026-01-31_12-00-00")
+    (run / "metrics" / "val_metrics.csv").write_text("step,eer\n" + "x" * 200_000)
+    assert TorchEngine(run, "cpu").card.metrics == {}
 
 
 @pytest.mark.parametrize("flushed", [False, True])

@@ -180,6 +180,16 @@ def test_a_taken_port_is_one_line(recognizer):
             pass
 
 
+@pytest.mark.parametrize("host", ["256.1.1.1", "192.0.2.1", "a..b"])
+def test_an_address_of_nobody_is_one_line(recognizer, host, capfd):
+    with (
+        pytest.raises(InputError, match=f"{host}:7860 and .* can't be served on"),
+        serving(recognizer, recording_svg, host),
+    ):
+        pass
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dark, width", [(False, 1200), (True, 400)])
 def test_in_a_browser(asker, recognizer, files, dark, width):

@@ -73,6 +73,21 @@ def test_an_archive_that_grows_is_refused(tmp_path):
         read_tensors(tmp_path / "bomb.pt")
 
 
+def test_pickles_of_many_steps_are_refused_at_once(tmp_path):
+    """A list of one byte takes 64 in memory: in an archive, and in a file as torch wrote them before 1.6."""
+    torch.save({"a": torch.zeros(3)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert read_tensors(tmp_path / "old.pt").keys() == {"a"}
+    lists = b"\x80\x02" + b"]" * (5 << 20) + b"."
+    old = (tmp_path / "old.pt").read_bytes()
+    place = old.index(b"\x80\x02}", 20)  # the pickle of the tensors follows three of what wrote them
+    (tmp_path / "lists.pt").write_bytes(old[:place] + lists)
+    with zipfile.ZipFile(tmp_path / "archive.pt", "w") as archive:
+        archive.writestr("a/data.pkl", lists)
+    for name in ("lists.pt", "archive.pt"):
+        with pytest.raises(InputError, match="takes over 1,000,000 steps"):
+            read_tensors(tmp_path / name)
+
+
 def test_a_folder_is_looked_through(tmp_path):
     with pytest.raises(InputError, match="there is no a.pt and no b.pt in this folder"):
         file_in(tmp_path, ["a.pt", "b.pt"])
