@@ -72,9 +72,10 @@ def _of_utterances(shared: Shared) -> tuple[Measure, int, str]:
         predicted, rank = _renumbered(scored.predicted[rows], scored.speakers[rows], numbers), scored.rank[rows]
         metrics, drawn = ranked_metrics(predicted, rank, numbers), {}
         if draws:
-            drawn = bootstrap_identification(rank == 1, predicted, numbers, draws=draws)
-            among_first = bootstrap_identification(rank <= 5, predicted, numbers, draws=draws)  # of the same draws
-            drawn["top5_accuracy"] = among_first["accuracy"]
+            first = bootstrap_identification(rank == 1, predicted, numbers, draws=draws)
+            among_five = bootstrap_identification(rank <= 5, predicted, numbers, draws=draws)  # the same draws
+            drawn = {"accuracy": first["accuracy"], "top5_accuracy": among_five["accuracy"]}
+            drawn["macro_f1"] = first["macro_f1"]
         return metrics, drawn
 
     count = len(np.unique(numbers))

@@ -14,7 +14,7 @@ from speakerlab.reports.page import facts_section, figure_section, table_section
 
 FUSED = "fused"
 WIDTH = 0.8  # of all boxes of a condition
-LEAST_SPAN = 0.1  # of weights shown above and below equal trust: less would look like much
+LEAST_SPAN = 0.05  # of weights shown above and below equal trust: less would look like much
 NOTE = (
     "Weights are means over the utterances, with the range of nine tenths of them. Cosine: of the embedding with that "
     "of the same utterance when clean, both less the mean of the clean ones; a branch that a condition disturbs has a "

@@ -65,7 +65,7 @@ def test_weights_that_hardly_differ_look_so():
     weights = np.tile([0.503, 0.497], (20, 1)) + np.linspace(-1e-4, 1e-4, 20)[:, None] * [1, -1]
     alike = {"clean": Found(weights, None, np.ones((20, 3))), "telephone": Found(weights, None, np.ones((20, 3)))}
     low, high = weights_figure(["a", "b"], alike).axes[0].get_ylim()
-    assert low == pytest.approx(0.4) and high == pytest.approx(0.6)
+    assert low == pytest.approx(0.45) and high == pytest.approx(0.55)
     low, high = weights_figure(["a", "b", "c"], found()).axes[0].get_ylim()
     assert low < 0.2 and high > 0.6  # what differs more is seen whole
 
