@@ -196,6 +196,9 @@ def test_a_branch_that_was_left_out_is_not_built(compose, tmp_path):
         network_from_checkpoint(contents)
     with pytest.raises(InputError, match="this branch's network was left out"):
         network(torch.zeros(1, 16000))
+    alone = OmegaConf.to_container(compose("model=sincnet")[0], resolve=True)
+    one = network_from_checkpoint({"config": alone, "left_out": {"": 2048}, "state_dict": {}}, for_audio=False)
+    assert one.embed_dim == 2048 and torch.equal(one.fuse(parts[:1]), parts[0])
     for sizes in ([], {"sincnet": 0}, {"sincnet": 1 << 40}, {"sincnet": "256"}):
         torch.save(contents | {"left_out": sizes}, tmp_path / "bad.ckpt")
         with pytest.raises(InputError, match=r"bad\.ckpt is damaged: what it left out has no sizes"):
