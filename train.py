@@ -55,7 +55,8 @@ def main(cfg: DictConfig) -> float | list[float] | None:
     if not trainer.is_global_zero:
         return None
     run.mark("finished")
-    return objective_values(cfg, show_training(run.folder, training_report(run.folder)), trust)
+    best = show_training(run.folder, training_report(run.folder), cfg.data.get("branches"))
+    return objective_values(cfg, best, trust)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from speakerlab import InputError
 from speakerlab.augment.chain import Chain, RecordingChain
 from speakerlab.augment.recipe import Recipe
-from speakerlab.config import check_hears, lacks_folder, locate, untrained_branches
+from speakerlab.config import check_hears, lacks_folder, locate
 from speakerlab.data import Progress, usable_cpus
 from speakerlab.data.audio import read_audio
 from speakerlab.data.clip_folders import Clip, ClipFinder, assumed_clips
@@ -24,7 +24,7 @@ from speakerlab.data.tree import make_folder
 from speakerlab.features.pipeline import FeaturePipeline
 from speakerlab.features.raw import Raw
 from speakerlab.losses.weighted_sum import WeightedSum
-from speakerlab.network import FusionNetwork, SpeakerNetwork
+from speakerlab.network import FusionNetwork, LeftOut, SpeakerNetwork
 from speakerlab.shipped import known_targets
 from speakerlab.untrusted import check_archive, check_contents, check_loss, check_network, frugal, numbers_in
 
@@ -50,14 +50,26 @@ def build(node: DictConfig | dict, key: str, *args: Any, trust: tuple[str, ...] 
         raise InputError(f"{key}: {str(error).splitlines()[0]}") from error
 
 
-def build_network(cfg: DictConfig | dict, trust: tuple[str, ...] = ()) -> SpeakerNetwork | FusionNetwork:
-    """Features and encoder; of a fusion, those of each branch, and what makes one embedding of theirs."""
+def build_network(
+    cfg: DictConfig | dict, trust: tuple[str, ...] = (), left_out: Mapping[str, int] | None = None
+) -> SpeakerNetwork | FusionNetwork:
+    """Features and encoder; of a fusion, those of each branch, and what makes one embedding of theirs.
+
+    Args:
+        cfg: the config.
+        trust: as in `build`.
+        left_out: branches ("" is a network that is one) that are not to be built, and the size of their embeddings.
+    """
     rate = {"sample_rate": cfg["loader"]["sample_rate"]}
+
+    def branch(name: str, node: DictConfig | dict) -> SpeakerNetwork:
+        if left_out and name in left_out:
+            return SpeakerNetwork(LeftOut(left_out[name]), LeftOut(left_out[name]))
+        return _build_branch(node, rate, branch_key(name), trust)
+
     if "branches" not in cfg["model"]:
-        return _build_branch(cfg, rate, "", trust)
-    branches = {
-        name: _build_branch(node, rate, branch_key(name), trust) for name, node in cfg["model"]["branches"].items()
-    }
+        return branch("", cfg)
+    branches = {name: branch(name, node) for name, node in cfg["model"]["branches"].items()}
     dims = [branch.embed_dim for branch in branches.values()]
     return FusionNetwork(branches, build(cfg["model"]["fusion"], "model.fusion", trust=trust, dims=dims))
 
@@ -282,9 +294,7 @@ def network_from_checkpoint(
             check_hears(config)
         check_network(config, trust)
         with frugal(numbers_in(checkpoint["state_dict"])):
-            network = build_network(config, trust)
-        for name in untrained_branches(config):
-            network.branches[name].leave_out()
+            network = build_network(config, trust, checkpoint.get("left_out"))
     except InputError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:

@@ -58,7 +58,7 @@ class SpeakerNetwork(nn.Module):
 
     def leave_out(self) -> None:
         """Keep the place of features and encoder, without their weights: saved embeddings are all that will come."""
-        self.features, self.encoder = LeftOut(), LeftOut()
+        self.features, self.encoder = LeftOut(self.embed_dim), LeftOut(self.embed_dim)
 
     def compile_encoders(self) -> None:
         """From now on, the encoder of a training step is a compiled one."""
@@ -71,10 +71,24 @@ class SpeakerNetwork(nn.Module):
 
 
 class LeftOut(nn.Module):
-    """In place of features and of an encoder, where embeddings are saved."""
+    """In place of features and of an encoder, where embeddings are saved.
+
+    Args:
+        embed_dim: of these.
+    """
+
+    def __init__(self, embed_dim: int):
+        super().__init__()
+        self.embed_dim = embed_dim
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         raise InputError("this branch's network was left out: it is known by its saved embeddings alone")
+
+
+def left_out(network: "SpeakerNetwork | FusionNetwork") -> dict[str, int]:
+    """The branches without a network, and the size of their embeddings."""
+    encoders = {name: branch.encoder for name, branch in network.branches.items()}
+    return {name: encoder.embed_dim for name, encoder in encoders.items() if isinstance(encoder, LeftOut)}
 
 
 class FusionNetwork(nn.Module):

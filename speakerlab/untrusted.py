@@ -35,6 +35,7 @@ BUILT_OF = re.compile(
 LARGEST_OF_FEATURES = 512
 LARGER = {"fft_size": 8192, "bins": 8192, "window": 16384, "target_frames": 16384, "low_hz": 1e6, "high_hz": 1e6}
 LARGEST_OF_ENCODERS = 16384
+MOST_DIMS = 65536  # of embeddings
 NETWORK_PARTS = ("features", "norm", "pooling", "model")
 LOSS_PARTS = ("loss", "regulariser")
 # What the config of a checkpoint may name there, and what anything else is.
@@ -110,6 +111,9 @@ def check_contents(checkpoint: dict, path: Path) -> None:
         raise InputError(f"ckpt={path} is damaged: its weights are no plain tensors")
     if not isinstance(checkpoint["config"], dict):
         raise InputError(f"ckpt={path} is damaged: it has no config")
+    sizes = checkpoint.get("left_out", {})
+    if not isinstance(sizes, dict) or not all(type(size) is int and 1 <= size <= MOST_DIMS for size in sizes.values()):
+        raise InputError(f"ckpt={path} is damaged: what it left out has no sizes")
     for _ in _plain_values(checkpoint["config"]):
         pass
 

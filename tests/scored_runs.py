@@ -36,13 +36,14 @@ def write_text(path: Path, rows: list[Row]) -> Path:
 
 
 def write_predictions(path: Path, right: float, utterances: int = 200, speakers: int = 10) -> Path:
-    """A share of `right` identifications; others are taken for the next speaker, or for one who never speaks."""
+    """A share of `right` identifications; others are taken for the next speaker, or for one who never speaks, and of
+    these every other one is not among the first five either."""
     rng = np.random.default_rng(7)
     lines = ["utterance,speaker,rank,predicted,posterior"]
     for i in range(utterances):
         speaker, hit = f"s{i % speakers}", rng.random() < right
         other = "nobody" if i % 7 == 0 else f"s{(i + 1) % speakers}"
-        lines.append(f"u{i},{speaker},{1 if hit else 3},{speaker if hit else other},0.5")
+        lines.append(f"u{i},{speaker},{1 if hit else (3, 9)[i // speakers % 2]},{speaker if hit else other},0.5")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -28,6 +28,8 @@ from speakerlab.config import check
 from speakerlab.data.clip_folders import assumed_clips, clips_below
 from speakerlab.data.corpus import Corpus
 from speakerlab.encoders.pooling.statistics import Statistics
+from speakerlab.fusion.fusion import Fusion
+from speakerlab.network import left_out
 
 NETWORK = {
     "loader": {"sample_rate": 16000},
@@ -171,6 +173,36 @@ def test_a_checkpoint_that_fits_no_network_says_so(checkpoint):
     del other["config"]["features"]
     with pytest.raises(InputError, match=r"config lacks features"):
         network_from_checkpoint(other)
+
+
+def test_a_branch_that_was_left_out_is_not_built(compose, tmp_path):
+    """Sincnet's 22 million weights are many times those of the fusion, which are all that this checkpoint has."""
+    cfg = compose("model=fusion")[0]
+    cfg.data = {"_target_": "speakerlab.data.corpora.embeddings.EmbeddingsCorpus"}
+    fusion = Fusion([256, 256], embed_dim=16)
+    contents = {
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "speakers": ["a"],
+        "left_out": {"sincnet": 256, "mel_cnn": 256},
+        "state_dict": {f"network.fusion.{name}": value for name, value in fusion.state_dict().items()},
+    }
+    contents["config"]["model"]["fusion"]["embed_dim"] = 16
+    torch.save(contents, tmp_path / "x.ckpt")
+    network = network_from_checkpoint(load_checkpoint(tmp_path / "x.ckpt"), for_audio=False)
+    assert left_out(network) == contents["left_out"] and sum(p.numel() for p in network.branches.parameters()) == 0
+    parts = [torch.randn(3, 256), torch.randn(3, 256)]
+    assert torch.equal(network.fuse(parts), fusion.eval()(parts))
+    with pytest.raises(InputError, match="holds no trained network for audio"):
+        network_from_checkpoint(contents)
+    with pytest.raises(InputError, match="this branch's network was left out"):
+        network(torch.zeros(1, 16000))
+    alone = OmegaConf.to_container(compose("model=sincnet")[0], resolve=True)
+    one = network_from_checkpoint({"config": alone, "left_out": {"": 2048}, "state_dict": {}}, for_audio=False)
+    assert one.embed_dim == 2048 and torch.equal(one.fuse(parts[:1]), parts[0])
+    for sizes in ([], {"sincnet": 0}, {"sincnet": 1 << 40}, {"sincnet": "256"}):
+        torch.save(contents | {"left_out": sizes}, tmp_path / "bad.ckpt")
+        with pytest.raises(InputError, match=r"bad\.ckpt is damaged: what it left out has no sizes"):
+            load_checkpoint(tmp_path / "bad.ckpt")
 
 
 class Payload:

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from speakerlab.shipped import CONF, nearest
 
 SUMMED = "; several losses are summed by loss=weighted_sum with named children"
+HOLDERS = 6  # that a hint names, or counts
 
 
 def explain_composition(error: Exception, config_name: str, overrides: list[str]) -> str:
@@ -85,7 +86,10 @@ def _holders(key: str, groups: list[str]) -> str:
     group, _, inner = key.partition(".")
     members = sorted((CONF / group).glob("*.yaml")) if inner and group in groups else []
     found = [f"{group}={path.stem}" for path in members if inner in _dotted(OmegaConf.load(path))]
-    return f"; it is a key of {' and '.join(found)}" if found else ""
+    if len(found) > HOLDERS:
+        found = [*found[: HOLDERS - 1], f"{len(found) - HOLDERS + 1} others"]
+    *firsts, last = found or [""]
+    return f"; it is a key of {', '.join(firsts)}{' and ' if firsts else ''}{last}" if found else ""
 
 
 def _nearest_key(key: str, config_name: str, overrides: list[str]) -> str:

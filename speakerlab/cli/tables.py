@@ -1,6 +1,7 @@
 """Tables at the end of a command."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -81,8 +82,16 @@ def show(*parts: object) -> None:
             console.print(part)
 
 
-def show_training(folder: Path, report: Path) -> dict[str, float]:
-    """The end of a training run: its best epoch, whose metrics it returns, and where everything lies."""
+def show_training(
+    folder: Path, report: Path, saved: Sequence[str] | Mapping[str, str] | None = None
+) -> dict[str, float]:
+    """The end of a training run: its best epoch, whose metrics it returns, and where everything lies.
+
+    Args:
+        folder: of the run.
+        report: its page.
+        saved: embeddings that it was trained on, which evaluate it too; None of a run on audio.
+    """
     from speakerlab.reports.training import best_epoch
 
     best = best_epoch(folder)
@@ -95,9 +104,19 @@ def show_training(folder: Path, report: Path) -> dict[str, float]:
         f"checkpoint   {folder / 'checkpoints' / 'best.ckpt'}",
         f"report       {report}",
         f"TensorBoard  tensorboard --logdir {folder.parent}",
-        f"evaluate     python evaluate.py ckpt={folder}",
+        f"evaluate     {_evaluation(folder, saved)}",
     )
     return best
+
+
+def _evaluation(folder: Path, saved: Sequence[str] | Mapping[str, str] | None) -> str:
+    """The command, to be pasted."""
+    words = ["python", "evaluate.py", f"ckpt={folder}"]
+    if isinstance(saved, Mapping):
+        words.append(f"embeddings={{{', '.join(f'{name}: {path}' for name, path in saved.items())}}}")
+    elif saved is not None:
+        words.append(f"embeddings=[{','.join(saved)}]")
+    return shlex.join(words)
 
 
 def show_identification(

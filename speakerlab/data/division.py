@@ -97,9 +97,10 @@ class Division:
 
     def _check_kind(self, closed: bool) -> None:
         if closed and self.task == "verification":
+            shares = "" if isinstance(self.split, dict) else "'data.split={train: .8, val: .2}' "
             raise InputError(
                 "task=verification is judged on speakers that are not trained on, but this split has every speaker in "
-                "every part: add data.split_by=speaker, or task=identification"
+                f"every part: add {shares}data.split_by=speaker, or task=identification"
             )
         if not closed and self.task == "identification":
             raise InputError(f"{NEEDS_CLOSED_SET}; a split by speaker leaves none to recognise")

@@ -70,8 +70,13 @@ def _of_utterances(shared: Shared) -> tuple[Measure, int, str]:
 
     def measure(scored: Predictions, rows: NDArray[np.int64], draws: int) -> tuple[dict[str, float], Drawn]:
         predicted, rank = _renumbered(scored.predicted[rows], scored.speakers[rows], numbers), scored.rank[rows]
-        metrics = ranked_metrics(predicted, rank, numbers)
-        return metrics, bootstrap_identification(rank == 1, predicted, numbers, draws=draws) if draws else {}
+        metrics, drawn = ranked_metrics(predicted, rank, numbers), {}
+        if draws:
+            first = bootstrap_identification(rank == 1, predicted, numbers, draws=draws)
+            among_five = bootstrap_identification(rank <= 5, predicted, numbers, draws=draws)  # the same draws
+            drawn = {"accuracy": first["accuracy"], "top5_accuracy": among_five["accuracy"]}
+            drawn["macro_f1"] = first["macro_f1"]
+        return metrics, drawn
 
     count = len(np.unique(numbers))
     return measure, count, f"{len(numbers):,} utterances of {count:,} speakers"

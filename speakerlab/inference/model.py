@@ -57,11 +57,6 @@ def load_systems(checkpoint: Path, with_baselines: bool, trust: tuple[str, ...] 
     return Systems(networks, sample_rate, settings)
 
 
-def load_fusion(checkpoint: Path, trust: tuple[str, ...] = ()) -> nn.Module:
-    """The checkpoint's network, to fuse saved embeddings of its branches."""
-    return network_from_checkpoint(load_checkpoint(checkpoint), trust, for_audio=False)
-
-
 def find_trials(cfg: DictConfig, checkpoint: Path | None) -> tuple[Trials, Utterances]:
     """The trial list and its utterances, with their files unless embeddings are saved; missing files are named before
     any model runs."""

@@ -101,7 +101,7 @@ def find_run(given: str) -> ScoredRun:
     elif path.suffix not in CHECKPOINTS and path.is_file():
         if kind_of(path) is None:
             raise InputError(f"{given}: holds neither scores of trials nor predictions")
-        return ScoredRun(path, None, {path.stem: path})
+        return ScoredRun(path, None, {list_of(path): path})
     elif path.is_file():
         checkpoint, folder = path, run_folder(path.absolute()) or Path("outputs", "evaluate", path.stem)
         every = scored_files(folder)
@@ -119,7 +119,12 @@ def find_run(given: str) -> ScoredRun:
 def scored_files(folder: Path) -> dict[str, Path]:
     """The files of scores and predictions of a run, by name of the list; CSV before text of the same name."""
     found = [*sorted((folder / "scores").glob("*.txt")), *sorted((folder / "scores").glob("*.csv"))]
-    return {path.stem: path for path in found if kind_of(path) is not None}
+    return {list_of(path): path for path in found if kind_of(path) is not None}
+
+
+def list_of(path: Path) -> str:
+    """The name of the list that a file of scores or predictions is over."""
+    return path.stem.removesuffix("_predictions")
 
 
 def kind_of(path: Path) -> str | None:
@@ -173,9 +178,9 @@ def find_shared(runs: Sequence[ScoredRun]) -> tuple[list[Shared], list[str]]:
             used.update(files)
             shared.append(Shared(name, kind, scored, rows))
             names += [
-                f"{name} is {file.stem} of {run.label}"
+                f"{name} is {list_of(file)} of {run.label}"
                 for run, file in zip(runs, files, strict=True)
-                if file.stem != name and run.given != file
+                if list_of(file) != name and run.given != file
             ]
         else:
             reasons.append(f"{runs[0].label}: {next(other for other in others if isinstance(other, str))}")

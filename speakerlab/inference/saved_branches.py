@@ -1,6 +1,7 @@
 """A fusion of embeddings that its branches gave earlier: neither audio nor the branches' networks are needed."""
 
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -9,9 +10,9 @@ from torch import nn
 
 from speakerlab import InputError
 from speakerlab.data.amounts import counted
-from speakerlab.data.embedding_files.branches import check_size
+from speakerlab.data.embedding_files.branches import check_size, check_speakers, taken
 from speakerlab.data.embedding_files.embeddings import Embeddings
-from speakerlab.data.embedding_files.formats import read_embeddings
+from speakerlab.data.embedding_files.formats import origin_of, read_embeddings
 from speakerlab.data.utterances import Utterances
 from speakerlab.shipped import nearest
 
@@ -39,27 +40,42 @@ class FusionEmbedder:
         """Embeddings `(utterances, embed_dim)` float32.
 
         Raises:
-            InputError: if some of the branches' are not there.
+            InputError: if some of the branches' are not there, or two say another speaker of an utterance.
         """
-        rows = [None if one is None else one.rows_of(utterances.names, self.wanted_by) for one in self.sources]
+        names = utterances.names
+        asked = [None if one is None else taken(one, one.rows_of(names, self.wanted_by), names) for one in self.sources]
+        check_speakers([one for one in asked if one is not None])
         fused = np.empty((len(utterances), self.network.embed_dim), np.float32)
         for first in range(0, len(utterances), AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            parts = [
-                None if one is None else torch.from_numpy(one.rows[places[part]]).to(self.device)
-                for one, places in zip(self.sources, rows, strict=True)
-            ]
+            parts = [None if one is None else torch.from_numpy(one.rows[part]).to(self.device) for one in asked]
             with torch.autocast(self.device.type, enabled=False):
                 fused[part] = self.network.fuse(parts).float().cpu().numpy()
         return fused
 
 
-def read_branches(given: str | ListConfig | DictConfig, network: nn.Module) -> list[Embeddings | None]:
+def origins_of(config: dict) -> dict[str, str]:
+    """Which checkpoint's embeddings a fusion takes for each branch, as far as that is known: the branch's own, or that
+    of the embeddings which the fusion was trained on, if they are still where they were.
+
+    Args:
+        config: of the fusion's checkpoint.
+    """
+    branches, saved = config["model"].get("branches", {}), config["data"].get("branches", {})
+    trained = saved if isinstance(saved, dict) else dict(zip(branches, saved, strict=True))
+    found = {name: node["ckpt"] or origin_of(trained.get(name)) for name, node in branches.items()}
+    return {name: checkpoint for name, checkpoint in found.items() if checkpoint is not None}
+
+
+def read_branches(
+    given: str | ListConfig | DictConfig, network: nn.Module, origins: Mapping[str, str]
+) -> list[Embeddings | None]:
     """The saved embeddings of each branch of a network.
 
     Args:
         given: sources in the order of the branches, or by their names, of which some may be left out.
         network: with `branches` by name.
+        origins: see `origins_of`.
 
     Returns:
         in the order of the branches, None for those left out.
@@ -73,9 +89,6 @@ def read_branches(given: str | ListConfig | DictConfig, network: nn.Module) -> l
         for name in by_name:
             if name not in names:
                 raise InputError(f"{KEY}.{name}: the model's branches are {', '.join(names)}{nearest(name, names)}")
-        missing = [name for name in names if by_name.get(name) is None]
-        if missing:
-            log.info(f"without branch {', '.join(missing)}, which {KEY} leaves out")
     else:
         listed = [given] if isinstance(given, str) else list(given)
         if len(listed) != len(names):
@@ -84,10 +97,27 @@ def read_branches(given: str | ListConfig | DictConfig, network: nn.Module) -> l
                 f"({', '.join(names)}): give one for each in this order, or some of them by name, such as "
                 f"{KEY}={{{names[0]}: PATH}}"
             )
-        by_name, missing = dict(zip(names, listed, strict=True)), []
+        by_name = dict(zip(names, listed, strict=True))
+    for name, source in by_name.items():
+        if not isinstance(source, str | None):
+            raise InputError(f"{KEY}: {source}, given for {name}, is no file or folder of embeddings")
+    missing = [name for name in names if by_name.get(name) is None]
     if len(missing) == len(names):
         raise InputError(f"{KEY} leaves out every branch; give at least one of {', '.join(names)}")
+    if missing:
+        log.info(f"without branch {', '.join(missing)}, which {KEY} leaves out")
     found = {name: read_embeddings(by_name[name], KEY) for name in names if name not in missing}
     for name, source in found.items():
+        _check_not_swapped(source, name, origins)
         check_size(source, name, network.branches[name].embed_dim)
     return [found.get(name) for name in names]
+
+
+def _check_not_swapped(source: Embeddings, name: str, origins: Mapping[str, str]) -> None:
+    """Refuse embeddings of another branch: of the same size, they would be fused to numbers without meaning."""
+    for other, checkpoint in origins.items():
+        if source.checkpoint == checkpoint and origins.get(name) not in (None, checkpoint):
+            raise InputError(
+                f"{KEY}: {source.source} is of {checkpoint}, the branch {other}, but was given for {name}; the "
+                f"branches are {', '.join(origins)}, in this order"
+            )

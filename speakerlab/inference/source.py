@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from speakerlab import InputError
-from speakerlab.build import check_workers
+from speakerlab.build import check_workers, load_checkpoint, network_from_checkpoint
 from speakerlab.data.embedding_files.formats import place_of, read_embeddings
 from speakerlab.data.tree import make_folder
 from speakerlab.data.utterances import Utterances
@@ -22,12 +22,11 @@ from speakerlab.inference.model import (
     Systems,
     described,
     find_checkpoint,
-    load_fusion,
     load_systems,
     output_folder,
     pick_devices,
 )
-from speakerlab.inference.saved_branches import FusionEmbedder, read_branches
+from speakerlab.inference.saved_branches import FusionEmbedder, origins_of, read_branches
 from speakerlab.inference.saving import save
 from speakerlab.inference.scoring import scored_network
 from speakerlab.record import FILE_ONLY, log_path, text_log
@@ -109,11 +108,12 @@ def open_source(cfg: DictConfig, trust: tuple[str, ...], progress_bar: ProgressB
     """
     check_workers("num_workers", cfg.num_workers)
     devices = pick_devices(cfg.device, cfg.processes)
-    wanted_by, without = cfg.trials or cfg.manifest or "the list", ()
+    wanted_by, without = cfg.trials or cfg.manifest or ("the list" if cfg.ckpt is None else "the run"), ()
     if cfg.ckpt is not None and cfg.embeddings is not None:
         path = checkpoint = find_checkpoint(cfg.ckpt)
-        network = load_fusion(path, trust)
-        sources = read_branches(cfg.embeddings, network)
+        contents = load_checkpoint(path)
+        network = network_from_checkpoint(contents, trust, for_audio=False)
+        sources = read_branches(cfg.embeddings, network, origins_of(contents["config"]))
         systems: dict[str, Embed] = {"model": FusionEmbedder(network, sources, devices[0], wanted_by)}
         without = tuple(name for name, one in zip(network.branches, sources, strict=True) if one is None)
         if without and cfg.save_calibration:

@@ -14,6 +14,7 @@ from speakerlab.reports.page import facts_section, figure_section, table_section
 
 FUSED = "fused"
 WIDTH = 0.8  # of all boxes of a condition
+LEAST_SPAN = 0.05  # of weights shown above and below equal trust: less would look like much
 NOTE = (
     "Weights are means over the utterances, with the range of nine tenths of them. Cosine: of the embedding with that "
     "of the same utterance when clean, both less the mean of the clean ones; a branch that a condition disturbs has a "
@@ -106,7 +107,9 @@ def _draw_boxes(axes: Axes, branches: Sequence[str], found: Mapping[str, Weights
             capprops={"color": colour},
         )
         boxes["boxes"][0].set_label(branch)
-    axes.axhline(1 / len(branches), color=GREY, linewidth=1.0, linestyle="--", label="equal trust")
+    equal, (low, high) = 1 / len(branches), axes.get_ylim()
+    axes.axhline(equal, color=GREY, linewidth=1.0, linestyle="--", label="equal trust")
+    axes.set_ylim(min(low, equal - LEAST_SPAN), max(high, equal + LEAST_SPAN))
     axes.set_ylabel("weight of the branch", fontsize=9)
     axes.set_title("trust by condition: median, quartiles, 5 to 95 % of the utterances", fontsize=10, loc="left")
     axes.legend(frameon=False, fontsize=8, ncols=len(branches) + 1, loc="upper center", bbox_to_anchor=(0.5, -0.1))

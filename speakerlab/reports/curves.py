@@ -99,5 +99,7 @@ def _draw_panel(axes: Axes, title: str, lines: list[tuple[str, NDArray, NDArray,
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.margins(y=0.08)
+    if not any(y.any() for _, _, y, _ in lines):
+        axes.set_ylim(0, 1)  # around zeros alone, the axis would have negative shares
     if len(lines) > 1:
         axes.legend(frameon=False, fontsize=8)

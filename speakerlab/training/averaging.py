@@ -80,5 +80,5 @@ def average(paths: list[Path]) -> dict:
         for name, value in total.items():
             value += weights[name]
     means = {name: (value / len(paths)).to(weights[name].dtype) for name, value in total.items()}
-    kept = ("config", "speakers", "voices", "utterances", "epoch", "global_step")
+    kept = ("config", "speakers", "left_out", "voices", "utterances", "epoch", "global_step")
     return {key: contents[key] for key in kept if key in contents} | {"state_dict": weights | means}

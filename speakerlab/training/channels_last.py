@@ -8,6 +8,8 @@ own, which is nothing beside what it computes.
 import torch
 from torch import Tensor, nn
 
+FEWEST = 16  # channels that a convolution which takes every second place is given last
+
 
 def put_channels_last(encoders: list[nn.Module]) -> None:
     """From now on, each 2-D convolution of a training step puts its input's channels last.
@@ -17,7 +19,7 @@ def put_channels_last(encoders: list[nn.Module]) -> None:
     """
     for module in nn.ModuleList(encoders).modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_pre_hook(_channels_last)
+            module.register_forward_pre_hook(_channels_first if _overruns(module) else _channels_last)
 
 
 def _channels_last(convolution: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
@@ -27,3 +29,16 @@ def _channels_last(convolution: nn.Module, inputs: tuple[Tensor]) -> tuple[Tenso
         return None
     # A copy, since of a single plane `contiguous` would say that it is in order already, and what follows would not be.
     return (x.clone(memory_format=torch.channels_last),)
+
+
+def _overruns(convolution: nn.Conv2d) -> bool:
+    """Whether PyTorch 2.11's CPU kernel for the gradients of such a convolution writes beyond its memory, or gives
+    wrong ones: of one place, in steps, with few channels, which are last."""
+    steps = max(convolution.stride) > 1
+    return steps and max(convolution.kernel_size) == 1 and convolution.in_channels < FEWEST
+
+
+def _channels_first(convolution: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
+    """A forward pre-hook: the input in the usual order, however it comes."""
+    (x,) = inputs
+    return (x.clone(memory_format=torch.contiguous_format),) if convolution.training else None

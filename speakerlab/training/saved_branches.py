@@ -58,7 +58,8 @@ def take_embeddings(network: nn.Module, saved: Branches, untrained: Collection[s
         InputError: if some have another size than the branch; it names them.
     """
     for (name, branch), source in zip(network.branches.items(), saved.sources, strict=True):
-        check_size(source, name, branch.embed_dim)
+        advice = "" if source.checkpoint is None else f"; add model.branches.{name}.ckpt={source.checkpoint}"
+        check_size(source, name, branch.embed_dim, advice if name in untrained else "")
         branch.requires_grad_(False)
         if name in untrained:
             branch.leave_out()

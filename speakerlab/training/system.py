@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from speakerlab import InputError
 from speakerlab.augment.mixup import mix, partners
 from speakerlab.augment.recipe import Recipe
-from speakerlab.network import FusionNetwork, SpeakerNetwork
+from speakerlab.network import FusionNetwork, SpeakerNetwork, left_out
 from speakerlab.scoring.metrics import monitored
 from speakerlab.training.composite_optimizer import CompositeOptimizer
 from speakerlab.training.fine_tuning import Frozen, parameter_groups
@@ -164,6 +164,7 @@ class SpeakerSystem(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["config"] = self.config
         checkpoint["speakers"] = self.speakers
+        checkpoint["left_out"] = left_out(self.network)
         checkpoint["voices"] = len(self.augment.class_names(["one"]))
         checkpoint["utterances"] = len(self.trainer.datamodule.dataset)
         checkpoint["random_state"] = random_state()

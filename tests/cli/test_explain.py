@@ -15,7 +15,11 @@ from speakerlab.config import check
         (["loss=zzz"], ["loss=zzz", "there are: aam"]),
         (["loss=null"], ["loss=null", "there are: aam"]),
         (["optimizer=adam", "logger=null"], ["logger=null", "there are: tensorboard"]),
-        (["data.root=/x"], ["'data.root'", "a key of data=folder and data=manifest and data=shards"]),
+        (["data.root=/x"], ["'data.root'", "a key of data=folder, data=manifest, data=shards, "]),
+        (
+            ["model=resnet18", "model.encoder.channels=8"],
+            ["a key of model=campplus, model=cnn_lstm, ", " and 17 others"],
+        ),
         (["+experiment=dem"], ["experiment=dem", "did you mean demo?"]),
         (["modle=ecapa"], ["'modle'", "did you mean model?"]),
         (["optimiser=adam"], ["'optimiser'", "did you mean optimizer?"]),

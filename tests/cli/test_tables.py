@@ -1,10 +1,14 @@
 """Tables as they are printed."""
 
+import csv
 import io
+import shlex
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from speakerlab.cli.tables import metrics_table, show, text_table, trials_table
+from speakerlab.cli.tables import metrics_table, show, show_training, text_table, trials_table
 
 
 def printed(table) -> list[list[str]]:
@@ -43,3 +47,23 @@ def test_numbers_stay_whole_in_a_narrow_terminal(capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "│ a system │ 1.23 % (1.00 to 1.51 %) │ 0.1234 (0.1000 to 0.1500) │" in said
     assert "a line that is longer than thirty characters" in said
+
+
+@pytest.mark.parametrize(
+    "saved, words",
+    [
+        (None, []),
+        (["a.npz", "my files/b.npz"], ["embeddings=[a.npz,my files/b.npz]"]),
+        ({"second": "b.npz", "first": "a.npz"}, ["embeddings={second: b.npz, first: a.npz}"]),
+    ],
+)
+def test_a_trainings_last_line_is_a_command_that_works(capsys, tmp_path, saved, words):
+    """What was trained on saved embeddings has no audio to be evaluated on."""
+    metrics = tmp_path / "a run" / "metrics" / "val_metrics.csv"
+    metrics.parent.mkdir(parents=True)
+    with open(metrics, "w", newline="") as file:
+        csv.writer(file).writerows([("epoch", "step", "eer"), (1, 10, 0.3), (2, 20, 0.2)])
+    run = tmp_path / "a run"
+    assert show_training(run, Path("report.html"), saved)["eer"] == 0.2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(last) == ["evaluate", "python", "evaluate.py", f"ckpt={run}", *words]

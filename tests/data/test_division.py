@@ -79,7 +79,11 @@ def test_the_manifests_own_split():
     assert speakers_of(corpus.train) == ["s02", "s03", "s04", "s05"] and corpus.test_trials is None
     assert {name.split("/")[0] for name in corpus.trials.utterances} == {"s00", "s01"}
     for table, task, message in [
-        (closed, "verification", "this split has every speaker in every part: add data.split_by=speaker, or task=iden"),
+        (
+            closed,
+            "verification",
+            r"every part: add 'data\.split={train: \.8, val: \.2}' data\.split_by=speaker, or task=id",
+        ),
         (apart, "identification", "a split by speaker leaves none to recognise"),
     ]:
         with pytest.raises(InputError, match=message):

@@ -60,9 +60,18 @@ def test_utterances_are_measured_whatever_the_order(tmp_path):
         metrics = found.metrics[label]
         assert metrics["accuracy"] == pytest.approx(np.mean([row[2] == "1" for row in rows]))
         assert metrics["macro_f1"] == pytest.approx(f1_score(truth, named, average="macro"))
+        ranks = np.array([int(row[2]) for row in rows])
+        assert metrics["top5_accuracy"] == pytest.approx((ranks <= 5).mean())
+        right = {speaker: ranks[np.array(truth) == speaker] <= 5 for speaker in truth}
+        shares = np.random.default_rng(0).choice([each.mean() for each in right.values()], (20_000, len(right)))
+        expected = np.quantile(shares.mean(axis=1), [0.025, 0.975])  # speakers have as many utterances each
+        ends = [metrics["top5_accuracy_low"], metrics["top5_accuracy_high"]]
+        np.testing.assert_allclose(ends, expected, atol=0.02)
         assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
     assert not found.curves
-    assert [pair.is_significant for pair in found.pairs] == [True, True] and found.pairs[0].difference.value < 0
+    assert [pair.metric for pair in found.pairs] == ["accuracy", "top5_accuracy", "macro_f1"]
+    assert all(pair.is_significant for pair in found.pairs)
+    assert all(pair.difference.value < 0 for pair in found.pairs)
     # The same system under another order differs from itself in nothing.
     files[0].write_text(files[1].read_text())
     (shared,), _ = find_shared(find_runs([str(file) for file in files]))

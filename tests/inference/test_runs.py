@@ -15,7 +15,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 def test_a_run_is_a_folder_a_checkpoint_or_a_file_of_scores(tmp_path):
     run = write_run(tmp_path / "ecapa" / "2026-01-01", scored_trials())
-    write_predictions(run / "scores" / "identification_test.csv", 0.5)
+    write_predictions(run / "scores" / "identification_test_predictions.csv", 0.5)
     (run / "scores" / "notes.csv").write_text("a,b\n1,2\n")
     best = run / "checkpoints" / "best.ckpt"
     best.parent.mkdir()

@@ -61,6 +61,15 @@ def test_the_figure_shows_each_branch_in_each_condition(by_dimension):
         np.testing.assert_allclose(curve, np.sort(found()["clean"].by_dimension[1])[::-1])
 
 
+def test_weights_that_hardly_differ_look_so():
+    weights = np.tile([0.503, 0.497], (20, 1)) + np.linspace(-1e-4, 1e-4, 20)[:, None] * [1, -1]
+    alike = {"clean": Found(weights, None, np.ones((20, 3))), "telephone": Found(weights, None, np.ones((20, 3)))}
+    low, high = weights_figure(["a", "b"], alike).axes[0].get_ylim()
+    assert low == pytest.approx(0.45) and high == pytest.approx(0.55)
+    low, high = weights_figure(["a", "b", "c"], found()).axes[0].get_ylim()
+    assert low < 0.2 and high > 0.6  # what differs more is seen whole
+
+
 def test_the_page(tmp_path):
     page = write_weights(tmp_path / "new", "A title", ["a", "b", "c"], found(), {"checkpoint": "best.ckpt"})
     text = page.read_text()

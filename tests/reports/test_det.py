@@ -132,6 +132,13 @@ def test_training_curves_by_epoch(tmp_path):
     assert drawn["training accuracy (%)"][1] == [10, 20, 40]
 
 
+def test_no_accuracy_is_drawn_below_zero(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "val_metrics.csv").write_text("epoch,accuracy\n1,0\n2,0\n")
+    (panel,) = training_curves(tmp_path).axes
+    assert panel.get_ylim() == (0, 1)
+
+
 def test_training_curves_need_something_to_draw(tmp_path):
     assert read_metrics(tmp_path / "none.csv") == {}
     with pytest.raises(InputError, match="no training or validation metrics"):

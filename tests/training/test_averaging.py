@@ -20,6 +20,7 @@ def run(tmp_path):
             "network.count": torch.tensor(10 * epoch),
         }
         contents = {"config": {"epoch": epoch}, "speakers": ["a", "b"], "state_dict": weights, "epoch": epoch}
+        contents["left_out"] = {"first": 3}
         torch.save(contents | {"optimizer_states": [1]}, tmp_path / "checkpoints" / f"epoch_{epoch:03d}.ckpt")
     rows = ["epoch,step,eer", "1,10,0.3", "2,20,0.1", "4,40,0.2", "5,50,0.1"]
     (tmp_path / "metrics" / "val_metrics.csv").write_text("\n".join(rows) + "\n")
@@ -67,7 +68,7 @@ def test_it_is_the_mean(run):
         tolerance = 1e-2 if "half" in name else 1e-6
         assert abs(found["state_dict"][name].double().numpy() - expected).max() < tolerance
     assert found["state_dict"]["network.count"] == 50
-    assert found["config"] == {"epoch": 5} and "optimizer_states" not in found
+    assert found["config"] == {"epoch": 5} and found["left_out"] == {"first": 3} and "optimizer_states" not in found
 
 
 def test_other_networks_are_refused(run):

@@ -11,9 +11,9 @@ from speakerlab.encoders.resnet import ResNet
 from speakerlab.training.channels_last import put_channels_last
 
 
-def resnet(**settings) -> ResNet:
+def resnet(width: int = 8, **settings) -> ResNet:
     torch.manual_seed(0)
-    return ResNet(16, Statistics, depths=(1, 1, 1, 1), width=8, embed_dim=12, **settings)
+    return ResNet(16, Statistics, depths=(1, 1, 1, 1), width=width, embed_dim=12, **settings)
 
 
 ENCODERS = {
@@ -51,7 +51,7 @@ def test_the_same_embeddings_and_gradients(name):
 
 
 def test_only_the_first_convolution_has_to_reorder():
-    encoder, before, after = resnet(), [], []
+    encoder, before, after = resnet(width=16), [], []
     convolutions = [module for module in encoder.modules() if isinstance(module, nn.Conv2d)]
     for convolution in convolutions:  # sees the input before the reordering
         convolution.register_forward_pre_hook(lambda _, inputs: before.append(inputs[0].stride(1) == 1))
@@ -83,3 +83,25 @@ def test_weights_and_optimizer_states_keep_their_order():
     assert list(encoder.state_dict()) == names
     assert all(weight.is_contiguous() and weight.grad.is_contiguous() for weight in encoder.parameters())
     assert all(value.is_contiguous() for state in optimizer.state.values() for value in state.values())
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 15, 16, 24])
+def test_steps_of_one_place_over_few_channels_have_them_first(channels):
+    """PyTorch's kernel for the gradients of these crashes where they are last, or for one channel gives wrong ones."""
+    torch.manual_seed(0)
+    before, narrow = nn.Conv2d(2, channels, 3, padding=1), nn.Conv2d(channels, 24, 1, stride=2, bias=False)
+    network = nn.Sequential(before, narrow)
+    put_channels_last([network])
+    orders = []
+    narrow.register_forward_pre_hook(lambda _, inputs: orders.append(inputs[0].stride()))
+    x = torch.randn(4, 2, 40, 60)
+    found = gradients(network(x), network)
+    rows, columns = 40, 60
+    first, last = (rows * columns, columns, 1), (1, columns * channels, channels)
+    assert orders == [(channels * rows * columns, *(first if channels < 16 else last))]
+    plain = copy.deepcopy(network).double()
+    for module in plain.modules():
+        module._forward_pre_hooks.clear()
+        module.zero_grad()
+    expected = gradients(plain(x.double()), plain)
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()

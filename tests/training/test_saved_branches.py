@@ -165,6 +165,13 @@ def test_sizes_are_the_models_and_its_branches_stay(corpus):
     assert not any(parameter.requires_grad for parameter in network.branches.parameters())
     with pytest.raises(InputError, match=r"b\.npz: its embeddings have 3 numbers, but those .* branch second 256"):
         take_embeddings(Concatenated(first=4, second=256), saved, [])
+    known = join([replace(one, checkpoint="/runs/x.ckpt") for one in saved.sources])
+    for untrained, end in (
+        ([], r"second 256$"),
+        (["second"], r"second 256; add model\.branches\.second\.ckpt=/runs/x\.ckpt$"),
+    ):
+        with pytest.raises(InputError, match=end):
+            take_embeddings(Concatenated(first=4, second=256), known, untrained)
 
 
 def test_branches_that_get_no_weights_keep_none(corpus):

@@ -60,6 +60,9 @@ class EmbeddingsCorpus:
         check_fraction(self.fraction)
         if not isinstance(self.branches, list | dict) or not self.branches:
             raise InputError(f"data.branches={self.branches} must be a list of files or folders of embeddings")
+        for given in self.branches.values() if isinstance(self.branches, dict) else self.branches:
+            if not isinstance(given, str):
+                raise InputError(f"data.branches: {given} is no file or folder of embeddings")
         if self.trials is not None and self.split is not None:
             raise InputError("data.trials and data.split both say what training is judged by: give one of them")
         if self.trials is not None and self.task == "identification":

@@ -158,7 +158,10 @@ class MiniCorpus:
             judges = sorted(corpus.speakers)[: self.test_speakers]
             rows = pc.is_in(corpus.validation["speaker"], value_set=pa.array(judges)).to_numpy()
             validation = select_rows(corpus.validation, rows)
-            return replace(corpus, validation=validation, notes=(note, *corpus.notes), fraction=self.fraction)
+            notes = (note, *corpus.notes)
+            if len(validation) < len(corpus.validation):
+                notes += (f"of val, the {len(validation):,} utterances of the first {len(judges):,} speakers",)
+            return replace(corpus, validation=validation, notes=notes, fraction=self.fraction)
         trials = read_trials(root / "trials.txt")
         judges = sorted({_speaker(name) for name in trials.utterances})[: self.test_speakers]
         trials = only_between(trials, [_speaker(name) in judges for name in trials.utterances])

@@ -77,21 +77,32 @@ def join(sources: Sequence[Embeddings], labels: Sequence[str] | None = None) -> 
                 f"{first.source}: {len(extra):,} of the {len(other):,} utterances of {other.source} have no embedding: "
                 f"{shown}; all branches need the same utterances"
             )
-        told = {
-            column: None if values is None else [values[row] for row in rows]
-            for column, values in (("speakers", other.speakers), ("splits", other.splits))
-        }
-        joined.append(replace(other, names=first.names, rows=other.rows[rows], **told))
-    _check_alike(joined, "speakers", "speaker")
+        joined.append(taken(other, rows, first.names))
+    check_speakers(joined)
     return Branches(tuple(joined), None if labels is None else tuple(labels))
 
 
-def check_size(source: Embeddings, name: str, dim: int) -> None:
-    """InputError if the embeddings of the branch `name` have another size than its network gives."""
+def taken(source: Embeddings, rows: np.ndarray, names: list[str]) -> Embeddings:
+    """Some rows of a source under the names by which they are asked for."""
+    told = {
+        column: None if values is None else [values[row] for row in rows]
+        for column, values in (("speakers", source.speakers), ("splits", source.splits))
+    }
+    return replace(source, names=names, rows=source.rows[rows], **told)
+
+
+def check_speakers(sources: Sequence[Embeddings]) -> None:
+    """InputError if two sources with the same utterances in the same order say another speaker of one."""
+    _check_alike(sources, "speakers", "speaker")
+
+
+def check_size(source: Embeddings, name: str, dim: int, advice: str = "") -> None:
+    """InputError if the embeddings of the branch `name` have another size than its network gives; it ends with the
+    advice."""
     if source.rows.shape[1] != dim:
         raise InputError(
             f"{source.source}: its embeddings have {source.rows.shape[1]} numbers, but those of the model's branch "
-            f"{name} {dim}"
+            f"{name} {dim}{advice}"
         )
 
 

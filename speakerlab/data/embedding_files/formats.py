@@ -76,6 +76,17 @@ def write_embeddings(path: Path, embeddings: Embeddings) -> None:
             draft.write_text(json.dumps({"checkpoint": embeddings.checkpoint}) + "\n", encoding="utf-8")
 
 
+def origin_of(given: str | None) -> str | None:
+    """The checkpoint that gave the embeddings of a file or folder; None where nobody said, or there are none."""
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    try:
+        return _checkpoint_of(_in_folder(path, given) if path.is_dir() else path)
+    except InputError:
+        return None
+
+
 def _checkpoint_of(path: Path) -> str | None:
     """What the file beside embeddings names; None where there is none, or it is another program's."""
     try:

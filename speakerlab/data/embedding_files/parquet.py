@@ -12,9 +12,9 @@ from speakerlab.data.manifest import replacing
 
 
 def read(path: Path) -> Embeddings:
-    """Lists of fixed or variable length; errors as in `checked`."""
+    """Lists of fixed or variable length; errors as in `checked`, and for what a file with checksums has lost."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file; write it anew") from error
     missing = [name for name in ("utterance", "embedding") if name not in table.column_names]
@@ -35,7 +35,7 @@ def read(path: Path) -> Embeddings:
 
 
 def write(path: Path, embeddings: Embeddings) -> None:
-    """Lists of fixed length, in float32."""
+    """Lists of fixed length, in float32; with checksums, since a bit that flips makes another number and no error."""
     numbers = pa.array(embeddings.rows.reshape(-1))
     columns = {
         "utterance": pa.array(embeddings.names, pa.string()),
@@ -45,4 +45,4 @@ def write(path: Path, embeddings: Embeddings) -> None:
         if values is not None:
             columns[name] = pa.array(values, pa.string())
     with replacing(path) as draft:
-        pq.write_table(pa.table(columns), draft)
+        pq.write_table(pa.table(columns), draft, write_page_checksum=True)

@@ -159,6 +159,8 @@ def test_the_runs_own_trials_where_the_embeddings_are_of_a_run(save, tmp_path):
     "changes, message",
     [
         ({"branches": "a.npz"}, r"data\.branches=a\.npz must be a list of files or folders of embeddings"),
+        ({"branches": ["a.npz", None]}, r"data\.branches: None is no file or folder of embeddings"),
+        ({"branches": {"a": "a.npz", "b": 3}}, r"data\.branches: 3 is no file or folder of embeddings"),
         ({"branches": []}, r"data\.branches=\[\] must be a list"),
         ({"trials": "x", "split": {"train": 0.5, "val": 0.5}}, r"data\.trials and data\.split both say"),
         ({"trials": "x", "task": "identification"}, r"data\.trials is for task=verification"),

@@ -334,8 +334,11 @@ def test_few_may_judge(full):
     ]
     found = [(label, *pair, line) for label, pair, line in zip(trials.labels, pairs, trials.lines, strict=True)]
     assert found == expected and set(trials.labels.tolist()) == {0, 1}
-    validation = MiniCorpus("identification", 1, str(full.parent), test_speakers=4).load().validation
-    assert len(validation) == 16 and len(set(validation["speaker"].to_pylist())) == 4
+    few = MiniCorpus("identification", 1, str(full.parent), test_speakers=4).load()
+    assert len(few.validation) == 16 and len(set(few.validation["speaker"].to_pylist())) == 4
+    assert few.notes[-1] == "of val, the 16 utterances of the first 4 speakers"
+    every = MiniCorpus("identification", 1, str(full.parent), test_speakers=80).load()
+    assert not any("of val" in line for line in every.notes)
     with pytest.raises(ValueError, match="test_speakers=3 must be at least 4"):
         MiniCorpus("verification", 1, "", test_speakers=3)
 

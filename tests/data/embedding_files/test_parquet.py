@@ -6,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from speakerlab import InputError
+from speakerlab.data.embedding_files.embeddings import checked
 from speakerlab.data.embedding_files.parquet import read
+from speakerlab.data.embedding_files.parquet import write as write_parquet
 
 LISTS = [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
 
@@ -36,3 +38,17 @@ def test_bad_tables_are_refused(tmp_path):
     ]:
         with pytest.raises(InputError, match=message):
             read(write(tmp_path, **columns))
+
+
+def test_a_bit_that_flipped_is_found(tmp_path):
+    """Where the numbers lie: nothing else of the file would tell."""
+    path = tmp_path / "x.parquet"
+    rows = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
+    write_parquet(path, checked([f"u{i}" for i in range(50)], rows, "test"))
+    np.testing.assert_array_equal(read(path).rows, rows)
+    written = bytearray(path.read_bytes())
+    written[written.index(rows[20].tobytes()) + 2] ^= 1
+    path.write_bytes(written)
+    assert pq.read_table(path).num_rows == 50  # without the checksums, another number
+    with pytest.raises(InputError, match="x.parquet: not a readable Parquet file; write it anew"):
+        read(path)
