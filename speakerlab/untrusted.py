@@ -20,8 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from speakerlab import InputError
 from speakerlab.shipped import known_targets
 
-MOST_PICKLED = 16 << 20  # bytes of all that is no tensor
+MOST_PICKLED = 64 << 20  # bytes of all that is no tensor: the names of a million speakers are 20 MB
 MOST_STEPS = 1_000_000  # of unpickling, of which a tensor takes some forty and a speaker two; each may cost 64 bytes
+BYTES_OF_STEP = 64  # of the file, for each step more: over a million speakers have their class weights in it
 MOST_NODES, DEEPEST = 100_000, 50  # of a config
 MOST_SETTINGS = 2000  # of one part of a network
 LONGEST = 10_000  # characters of a text in it
@@ -65,7 +66,7 @@ def check_archive(path: Path) -> None:
             content = archive.read(pickles[0])
         if not is_archive(path):  # one that lies behind something else, which torch would read
             raise InputError(f"{wrong}it does not begin as an archive")
-        named = classes_in(content, wrong)
+        named = classes_in(content, wrong, most=MOST_STEPS + os.path.getsize(path) // BYTES_OF_STEP)
     except InputError:
         raise
     except Exception as error:  # zipfile and pickletools raise half a dozen kinds
@@ -81,7 +82,7 @@ def is_archive(path: str | os.PathLike) -> bool:
         return file.read(4) == b"PK\x03\x04"
 
 
-def classes_in(pickled: bytes | IO[bytes], what: str, pickles: int = 1) -> set[str]:
+def classes_in(pickled: bytes | IO[bytes], what: str, pickles: int = 1, most: int = MOST_STEPS) -> set[str]:
     """What pickles, one after the other in a file, name.
 
     Raises:
@@ -91,8 +92,8 @@ def classes_in(pickled: bytes | IO[bytes], what: str, pickles: int = 1) -> set[s
     for _ in range(pickles):
         for code, argument, _ in pickletools.genops(pickled):
             steps += 1
-            if steps > MOST_STEPS:
-                raise InputError(f"{what}its pickle takes over {MOST_STEPS:,} steps")
+            if steps > most:
+                raise InputError(f"{what}its pickle takes over {most:,} steps")
             if code.name == "GLOBAL":
                 named.add(argument)
     return named
