@@ -1,7 +1,7 @@
 """SincNet, a CNN on mel spectrograms and their fusion on the same utterances: who is it, and is it the same voice?
 
     python benchmarks/fusion.py --speech DIR             # a killed one goes on with the same command
-    python benchmarks/fusion.py                          # without DIR, on the embedded corpus alone
+    python benchmarks/fusion.py --corpora embedded       # alone, which needs no DIR; two can run side by side
     python benchmarks/fusion.py --seeds 1 --epochs 2     # to see that it works
 
 For each corpus a few settings of each branch are tried for a part of the epochs. For each seed the two branches are
@@ -18,7 +18,7 @@ import shlex
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -33,22 +33,26 @@ RESULTS = Path(__file__).with_suffix(".jsonl")
 RUNS = ROOT / "outputs" / "fusion_benchmark"
 KEYS = ("corpus", "seed", "step")
 KINDS = ("gated", "softmax", "cross_attention", "concatenate", "mean")
-LOSS = ["loss=fusion", "+loss@loss.losses.cosine=aam", "+loss.weights.cosine=1.0"]
-COMMON = ["loader.crop_seconds=2.0", "sampler.speakers_per_batch=8"]  # 16 utterances: short runs want many steps
+# Without a margin and noise, with which SincNet learns nothing in so few steps.
+LOSS = ["loss=fusion", "+loss@loss.losses.cosine=softmax", "+loss.weights.cosine=1.0", "augment=none"]
 SETTINGS = {
-    # Half the filters and taps of the paper, a quarter of its width: minutes on two cores.
+    # Half the filters and taps of the paper, a quarter of its width, two chunks of 200 ms a crop, and batches of 16:
+    # some thousand steps in minutes on one core.
     "sincnet": [
         *("experiment=sincnet", "model.encoder.filters=40", "model.encoder.taps=129", "model.encoder.hidden=512"),
-        "model.encoder.hop_ms=200",
+        *("model.encoder.hop_ms=200", "model.encoder.train_chunks=2", "loader.crop_seconds=0.5"),
+        "sampler.speakers_per_batch=8",
     ],
-    "mel_cnn": ["experiment=mel_cnn", "frames.target_frames=200"],
+    "mel_cnn": [
+        *("experiment=mel_cnn", "frames.target_frames=100", "loader.crop_seconds=1.0"),
+        "sampler.speakers_per_batch=16",
+    ],
 }
 # What the validation utterances choose from, after a part of the epochs.
 TRIES = {
-    "sincnet": {name: [f"optimizer.lr={name}"] for name in ("1e-3", "3e-4", "3e-3")},
+    "sincnet": {name: [f"optimizer.lr={name}"] for name in ("5e-4", "1e-3")},
     "mel_cnn": {name: [f"norm={name}"] for name in ("mean_variance", "none")},
 }
-EPOCHS = {"sincnet": 32, "mel_cnn": 12, "fusion": 30}
 TRIED, MEASURED = 4, 4  # tries have a fourth of the epochs; a branch is measured so many times
 
 
@@ -59,6 +63,7 @@ class Corpus:
     data: list[str]
     trials: Path
     root: Path
+    epochs: dict[str, int]  # of the branches and of a fusion
 
     @property
     def listed(self) -> list[str]:
@@ -69,12 +74,14 @@ class Corpus:
 def corpora(speech: Path | None) -> dict[str, Corpus]:
     """By name. The split is the same for every seed."""
     mini = make_mini(Path(compose("train", [])[0].cache_dir).expanduser())
-    found = {"embedded": Corpus(["data=mini", "data.seed=1"], mini / "trials.txt", mini)}
+    epochs = {"sincnet": 100, "mel_cnn": 40, "fusion": 30}
+    found = {"embedded": Corpus(["data=mini", "data.seed=1"], mini / "trials.txt", mini, epochs)}
     if speech is not None:
         data = ["data=folder", f"data.root={speech}/train/so762", "data.seed=1"]
         # Each speaker has one session, within which the trials are, too.
         data += ["data.split={train: .6, val: .2, test: .2}", "data.split_by=utterance"]
-        found["speech"] = Corpus(data, speech / "trials" / "dev_so762.txt", speech)
+        epochs = {"sincnet": 64, "mel_cnn": 30, "fusion": 30}  # with twice the utterances
+        found["speech"] = Corpus(data, speech / "trials" / "dev_so762.txt", speech, epochs)
     return found
 
 
@@ -87,12 +94,10 @@ class Study:
 
     Args:
         corpora: by name.
-        epochs: of the branches and of a fusion.
     """
 
-    def __init__(self, corpora: dict[str, Corpus], epochs: dict[str, int]):
+    def __init__(self, corpora: dict[str, Corpus]):
         self.corpora = corpora
-        self.epochs = epochs
         self.rows = read_results(RESULTS, KEYS)
 
     def do(self, corpus: str, seed: int, step: str, commands: list[list[str]], made: Path, facts=dict) -> None:
@@ -104,7 +109,7 @@ class Study:
         made.parent.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         for words in commands:
-            fault = forked(words, RUNS / "log.txt")
+            fault = forked(words, RUNS / f"{corpus}.txt")
             if fault:
                 raise SystemExit(f"{shlex.join(['python', *words])}\n{fault}")
         minutes = (time.monotonic() - started) / 60
@@ -126,20 +131,20 @@ class Study:
     def branch(self, corpus: str, seed: int, step: str, name: str, words: list[str], epochs: int) -> None:
         """A network, trained for so many epochs."""
         every = f"callbacks.identification.every_n_epochs={max(1, epochs // MEASURED)}"
-        given = [*SETTINGS[name], *words, *COMMON, *LOSS, *self.corpora[corpus].data]
+        given = [*SETTINGS[name], *words, *LOSS, *self.corpora[corpus].data]
         self.train(corpus, seed, step, [*given, f"trainer.max_epochs={epochs}", every])
 
     def tune(self, corpus: str, seed: int, name: str) -> str:
         """The setting of a branch that has the lowest validation error after a part of the epochs."""
         for tried, words in TRIES[name].items():
-            epochs = max(1, self.epochs[name] // TRIED)
+            epochs = max(1, self.corpora[corpus].epochs[name] // TRIED)
             self.branch(corpus, seed, f"{name} {tried}", name, words, epochs)
         return min(TRIES[name], key=lambda tried: self.rows[corpus, seed, f"{name} {tried}"]["error_rate"])
 
     def branches(self, corpus: str, seed: int, settings: dict[str, str]) -> None:
         """Both networks, and what they make of the corpus."""
         for name in BRANCHES:
-            self.branch(corpus, seed, name, name, TRIES[name][settings[name]], self.epochs[name])
+            self.branch(corpus, seed, name, name, TRIES[name][settings[name]], self.corpora[corpus].epochs[name])
             run, saved = folder_of(corpus, seed, name), folder_of(corpus, seed, f"{name}.npz")
             keep = [f"ckpt={run}", "split=val", f"save_embeddings={saved}", "save_corpus=true", "bootstrap_draws=0"]
             self.do(corpus, seed, f"{name} embeddings", [["evaluate.py", *keep]], saved)
@@ -148,9 +153,9 @@ class Study:
         """Every kind, on the embeddings."""
         given = ", ".join(f"{name}: {folder_of(corpus, seed, f'{name}.npz')}" for name in BRANCHES)
         starts = ", ".join(f"{name}: {{ckpt: {folder_of(corpus, seed, name)}}}" for name in BRANCHES)
-        words = ["experiment=fusion", "data=embeddings", "augment=none", *LOSS, f"data.branches={{{given}}}"]
+        words = ["experiment=fusion", "data=embeddings", *LOSS, f"data.branches={{{given}}}"]
         words += ["sampler.speakers_per_batch=16"]
-        words += [f"model.branches={{{starts}}}", f"trainer.max_epochs={self.epochs['fusion']}"]
+        words += [f"model.branches={{{starts}}}", f"trainer.max_epochs={self.corpora[corpus].epochs['fusion']}"]
         for kind in KINDS:
             self.train(corpus, seed, kind, [*words, f"model.fusion.kind={kind}"])
 
@@ -199,11 +204,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, metavar="DIR", help="folder of real speech")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--corpora", nargs="+", metavar="NAME", help="embedded, speech; both with DIR by default")
     parser.add_argument("--epochs", type=int, help="of every run, for a short trial")
     arguments = parser.parse_args()
     RUNS.mkdir(parents=True, exist_ok=True)
-    epochs = EPOCHS if arguments.epochs is None else dict.fromkeys(EPOCHS, arguments.epochs)
-    study = Study(corpora(arguments.speech and arguments.speech.resolve()), epochs)
+    known = corpora(arguments.speech and arguments.speech.resolve())
+    unknown = set(arguments.corpora or known) - set(known)
+    if unknown:
+        parser.error(f"--corpora: {', '.join(unknown)} is not among {', '.join(known)}; real speech needs --speech DIR")
+    if arguments.epochs is not None:
+        known = {name: replace(one, epochs=dict.fromkeys(one.epochs, arguments.epochs)) for name, one in known.items()}
+    study = Study({name: known[name] for name in arguments.corpora or known})
     for corpus in study.corpora:
         settings = {name: study.tune(corpus, arguments.seeds[0], name) for name in BRANCHES}
         for seed in arguments.seeds:
@@ -224,7 +235,7 @@ def main() -> None:
     ]
     command = shlex.join(["python", "benchmarks/fusion.py", *sys.argv[1:]])
     text = markdown(command, study.rows, outcomes, KINDS, TRIES)
-    places = {f"{ROOT}/": "", str(study.corpora["embedded"].root.parent): "CACHE"}
+    places = {f"{ROOT}/": "", str(known["embedded"].root.parent): "CACHE"}
     if arguments.speech is not None:
         places |= {str(arguments.speech.resolve()): "DIR", str(arguments.speech): "DIR"}
     for place, word in places.items():  # of this machine
