@@ -20,6 +20,8 @@ SKIPPED = (b"mdat", b"free", b"skip", b"wide")
 TABLES = (b"stsz", b"stz2", b"stts", b"ctts", b"stsc", b"stco", b"co64", b"elst", b"trun", b"cmov")
 WIDTHS = {b"stsc": 12, b"stco": 4, b"co64": 8}  # bytes of a row
 HIDDEN = re.compile(b"|".join(TABLES))
+# Names and numbers of tags: none is the name of a box that holds others.
+TAG = re.compile(rb"\xa9...|\0...|covr|----|aART|desc|ldes|cprt|keyw|catg|so(?:nm|ar|al|aa|co)", re.DOTALL)
 MOST_PACKETS = 4_000_000  # an hour of the shortest packets of Opus has 1.4 million
 MOST_BOXES = 1_000_000
 DEEPEST = 10
@@ -117,22 +119,26 @@ class _Walk:
     def leaf(self, box: Box) -> None:
         """What is neither table nor container must not hold one: FFmpeg knows more containers than are listed here."""
         place = box.first
-        for picture in (*self.pictures(box), Box(b"", box.last, box.last)):
-            if found := HIDDEN.search(self.data, place, picture.first):
+        for tag in (*self.tags(box), Box(b"", box.last, box.last)):
+            if found := HIDDEN.search(self.data, place, tag.first):
                 raise Mp4Error(f"it has a table ({found[0].decode()}) where none belongs")
-            place = picture.last
+            place = tag.last
 
-    def pictures(self, box: Box) -> Iterator[Box]:
-        """Of the cover, where the tags have one: compressed, and long enough to hold any four letters by chance."""
-        if box.kind != b"udta":
+    def tags(self, box: Box) -> Iterator[Box]:
+        """Title, place, cover and the like, in which any four letters may stand: FFmpeg looks for no boxes there."""
+        inner = box
+        if box.kind == b"meta":  # in which FFmpeg goes by the place of `hdlr`, and QuickTime has no version before it
+            start = next((at for at in (box.first, box.first + 4) if self.data[at + 4 : at + 8] == b"hdlr"), None)
+            if start is None or self.data[box.first : box.first + 4] == b"hdlr":
+                return
+            inner = Box(box.kind, start, box.last)
+        elif box.kind not in (b"udta", b"ilst"):
             return
-        for meta in self.children(box):
-            start = next((at for at in (meta.first, meta.first + 4) if self.data[at + 4 : at + 8] == b"hdlr"), None)
-            if meta.kind != b"meta" or start is None or self.data[meta.first : meta.first + 4] == b"hdlr":
-                continue
-            for tags in self.children(Box(b"meta", start, meta.last)):
-                if tags.kind == b"ilst":
-                    yield from (tag for tag in self.children(tags) if tag.kind == b"covr")
+        for child in self.children(inner):
+            if box.kind != b"meta" and TAG.fullmatch(child.kind):
+                yield child
+            else:
+                yield from self.tags(child)
 
     def table(self, box: Box, parent: bytes) -> None:
         """Note what a table claims."""

@@ -103,3 +103,17 @@ def test_a_cover_may_hold_any_letters():
     for moved in (full(b"meta", header, cover), box(b"meta", b"hdlr", header, box(b"ilst", cover))):
         with pytest.raises(Mp4Error, match=r"has a table \(stsz\)"):  # FFmpeg reads these otherwise
             check_tables(movie(track(), box(b"udta", moved)))
+
+
+def test_a_title_may_hold_the_name_of_a_table():
+    """ "Strung along in Michelstadt" has two: `trun` and `elst`."""
+    text = b"Strung along in Michelstadt"
+    header = full(b"hdlr", words(0, 0, 0, 0, 0))
+    data = box(b"data", words(1, 0), text)
+    for name in (b"\xa9nam", b"----", b"\0\0\0\1"):
+        check_tables(movie(track(), box(b"udta", full(b"meta", header, box(b"ilst", box(name, data))))))
+        check_tables(movie(track(), full(b"meta", header, box(b"ilst", box(name, data)))))
+    check_tables(movie(track(), box(b"udta", box(b"\xa9xyz", text))))
+    for kind in (b"wave", b"name"):  # a container of FFmpeg's, and one that nobody vouched for
+        with pytest.raises(Mp4Error, match=r"has a table \(trun\)"):
+            check_tables(movie(track(), box(b"udta", box(kind, text))))
