@@ -45,7 +45,8 @@ def run_models(chosen: argparse.Namespace) -> None:
         return
     if chosen.markdown is None:
         table = text_table("", cells(rows), ("features",))
-        table.columns[0].no_wrap = True  # a narrow terminal leaves the names whole
+        for column in table.columns:
+            column.no_wrap = True  # a line too long is better than names in scraps
         show(table, "published, and EER % on VoxCeleb1-O: of papers and official code; --markdown says of which")
         return
     from speakerlab.data.manifest import replacing
