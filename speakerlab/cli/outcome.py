@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from speakerlab.ranks import rank
+
 VARIABLE = "SPEAKERLAB_OUTCOME"  # the file's path, in the environment of the script's process
 FILE = "outcome.json"  # its name in a member's folder
 
@@ -18,7 +20,7 @@ class Outcome(NamedTuple):
 
 def leave_outcome(outcome: Outcome) -> None:
     """Write it where the environment says, if it does; of several processes that train together, the first does."""
-    if VARIABLE in os.environ and os.environ.get("LOCAL_RANK", "0") == "0":
+    if VARIABLE in os.environ and rank() == 0:
         write_outcome(Path(os.environ[VARIABLE]), outcome)
 
 

@@ -32,6 +32,7 @@ from speakerlab.data.corpus import Corpus
 from speakerlab.data.division import TASKS
 from speakerlab.data.left_out import check_share
 from speakerlab.network import FusionNetwork, SpeakerNetwork
+from speakerlab.ranks import started
 from speakerlab.training.activation_checkpointing import checkpoint_activations
 from speakerlab.training.channels_last import put_channels_last
 from speakerlab.training.checkpoints import AtomicCheckpointIO
@@ -305,7 +306,7 @@ def build_trainer(
         cfg.logger, "logger", trust=trust, save_dir=str(folder), purge_step=resumed_step + 1 if resumed_step else None
     )
     try:
-        return build(
+        trainer = build(
             cfg.trainer,
             "trainer",
             trust=trust,
@@ -319,3 +320,9 @@ def build_trainer(
         )
     except (MisconfigurationException, RuntimeError, ImportError) as error:
         raise InputError(f"trainer: {str(error).splitlines()[0]}") from error
+    if started() not in (1, trainer.world_size):
+        raise InputError(
+            f"trainer: torchrun or srun started {started()} processes, but this is for {trainer.world_size}: give "
+            "trainer=ddp trainer.devices=A_MACHINE'S trainer.num_nodes=MACHINES"
+        )
+    return trainer

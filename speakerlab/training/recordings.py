@@ -1,6 +1,5 @@
 """The audio that training reads, from files or a cache, of as much of the corpus as is trained on."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from speakerlab.data.manifest import speaker_classes
 from speakerlab.data.pcm import cache_pcm
 from speakerlab.data.recordings import AudioFiles, Recordings
 from speakerlab.data.shards.index import Shards
+from speakerlab.ranks import rank
 
 
 def training_recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | None) -> tuple[Corpus, Recordings | None]:
@@ -42,7 +42,7 @@ def training_recordings(cfg: DictConfig, corpus: Corpus, progress: Progress | No
         Path(cfg.cache_dir).expanduser(),
         cfg.loader.max_bad_share,
         # A resumed run, and the further processes of this one, need the utterances that it began with.
-        mend=cfg.ckpt is None and os.environ.get("LOCAL_RANK", "0") == "0",
+        mend=cfg.ckpt is None and rank() == 0,
         progress=progress,
     )
     bad = corpus.train.num_rows - len(recordings.rows)

@@ -21,6 +21,7 @@ from speakerlab.build import last_epoch, load_checkpoint
 from speakerlab.data.corpus import Corpus
 from speakerlab.data.development import write_development
 from speakerlab.data.manifest import replacing
+from speakerlab.ranks import rank, started
 from speakerlab.record import FILE_ONLY, environment, log_path, text_log
 from speakerlab.training.checkpoints import LAST, Stopped
 from speakerlab.training.datamodule import SpeakerDataModule
@@ -182,9 +183,14 @@ def find_run(cfg: DictConfig) -> Run:
         InputError: if a given path is no checkpoint in a run's folder.
     """
     # Another rank of a run that has been found; in rank 0 the variables are left over from a sweep's previous run.
-    if FOLDER_VARIABLE in os.environ and os.environ.get("LOCAL_RANK", "0") != "0":
+    if FOLDER_VARIABLE in os.environ and rank() != 0:
         folder, checkpoint = Path(os.environ[FOLDER_VARIABLE]), os.environ[CHECKPOINT_VARIABLE]
         return _resumed(folder, Path(checkpoint)) if checkpoint else Run(folder)
+    if started() > 1 and cfg.ckpt in (None, "last") and (cfg.ckpt or cfg.folder is None):
+        raise InputError(
+            "the processes that torchrun or srun started can't choose one run's folder: give all of them a new one, "
+            f"folder={cfg.output_dir}/{cfg.name}/first, or the run to go on with, ckpt=RUN"
+        )
     if cfg.folder is not None and cfg.ckpt is None:
         return Run(_given_folder(Path(cfg.folder).expanduser()))
     runs = Path(cfg.output_dir) / cfg.name

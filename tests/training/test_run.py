@@ -141,6 +141,22 @@ def test_the_other_ranks_resume_from_what_the_first_does(tmp_path, config, monke
     assert other.checkpoint == first.checkpoint.resolve()
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+        {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"},
+    ],
+)
+def test_processes_that_were_started_apart_are_told_where_to_write(tmp_path, config, monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for changes in ({}, {"ckpt": "last"}, {"ckpt": "last", "folder": str(tmp_path / "run")}):
+        with pytest.raises(InputError, match=r"give all of them a new one, folder=.*/ecapa_aam/first, or .* ckpt=RUN"):
+            find_run(config(**changes))
+    assert find_run(config(folder=str(tmp_path / "run"))).folder == tmp_path / "run"
+
+
 def test_last_continues_the_newest_unfinished_run(tmp_path, config):
     for step in (10, 20, 30):
         run = start(config(), tmp_path, step=step)
