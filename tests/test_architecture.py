@@ -13,10 +13,10 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = [ROOT / name for name in ("train.py", "evaluate.py", "sweep.py") if (ROOT / name).is_file()]
 
 LEAVES = ("data", "augment", "features", "encoders", "fusion", "losses", "scoring")
-CORE = (*LEAVES, "record", "network", "schema", "shipped", "config", "untrusted", "build")
+CORE = (*LEAVES, "ranks", "record", "network", "schema", "shipped", "config", "untrusted", "build")
 # Part of speakerlab -> the other parts that it may import. Everything may import the package itself (InputError).
 ALLOWED = {
-    **dict.fromkeys((*LEAVES, "record", "schema", "shipped"), ()),
+    **dict.fromkeys((*LEAVES, "ranks", "record", "schema", "shipped"), ()),
     "network": LEAVES,
     "config": (*LEAVES, "schema", "shipped"),
     "untrusted": ("shipped",),
