@@ -287,13 +287,13 @@ def test_hopeless_trials_are_stopped(tmp_path, trials):
 
 
 def test_failed_trials_are_recorded_and_the_sweep_goes_on(tmp_path, trials):
-    """Res2Net takes numbers of channels that 8 divides."""
-    rest = [given for given in trials if not given.startswith("model.encoder.channels=")]
-    points = "+sweep.points=[{model.encoder.channels: 12}, {model.encoder.channels: 16}]"
-    given = ["model.encoder.channels=choice(12, 16)", *rest, points]
+    """A batch of more speakers than there are, which only the trial finds out."""
+    rest = [given for given in trials if not given.startswith("sampler.batch_size=")]
+    points = "+sweep.points=[{sampler.speakers_per_batch: 100}, {sampler.speakers_per_batch: 2}]"
+    given = ["sampler=speakers_x_utterances", "sampler.speakers_per_batch=choice(100, 2)", *rest, points]
     said = swept(tmp_path, *given, "n_trials=2", "objective=[eer,parameters]")
     failed, complete = study_in(tmp_path).trials
-    assert failed.state == TrialState.FAIL and "12" in failed.user_attrs[REASON]
+    assert failed.state == TrialState.FAIL and "100" in failed.user_attrs[REASON]
     assert f"trial 0  failed: {failed.user_attrs[REASON]}" in said and "1 complete, 1 failed" in said
     facts = json.loads((tmp_path / "outputs/sweeps/s/1/environment.json").read_text())
     assert complete.values[1] == facts["parameters"] > 1000
