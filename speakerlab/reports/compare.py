@@ -26,13 +26,8 @@ from speakerlab.scoring.comparison import SIGNIFICANT, Compared, Pair
 Costs = Mapping[str, Mapping[str, float]]
 Cells = dict[str, dict[str, str]]
 COUNTS = ("targets", "nontargets", "utterances", "threshold", "error_rate")  # no merit of a system, or said twice
-DRAWN = (
-    "eer",
-    "min_dcf_",
-    "accuracy",
-    "top5_accuracy",
-    "macro_f1",
-)  # beginnings of the names of the metrics that have bars
+# Beginnings of the names of the metrics that have bars.
+DRAWN = ("eer", "min_dcf_", "accuracy", "top5_accuracy", "macro_f1")
 COLUMNS = 3  # of panels
 OVERALL = "All lists"
 LONGEST_LABEL = 28

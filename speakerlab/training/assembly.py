@@ -323,6 +323,6 @@ def build_trainer(
     if started() not in (1, trainer.world_size):
         raise InputError(
             f"trainer: torchrun or srun started {started()} processes, but this is for {trainer.world_size}: give "
-            "trainer=ddp trainer.devices=A_MACHINE'S trainer.num_nodes=MACHINES"
+            "trainer=ddp trainer.num_nodes=MACHINES trainer.devices=N, the processes of each machine"
         )
     return trainer

@@ -186,7 +186,7 @@ def find_run(cfg: DictConfig) -> Run:
     if FOLDER_VARIABLE in os.environ and rank() != 0:
         folder, checkpoint = Path(os.environ[FOLDER_VARIABLE]), os.environ[CHECKPOINT_VARIABLE]
         return _resumed(folder, Path(checkpoint)) if checkpoint else Run(folder)
-    if started() > 1 and cfg.ckpt in (None, "last") and (cfg.ckpt or cfg.folder is None):
+    if started() > 1 and (cfg.ckpt == "last" or (cfg.ckpt is None and cfg.folder is None)):
         raise InputError(
             "the processes that torchrun or srun started can't choose one run's folder: give all of them a new one, "
             f"folder={cfg.output_dir}/{cfg.name}/first, or the run to go on with, ckpt=RUN"
